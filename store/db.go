@@ -1,0 +1,148 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/go-sql-driver/mysql"
+	"github.com/jmoiron/sqlx"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Config tunes a DB. The zero value means the defaults.
+type Config struct {
+	Timeout  time.Duration // of each query or transaction, one try; 3s
+	LockWait time.Duration // for a row that another transaction holds, in whole seconds; 2s; negative: as the server has it
+	MaxOpen  int           // connections; 16
+	MaxTries int           // of a transaction that met a deadlock or a lock wait; 5
+	Metrics  prometheus.Registerer
+}
+
+// Overlap is how far a reader of ChangedSince goes back behind the clock of
+// its last read. A version is taken when its statement starts, and is seen
+// when its transaction commits, which may be a lock wait and a round trip
+// later; no transaction of this package takes longer than this.
+const Overlap = 10 * time.Second
+
+// A DB has the products. Its methods may be called concurrently.
+type DB struct {
+	db      *sqlx.DB
+	cfg     Config
+	retries prometheus.Counter
+}
+
+// Open makes a DB for a MySQL or MariaDB server, which need not be reachable
+// yet. dsn is in the form of github.com/go-sql-driver/mysql; what this package
+// relies on (UTC, utf8mb4, parsed times) is set here and need not be in it.
+func Open(dsn string, cfg Config) (*DB, error) {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 3 * time.Second
+	}
+	if cfg.LockWait == 0 {
+		cfg.LockWait = 2 * time.Second
+	}
+	if cfg.MaxOpen <= 0 {
+		cfg.MaxOpen = 16
+	}
+	if cfg.MaxTries <= 0 {
+		cfg.MaxTries = 5
+	}
+	my, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("MySQL DSN: %w", err) // the driver's words have no password in them
+	}
+	if my.DBName == "" {
+		return nil, errors.New("MySQL DSN: names no database")
+	}
+	my.ParseTime = true
+	my.Loc = time.UTC
+	my.Collation = "utf8mb4_unicode_ci"
+	my.InterpolateParams = true // one round trip a query
+	my.Timeout = cfg.Timeout
+	my.Logger = &mysql.NopLogger{} // what it has to say comes back as an error too
+	if my.Params == nil {
+		my.Params = map[string]string{}
+	}
+	my.Params["time_zone"] = "'+00:00'"
+	if cfg.LockWait > 0 {
+		my.Params["innodb_lock_wait_timeout"] = fmt.Sprint(int(max(cfg.LockWait, time.Second).Seconds()))
+	}
+	connector, err := mysql.NewConnector(my)
+	if err != nil {
+		return nil, fmt.Errorf("MySQL DSN: %w", err)
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(cfg.MaxOpen)
+	pool.SetMaxIdleConns(cfg.MaxOpen)
+	pool.SetConnMaxIdleTime(time.Minute)
+	pool.SetConnMaxLifetime(30 * time.Minute) // so that a new primary behind the same name is found
+	db := &DB{
+		db:  sqlx.NewDb(pool, "mysql"),
+		cfg: cfg,
+		retries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "shelfcast_store_retries_total",
+			Help: "Transactions tried again after a deadlock or a lock wait.",
+		}),
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(db.retries, collectors.NewDBStatsCollector(pool, "mysql"))
+	}
+	return db, nil
+}
+
+// Close closes the connections. Calls under way fail.
+func (db *DB) Close() error { return db.db.Close() }
+
+// Ping asks the server whether it answers: nil or an ErrUnavailable.
+func (db *DB) Ping(ctx context.Context) error {
+	return db.read(ctx, func(ctx context.Context) error { return db.db.PingContext(ctx) })
+}
+
+// read runs a query under the deadline.
+func (db *DB) read(ctx context.Context, query func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, db.cfg.Timeout)
+	defer cancel()
+	return classify(query(ctx))
+}
+
+// write runs change in a transaction, again with back-off when others were in
+// its way, each try under the deadline.
+func (db *DB) write(ctx context.Context, change func(context.Context, *sqlx.Tx) error) error {
+	try := func() (struct{}, error) {
+		err := db.transact(ctx, change)
+		if err != nil && !retryable(err) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}
+	pace := backoff.NewExponentialBackOff()
+	pace.InitialInterval = 5 * time.Millisecond
+	pace.MaxInterval = 200 * time.Millisecond
+	_, err := backoff.Retry(ctx, try,
+		backoff.WithBackOff(pace),
+		backoff.WithMaxTries(uint(db.cfg.MaxTries)),
+		backoff.WithNotify(func(error, time.Duration) { db.retries.Inc() }))
+	if permanent, ok := errors.AsType[*backoff.PermanentError](err); ok {
+		err = permanent.Unwrap()
+	}
+	return classify(err)
+}
+
+func (db *DB) transact(ctx context.Context, change func(context.Context, *sqlx.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, db.cfg.Timeout)
+	defer cancel()
+	tx, err := db.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after a commit this does nothing
+	if err := change(ctx, tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

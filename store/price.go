@@ -1,0 +1,65 @@
+package store
+
+import (
+	"encoding/json"
+
+	"github.com/bojanz/currency"
+	"github.com/shopspring/decimal"
+)
+
+// A Price is an exact amount of a currency that stands beside it. As text and
+// as JSON it is a decimal string with at least the currency's digits: "19.90".
+type Price struct{ decimal.Decimal }
+
+// ParsePrice reads a decimal number such as "19.90".
+func ParsePrice(s string) (Price, error) {
+	d, err := decimal.NewFromString(s)
+	return Price{d}, err
+}
+
+// String shows all digits, trailing zeros too.
+func (p Price) String() string { return p.StringFixed(-min(p.Exponent(), 0)) }
+
+// MarshalText is String.
+func (p Price) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// MarshalJSON makes a JSON string, so that no reader takes it for a float.
+func (p Price) MarshalJSON() ([]byte, error) { return json.Marshal(p.String()) }
+
+// in is p with as many digits as the currency has, or more where p needs more.
+func (p Price) in(code string) Price {
+	digits, ok := currency.GetDigits(code)
+	if !ok {
+		return p
+	}
+	if fixed := p.Round(int32(digits)); !fixed.Equal(p.Decimal) {
+		return p
+	}
+	return Price{decimal.RequireFromString(p.StringFixed(int32(digits)))}
+}
+
+// A PriceChange is what an Edit does to a price that may be absent: the zero
+// value leaves it alone, and JSON's null removes it.
+type PriceChange struct {
+	Set bool
+	To  *Price // nil: there is none
+}
+
+// IsZero lets encoding/json leave an unset change out ("omitzero").
+func (c PriceChange) IsZero() bool { return !c.Set }
+
+// UnmarshalJSON takes a decimal string or null.
+func (c *PriceChange) UnmarshalJSON(b []byte) error {
+	c.Set = true
+	return json.Unmarshal(b, &c.To)
+}
+
+// MarshalJSON is the reverse of UnmarshalJSON.
+func (c PriceChange) MarshalJSON() ([]byte, error) { return json.Marshal(c.To) }
+
+// UnmarshalText takes a decimal string.
+func (c *PriceChange) UnmarshalText(b []byte) error {
+	p, err := ParsePrice(string(b))
+	c.Set, c.To = true, &p
+	return err
+}

@@ -1,0 +1,201 @@
+// Package store keeps the products, in MySQL or MariaDB. It owns Product, Rev,
+// Edit, the errors that a caller may branch on, and the schema. It knows
+// nothing of HTTP, Redis or browsers, and starts no goroutine.
+package store
+
+import (
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/bojanz/currency"
+	"github.com/microcosm-cc/bluemonday"
+	"github.com/shopspring/decimal"
+)
+
+// Rev names one state of one product, for all time: a version is never reused.
+//
+// A version is the database's clock in microseconds since 1970, and at least
+// one more than the version before it: a hybrid logical clock (Kulkarni et
+// al., 2014). It is an integer that JSON's readers hold exactly until the year
+// 2255, and now − version is the age of an edit.
+type Rev struct {
+	ID      int64 `json:"id" db:"id"`
+	Version int64 `json:"version" db:"version"`
+}
+
+// A Product is one row of the shop's catalogue.
+type Product struct {
+	Rev
+	SKU            string     `json:"sku" db:"sku"` // unique in the shop
+	Title          string     `json:"title" db:"title"`
+	Description    string     `json:"description" db:"description"` // sanitised HTML
+	Vendor         string     `json:"vendor" db:"vendor"`
+	ImageURL       string     `json:"image_url" db:"image_url"` // "" when there is none
+	Price          Price      `json:"price" db:"price"`
+	CompareAtPrice *Price     `json:"compare_at_price" db:"compare_at_price"` // the price before a sale
+	Currency       string     `json:"currency" db:"currency"`                 // ISO 4217
+	Stock          int64      `json:"stock" db:"stock"`                       // pieces that can be sold
+	Published      bool       `json:"published" db:"published"`
+	Archived       bool       `json:"archived" db:"archived"`
+	CreatedAt      time.Time  `json:"created_at" db:"created_at"`
+	ArchivedAt     *time.Time `json:"archived_at" db:"archived_at"`
+}
+
+// Available: shoppers may see the product.
+func (p Product) Available() bool { return p.Published && !p.Archived }
+
+// An Edit says what to make of a product; a field that is nil is left alone.
+// For a new product SKU, Title, Price and Currency are required.
+type Edit struct {
+	SKU            *string     `json:"sku,omitempty"`
+	Title          *string     `json:"title,omitempty"`
+	Description    *string     `json:"description,omitempty"` // HTML, sanitised before it is kept
+	Vendor         *string     `json:"vendor,omitempty"`
+	ImageURL       *string     `json:"image_url,omitempty"` // http(s), or a path on the shop's own host
+	Price          *Price      `json:"price,omitempty"`
+	CompareAtPrice PriceChange `json:"compare_at_price,omitzero"`
+	Currency       *string     `json:"currency,omitempty"`
+	Stock          *int64      `json:"stock,omitempty"`
+	Published      *bool       `json:"published,omitempty"`
+}
+
+// Limits of a product's fields, in characters where it is text.
+const (
+	MaxSKU         = 190
+	MaxTitle       = 255
+	MaxVendor      = 255
+	MaxDescription = 200_000
+	MaxImageURL    = 2048
+	MaxStock       = 1_000_000_000
+)
+
+var maxPrice = decimal.New(1, 11) // what DECIMAL(15,4) can hold
+
+// policy lets through the HTML that people write and nothing that runs.
+// It is safe for concurrent use once made.
+var policy = bluemonday.UGCPolicy()
+
+// SanitizeHTML takes out of s whatever could run or phone home from a page.
+func SanitizeHTML(s string) string { return policy.Sanitize(s) }
+
+// apply is p as e would have it, or an *InvalidError. p itself stays.
+func (e Edit) apply(p Product) (Product, error) {
+	set(&p.SKU, e.SKU)
+	set(&p.Title, e.Title)
+	set(&p.Vendor, e.Vendor)
+	set(&p.ImageURL, e.ImageURL)
+	set(&p.Price, e.Price)
+	set(&p.Currency, e.Currency)
+	set(&p.Stock, e.Stock)
+	set(&p.Published, e.Published)
+	if e.Description != nil {
+		p.Description = SanitizeHTML(*e.Description)
+	}
+	if e.CompareAtPrice.Set {
+		p.CompareAtPrice = e.CompareAtPrice.To
+	}
+	if err := p.check(); err != nil {
+		return Product{}, err
+	}
+	p.normalise()
+	return p, nil
+}
+
+func set[T any](field *T, to *T) {
+	if to != nil {
+		*field = *to
+	}
+}
+
+// normalise gives the prices the digits of their currency.
+func (p *Product) normalise() {
+	p.Price = p.Price.in(p.Currency)
+	if p.CompareAtPrice != nil {
+		was := p.CompareAtPrice.in(p.Currency)
+		p.CompareAtPrice = &was
+	}
+}
+
+// check holds p against the rules and returns an *InvalidError that has all
+// that are broken.
+func (p Product) check() error {
+	var broken []FieldError
+	say := func(field, message string) { broken = append(broken, FieldError{field, message}) }
+
+	text := func(field, s string, least, most int) {
+		switch n := utf8.RuneCountInString(s); {
+		case !utf8.ValidString(s):
+			say(field, "is not UTF-8")
+		case n < least:
+			say(field, "is required")
+		case n > most:
+			say(field, "is too long")
+		case strings.ContainsFunc(s, unicode.IsControl):
+			say(field, "has control characters")
+		}
+	}
+	text("sku", p.SKU, 1, MaxSKU)
+	if p.SKU != strings.TrimSpace(p.SKU) {
+		say("sku", "has spaces around it")
+	}
+	text("title", strings.TrimSpace(p.Title), 1, MaxTitle)
+	text("vendor", p.Vendor, 0, MaxVendor)
+	text("image_url", p.ImageURL, 0, MaxImageURL)
+	if !pictureURL(p.ImageURL) {
+		say("image_url", "is neither an http(s) URL nor a path that starts with /")
+	}
+	if utf8.RuneCountInString(p.Description) > MaxDescription {
+		say("description", "is too long")
+	}
+	if p.Stock < 0 || p.Stock > MaxStock {
+		say("stock", "is not between 0 and 1000000000")
+	}
+	digits, known := currency.GetDigits(p.Currency)
+	if !known {
+		say("currency", "is not an ISO 4217 code")
+	}
+	amount := func(field string, d Price) {
+		switch {
+		case d.IsNegative():
+			say(field, "is negative")
+		case d.GreaterThanOrEqual(maxPrice):
+			say(field, "is too large")
+		case known && !d.Round(int32(digits)).Equal(d.Decimal):
+			say(field, "has more digits than "+p.Currency+" has")
+		}
+	}
+	amount("price", p.Price)
+	if p.CompareAtPrice != nil {
+		amount("compare_at_price", *p.CompareAtPrice)
+	}
+	if len(broken) > 0 {
+		return &InvalidError{broken}
+	}
+	return nil
+}
+
+func pictureURL(s string) bool {
+	if s == "" {
+		return true
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return false
+	}
+	if u.Scheme == "http" || u.Scheme == "https" {
+		return u.Host != ""
+	}
+	return u.Scheme == "" && u.Host == "" && strings.HasPrefix(s, "/")
+}
+
+// same: a and b differ in nothing that an Edit can change.
+func same(a, b Product) bool {
+	wasA, wasB := a.CompareAtPrice, b.CompareAtPrice
+	return a.SKU == b.SKU && a.Title == b.Title && a.Description == b.Description &&
+		a.Vendor == b.Vendor && a.ImageURL == b.ImageURL && a.Currency == b.Currency &&
+		a.Stock == b.Stock && a.Published == b.Published && a.Price.Equal(b.Price.Decimal) &&
+		(wasA == nil) == (wasB == nil) && (wasA == nil || wasA.Equal(wasB.Decimal))
+}

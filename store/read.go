@@ -1,0 +1,177 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+)
+
+const columns = `id, version, sku, title, description, vendor, image_url, price, compare_at_price,
+	currency, stock, published, created_at, archived_at, archived_at IS NOT NULL AS archived`
+
+// clock is the database's time in microseconds since 1970, whatever time zone
+// the connection has.
+const clock = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`
+
+// Product is the product with this id, or ErrNotFound. It is for those who may
+// see everything; what shoppers see comes from Shown.
+func (db *DB) Product(ctx context.Context, id int64) (Product, error) {
+	var p Product
+	err := db.read(ctx, func(ctx context.Context) (err error) {
+		p, err = product(ctx, db.db, id)
+		return err
+	})
+	return p, err
+}
+
+// Shown is the product as shoppers may see it: of one that is unpublished or
+// archived the Rev alone leaves this package. ErrNotFound if there is none.
+func (db *DB) Shown(ctx context.Context, id int64) (Product, error) {
+	p, err := db.Product(ctx, id)
+	if err == nil && !p.Available() {
+		p = Product{Rev: p.Rev}
+	}
+	return p, err
+}
+
+func product(ctx context.Context, q sqlx.QueryerContext, id int64) (Product, error) {
+	var p Product
+	err := sqlx.GetContext(ctx, q, &p, `SELECT `+columns+` FROM products WHERE id = ?`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Product{}, fmt.Errorf("product %d: %w", id, err)
+	}
+	p.normalise()
+	return p, nil
+}
+
+// A Filter picks products for List. The zero value picks all that are not
+// archived, from the first.
+type Filter struct {
+	After    int64  // ids above this one: the last id of the page before
+	SKU      string // this SKU only; "": any
+	Archived bool   // archived ones too
+	Limit    int    // at most so many; 50
+}
+
+// List has the products that f picks, by ascending id.
+func (db *DB) List(ctx context.Context, f Filter) ([]Product, error) {
+	if f.Limit <= 0 {
+		f.Limit = 50
+	}
+	var found []Product
+	err := db.read(ctx, func(ctx context.Context) error {
+		return db.db.SelectContext(ctx, &found, `
+			SELECT `+columns+`
+			FROM products
+			WHERE id > ? AND (? = '' OR sku = ?) AND (? OR archived_at IS NULL)
+			ORDER BY id
+			LIMIT ?`, f.After, f.SKU, f.SKU, f.Archived, f.Limit)
+	})
+	for i := range found {
+		found[i].normalise()
+	}
+	return found, err
+}
+
+// BySKU is the product with this SKU, archived or not, or ErrNotFound.
+func (db *DB) BySKU(ctx context.Context, sku string) (Product, error) {
+	var p Product
+	err := db.read(ctx, func(ctx context.Context) error {
+		return db.db.GetContext(ctx, &p, `SELECT `+columns+` FROM products WHERE sku = ?`, sku)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Product{}, fmt.Errorf("SKU %q: %w", sku, err)
+	}
+	p.normalise()
+	return p, nil
+}
+
+// Shelf has the Revs of the products that shoppers may see, by ascending id:
+// at most limit of those with an id above after.
+func (db *DB) Shelf(ctx context.Context, after int64, limit int) ([]Rev, error) {
+	var revs []Rev
+	err := db.read(ctx, func(ctx context.Context) error {
+		return db.db.SelectContext(ctx, &revs, `
+			SELECT id, version
+			FROM products
+			WHERE id > ? AND published AND archived_at IS NULL
+			ORDER BY id
+			LIMIT ?`, after, limit)
+	})
+	return revs, err
+}
+
+// ShelfBefore is Shelf the other way: at most limit of the products with an id
+// below before, those nearest to it, by ascending id.
+func (db *DB) ShelfBefore(ctx context.Context, before int64, limit int) ([]Rev, error) {
+	var revs []Rev
+	err := db.read(ctx, func(ctx context.Context) error {
+		return db.db.SelectContext(ctx, &revs, `
+			SELECT id, version FROM (
+				SELECT id, version
+				FROM products
+				WHERE id < ? AND published AND archived_at IS NULL
+				ORDER BY id DESC
+				LIMIT ?) AS nearest
+			ORDER BY id`, before, limit)
+	})
+	return revs, err
+}
+
+// Versions has the Rev of each of the ids that exists, in no order. It asks for
+// a thousand at a time, each under the deadline.
+func (db *DB) Versions(ctx context.Context, ids []int64) ([]Rev, error) {
+	revs := make([]Rev, 0, len(ids))
+	for len(ids) > 0 {
+		some := ids[:min(len(ids), 1000)]
+		ids = ids[len(some):]
+		query, args, err := sqlx.In(`SELECT id, version FROM products WHERE id IN (?)`, some)
+		if err != nil {
+			return nil, err
+		}
+		var found []Rev
+		err = db.read(ctx, func(ctx context.Context) error {
+			return db.db.SelectContext(ctx, &found, query, args...)
+		})
+		if err != nil {
+			return nil, err
+		}
+		revs = append(revs, found...)
+	}
+	return revs, nil
+}
+
+// ChangedSince has, oldest first, at most limit Revs that come after the given
+// one in the order of version and then id: to read on, pass the last. To begin
+// at a time, pass a Rev of that version with ID 0; see Overlap for how far back
+// that has to be, and Clock for the time.
+func (db *DB) ChangedSince(ctx context.Context, after Rev, limit int) ([]Rev, error) {
+	var revs []Rev
+	err := db.read(ctx, func(ctx context.Context) error {
+		return db.db.SelectContext(ctx, &revs, `
+			SELECT id, version
+			FROM products
+			WHERE version >= ? AND (version > ? OR id > ?)
+			ORDER BY version, id
+			LIMIT ?`, after.Version, after.Version, after.ID, limit)
+	})
+	return revs, err
+}
+
+// Clock is the database's time as a version: microseconds since 1970.
+func (db *DB) Clock(ctx context.Context) (int64, error) {
+	var now int64
+	err := db.read(ctx, func(ctx context.Context) error {
+		return db.db.GetContext(ctx, &now, `SELECT `+clock)
+	})
+	return now, err
+}
