@@ -1,0 +1,38 @@
+package realtime
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	opened, turnedAway, silent prometheus.Counter
+	deliveries, bytes          prometheus.Counter
+	unanswered, vanished       prometheus.Counter
+	refusals                   *prometheus.CounterVec
+}
+
+func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		if to != nil {
+			to.MustRegister(c)
+		}
+		return c
+	}
+	m := metrics{
+		opened:     counter("shelfcast_sessions_opened_total", "Sessions begun."),
+		turnedAway: counter("shelfcast_sessions_turned_away_total", "Connections that found the instance full or draining after the handshake."),
+		silent:     counter("shelfcast_sessions_silent_total", "Sessions closed because the browser did not answer a ping."),
+		deliveries: counter("shelfcast_deliveries_total", "Versions written to a session."),
+		bytes:      counter("shelfcast_session_bytes_total", "Bytes written to sessions."),
+		unanswered: counter("shelfcast_unanswered_total", "Questions of a session that could not be answered at the first try."),
+		vanished:   counter("shelfcast_vanished_total", "Deliveries dropped because the product is not in the database."),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "shelfcast_refusals_total", Help: "Errors said to a browser, by code.",
+		}, []string{"code"}),
+	}
+	if to != nil {
+		to.MustRegister(m.refusals, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "shelfcast_sessions", Help: "Sessions open.",
+		}, func() float64 { return float64(sessions()) }))
+	}
+	return m
+}

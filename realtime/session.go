@@ -1,0 +1,328 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"shelfcast/render"
+	"shelfcast/store"
+)
+
+// A session is one page of one browser. It holds no queue: for each product on
+// the page the newest version it has heard of, and what the page shows.
+type session struct {
+	// Static after construction.
+	hub  *Hub
+	conn net.Conn
+	mode Mode
+	link link
+
+	// Anybody's.
+	lastRead atomic.Int64 // when the browser was last heard from, in Unix nanoseconds
+	writing  atomic.Bool  // a write has not come back yet
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	shows    map[target]int64  // what is watched → the version the page shows
+	dirty    map[target]change // what there is to send
+	asks     []target          // what was watched and not yet compared with what is current
+	control  []byte            // frames that go before all else: pong, ping, error, close
+	closing  bool              // control ends with a close frame: nothing comes after it
+	pingedAt int64             // lastRead at the last ping: one ping a silence
+}
+
+// A change is the newest version heard of, for what a page shows.
+type change struct {
+	version int64
+	reset   bool // the page's version is one that the database has lost
+}
+
+// offer folds in that a product has a new version.
+func (s *session) offer(r store.Rev) {
+	s.mu.Lock()
+	news := false
+	for _, view := range []render.View{render.Card, render.Detail} {
+		t := target{r.ID, view}
+		shown, watched := s.shows[t]
+		if watched && r.Version > max(shown, s.dirty[t].version) {
+			s.mark(t, change{r.Version, s.dirty[t].reset})
+			news = true
+		}
+	}
+	s.mu.Unlock()
+	if news {
+		s.link.wake()
+	}
+}
+
+// settle is offer for a Rev that was just read from the database: a page that
+// shows a newer one shows what the database has lost.
+func (s *session) settle(r store.Rev) {
+	s.mu.Lock()
+	for _, view := range []render.View{render.Card, render.Detail} {
+		t := target{r.ID, view}
+		switch shown, watched := s.shows[t]; {
+		case watched && r.Version > shown:
+			s.mark(t, change{max(r.Version, s.dirty[t].version), s.dirty[t].reset})
+		case watched && r.Version < shown:
+			s.mark(t, change{max(r.Version, s.dirty[t].version), true})
+		}
+	}
+	work := len(s.dirty) > 0
+	s.mu.Unlock()
+	if work {
+		s.link.wake()
+	}
+}
+
+// mark needs s.mu held.
+func (s *session) mark(t target, c change) {
+	if s.dirty == nil {
+		s.dirty = map[target]change{}
+	}
+	s.dirty[t] = c
+}
+
+// receive takes a message of the browser.
+func (s *session) receive(message []byte) *refusal {
+	r, refused := parseRequest(message)
+	if refused != nil {
+		return refused
+	}
+	for _, id := range r.Unwatch {
+		s.unwatch(id)
+	}
+	s.mu.Lock()
+	for _, w := range r.Watch {
+		t := target{w.ID, w.View}
+		if _, again := s.shows[t]; !again && len(s.shows) >= s.hub.cfg.MaxProducts {
+			s.mu.Unlock()
+			return &refusal{Code: "too_many_products", Message: fmt.Sprintf("a session watches at most %d products", s.hub.cfg.MaxProducts), close: ws.StatusPolicyViolation}
+		}
+		s.shows[t] = w.Version
+	}
+	s.mu.Unlock()
+
+	// Watch, then ask: what changes from here on is offered, so that nothing
+	// falls between the answer and the first news.
+	for _, w := range r.Watch {
+		s.hub.watch(s, w.ID)
+	}
+	s.mu.Lock()
+	for _, w := range r.Watch {
+		s.asks = append(s.asks, target{w.ID, w.View})
+	}
+	asked := len(s.asks) > 0
+	s.mu.Unlock()
+	if asked {
+		s.link.wake()
+	}
+	return nil
+}
+
+func (s *session) unwatch(id int64) {
+	s.mu.Lock()
+	for _, view := range []render.View{render.Card, render.Detail} {
+		delete(s.shows, target{id, view})
+		delete(s.dirty, target{id, view})
+	}
+	s.mu.Unlock()
+	s.hub.unwatch(s, id)
+}
+
+// say queues frames that go before all else. With last nothing is sent after
+// them, and the connection is closed.
+func (s *session) say(frames []byte, last bool) {
+	s.mu.Lock()
+	if !s.closing {
+		s.control = append(s.control, frames...)
+		s.closing = last
+	}
+	s.mu.Unlock()
+	s.link.wake()
+}
+
+// refuse says what was wrong, and closes if the refusal says so.
+func (s *session) refuse(r *refusal) {
+	frames := r.frame()
+	if r.close != 0 {
+		frames = append(frames, closeFrame(r.close, r.Code)...)
+	}
+	s.hub.metrics.refusals.WithLabelValues(r.Code).Inc()
+	s.say(frames, r.close != 0)
+}
+
+func closeFrame(code ws.StatusCode, reason string) []byte {
+	return ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason)))
+}
+
+var (
+	// errAgain: something could not be had; flush is to be called again later.
+	errAgain = errors.New("the rest could not be had now")
+	// errLast: the close frame has been sent.
+	errLast = errors.New("closed by a frame")
+)
+
+// flush writes what there is to write until there is nothing. One flush at a
+// time. It returns errAgain, errLast or what keeps the connection from being
+// written.
+func (s *session) flush(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		asks, dirty, control, last := s.asks, s.dirty, s.control, s.closing
+		s.asks, s.dirty, s.control = nil, nil, nil
+		s.mu.Unlock()
+		if len(asks)+len(dirty)+len(control) == 0 {
+			return nil
+		}
+		var out net.Buffers
+		if len(control) > 0 {
+			out = append(out, control)
+		}
+		if last {
+			s.conn.SetWriteDeadline(time.Now().Add(s.hub.cfg.CloseTimeout))
+			if err := s.write(out); err != nil {
+				return err
+			}
+			return errLast
+		}
+		unasked := s.ask(ctx, asks)
+		deliveries, unmet := s.gather(ctx, dirty)
+		if err := s.write(appendFrames(out, s.mode, deliveries)); err != nil {
+			return err
+		}
+		s.delivered(deliveries)
+		if unasked != nil || unmet != nil {
+			s.putBack(unasked, unmet)
+			return errAgain
+		}
+	}
+}
+
+// ask compares what the page shows with what is current, and marks what
+// differs. What could not be asked comes back.
+func (s *session) ask(ctx context.Context, asks []target) (unasked []target) {
+	if len(asks) == 0 {
+		return nil
+	}
+	shown := make([]store.Rev, 0, len(asks))
+	s.mu.Lock()
+	for _, t := range asks {
+		if version, watched := s.shows[t]; watched {
+			shown = append(shown, store.Rev{ID: t.id, Version: version})
+		}
+	}
+	s.mu.Unlock()
+	current, err := s.hub.fragments.Current(ctx, shown)
+	if err != nil {
+		s.hub.metrics.unanswered.Inc()
+		return asks
+	}
+	exists := make(map[int64]bool, len(current))
+	for _, r := range current {
+		exists[r.ID] = true
+		s.settle(r)
+	}
+	for _, r := range shown {
+		if !exists[r.ID] {
+			exists[r.ID] = true // said once
+			s.refuse(&refusal{Code: "unknown_product", Message: "there is no such product", ID: r.ID})
+		}
+	}
+	return nil
+}
+
+// gather has a delivery for each change that the page does not show yet. What
+// could not be had comes back.
+func (s *session) gather(ctx context.Context, dirty map[target]change) (all []delivery, unmet map[target]change) {
+	for t, c := range dirty {
+		d := delivery{target: t, version: c.version, reset: c.reset}
+		if s.mode == Full {
+			f, err := s.hub.fragments.Fragment(ctx, t.view, store.Rev{ID: t.id, Version: c.version})
+			if errors.Is(err, store.ErrNotFound) {
+				s.hub.metrics.vanished.Inc()
+				continue
+			}
+			if err != nil {
+				s.hub.metrics.unanswered.Inc()
+				if unmet == nil {
+					unmet = map[target]change{}
+				}
+				unmet[t] = c
+				continue
+			}
+			d.version, d.fragment = f.Version, f
+		}
+		s.mu.Lock()
+		shown, watched := s.shows[t]
+		s.mu.Unlock()
+		if watched && (d.version > shown || d.reset) {
+			all = append(all, d)
+		}
+	}
+	return all, unmet
+}
+
+// write sends the buffers. A browser that reads slowly holds up this session's
+// next flush, and nobody else.
+func (s *session) write(out net.Buffers) error {
+	if len(out) == 0 {
+		return nil
+	}
+	s.writing.Store(true)
+	defer s.writing.Store(false)
+	n, err := out.WriteTo(s.conn)
+	s.hub.metrics.bytes.Add(float64(n))
+	return err
+}
+
+func (s *session) delivered(all []delivery) {
+	if len(all) == 0 {
+		return
+	}
+	s.hub.metrics.deliveries.Add(float64(len(all)))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range all {
+		if _, watched := s.shows[d.target]; watched {
+			s.shows[d.target] = d.version
+		}
+	}
+}
+
+// putBack folds in again what a flush had taken and could not send.
+func (s *session) putBack(asks []target, dirty map[target]change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asks = append(s.asks, asks...)
+	for t, c := range dirty {
+		if _, watched := s.shows[t]; watched {
+			now := s.dirty[t]
+			s.mark(t, change{max(c.version, now.version), c.reset || now.reset})
+		}
+	}
+}
+
+// heard notes that the browser has been heard from.
+func (s *session) heard() { s.lastRead.Store(time.Now().UnixNano()) }
+
+var pingFrame = ws.MustCompileFrame(ws.NewPingFrame(nil))
+
+// ping asks the browser for a sign of life, once until it is heard from.
+func (s *session) ping() {
+	now := s.lastRead.Load()
+	s.mu.Lock()
+	asked := s.pingedAt == now
+	s.pingedAt = now
+	s.mu.Unlock()
+	if !asked {
+		s.say(pingFrame, false)
+	}
+}

@@ -1,0 +1,227 @@
+package render
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/singleflight"
+
+	"shelfcast/store"
+)
+
+// A Source has the products as shoppers may see them. *store.DB is one.
+type Source interface {
+	Shown(ctx context.Context, id int64) (store.Product, error)
+	Versions(ctx context.Context, ids []int64) ([]store.Rev, error)
+}
+
+// CacheConfig tunes a Cache. The zero value means the defaults.
+type CacheConfig struct {
+	Memory       int64         // bytes of fragments in memory; 64 MiB
+	RedisTimeout time.Duration // of one round trip; 250ms
+	Lease        time.Duration // within which a fragment is made, or another instance makes it; 2s
+	LeaseWait    time.Duration // for another instance's fragment, before we make our own; 500ms
+	FillTimeout  time.Duration // of all that; 5s
+	Metrics      prometheus.Registerer
+	Log          *slog.Logger
+}
+
+// A Cache has every fragment, made at most once for the whole fleet. A key
+// says all about its value (view, templates, product, version), so that nothing
+// is ever invalidated. Its methods may be called concurrently.
+type Cache struct {
+	source    Source
+	templates *Templates
+	cfg       CacheConfig
+	log       *slog.Logger
+	current   *current
+	memory    *otter.Cache[key, *Fragment]
+	shared    *shared
+	flights   singleflight.Group
+	metrics   metrics
+}
+
+type key struct {
+	view View
+	store.Rev
+}
+
+// NewCache makes a Cache over source, shared through rdb with all others that
+// have the same templates.
+func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cfg CacheConfig) *Cache {
+	cfg.Memory = cmp.Or(cfg.Memory, 64<<20)
+	cfg.RedisTimeout = cmp.Or(cfg.RedisTimeout, 250*time.Millisecond)
+	cfg.Lease = cmp.Or(cfg.Lease, 2*time.Second)
+	cfg.LeaseWait = cmp.Or(cfg.LeaseWait, 500*time.Millisecond)
+	cfg.FillTimeout = cmp.Or(cfg.FillTimeout, 5*time.Second)
+	c := &Cache{
+		source: source, templates: templates, cfg: cfg,
+		log:     cmp.Or(cfg.Log, slog.Default()),
+		current: newCurrent(),
+		memory: otter.Must(&otter.Options[key, *Fragment]{
+			MaximumWeight: uint64(cfg.Memory),
+			Weigher:       func(_ key, f *Fragment) uint32 { return f.size() },
+		}),
+		metrics: newMetrics(cfg.Metrics),
+	}
+	c.shared = newShared(rdb, templates.Hash(), cfg.RedisTimeout, func(from, to string) {
+		c.log.Warn("the Redis circuit breaker changed", "from", from, "to", to)
+	})
+	return c
+}
+
+// Fragment is the product in that view at the version wanted or a newer one;
+// version 0 wants the current one. It may be older than wanted only if the
+// database has no such version. Errors: store.ErrNotFound, or what kept the
+// database from answering, or ctx's.
+func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragment, error) {
+	newest, certain := c.current.version(want.ID)
+	certain = certain || want.Version > 0
+	want.Version = max(want.Version, newest)
+	if certain {
+		if f, ok := c.memory.GetIfPresent(key{view, want}); ok {
+			c.metrics.memory.Inc()
+			return f, nil
+		}
+	}
+	name := fmt.Sprint(view, want.ID, want.Version, certain)
+	fill := c.flights.DoChan(name, func() (any, error) {
+		// Not the first caller's context: others wait for it too.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.FillTimeout)
+		defer cancel()
+		return c.fill(ctx, view, want, certain)
+	})
+	select {
+	case r := <-fill:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*Fragment), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// fill finds the fragment in Redis or makes it.
+func (c *Cache) fill(ctx context.Context, view View, want store.Rev, certain bool) (*Fragment, error) {
+	if certain {
+		// A flight may have landed between the look into memory and this one.
+		if f, ok := c.memory.GetIfPresent(key{view, want}); ok {
+			c.metrics.memory.Inc()
+			return f, nil
+		}
+	}
+	patience := time.Now().Add(c.cfg.LeaseWait)
+	for {
+		f, err := c.shared.find(ctx, view, want)
+		if err != nil {
+			break
+		}
+		if f != nil {
+			c.metrics.redis.Inc()
+			c.remember(f)
+			return f, nil
+		}
+		giveBack, ok, err := c.shared.lease(ctx, view, want.ID, c.cfg.Lease)
+		if err != nil || !ok && time.Now().After(patience) {
+			break
+		}
+		if !ok {
+			// Another instance is making it.
+			if err := pause(ctx, 10*time.Millisecond+rand.N(10*time.Millisecond)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		defer giveBack()
+		// It may have been put there between our look and our lease.
+		if f, err := c.shared.find(ctx, view, want); err == nil && f != nil {
+			c.metrics.redis.Inc()
+			c.remember(f)
+			return f, nil
+		}
+		break
+	}
+	return c.make(ctx, view, want.ID)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// make reads the product and renders it. It is kept under the version that was
+// read, whatever was asked for.
+func (c *Cache) make(ctx context.Context, view View, id int64) (*Fragment, error) {
+	heard := c.Newest(id)
+	c.metrics.loads.WithLabelValues(string(view)).Inc()
+	p, err := c.source.Shown(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	html, err := c.templates.Render(view, p)
+	if err != nil {
+		return nil, err
+	}
+	c.metrics.renders.WithLabelValues(string(view)).Inc()
+	f, err := newFragment(view, p, html)
+	if err != nil {
+		return nil, err
+	}
+	c.read(ctx, heard, p.Rev)
+	c.remember(f)
+	if err := c.shared.put(ctx, f); err != nil {
+		c.metrics.unshared.Inc()
+	}
+	return f, nil
+}
+
+func (c *Cache) remember(f *Fragment) {
+	c.current.heard(f.Rev)
+	c.memory.Set(key{f.View, f.Rev}, f)
+}
+
+type metrics struct {
+	memory, redis  prometheus.Counter
+	loads, renders *prometheus.CounterVec
+	unshared, lost prometheus.Counter
+}
+
+func newMetrics(to prometheus.Registerer) metrics {
+	hits := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "shelfcast_fragment_hits_total", Help: "Fragments found, by where.",
+	}, []string{"in"})
+	m := metrics{
+		memory: hits.WithLabelValues("memory"),
+		redis:  hits.WithLabelValues("redis"),
+		loads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "shelfcast_fragment_loads_total", Help: "Rows read to make a fragment, by view.",
+		}, []string{"view"}),
+		renders: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "shelfcast_fragment_renders_total", Help: "Fragments made, by view.",
+		}, []string{"view"}),
+		unshared: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "shelfcast_fragment_unshared_total", Help: "Fragments made that Redis did not take.",
+		}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "shelfcast_lost_versions_total", Help: "Versions that the database had and has no more.",
+		}),
+	}
+	if to != nil {
+		to.MustRegister(hits, m.loads, m.renders, m.unshared, m.lost)
+	}
+	return m
+}

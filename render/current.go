@@ -1,0 +1,134 @@
+package render
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"shelfcast/store"
+)
+
+// current holds the newest version heard of, for each product: by the bus, by
+// the feed, or because it was read. Only while the feed is healthy is that the
+// current one; else it is a lower bound.
+type current struct {
+	newest *otter.Cache[int64, int64]
+	start  time.Time
+	until  atomic.Int64 // nanoseconds after start up to which the feed vouches
+}
+
+// known bounds the products in memory: some 100 bytes each.
+const known = 500_000
+
+func newCurrent() *current {
+	return &current{
+		newest: otter.Must(&otter.Options[int64, int64]{MaximumSize: known}),
+		start:  time.Now(),
+	}
+}
+
+// heard folds a Rev in and says whether it was news.
+func (c *current) heard(r store.Rev) (news bool) {
+	c.newest.Compute(r.ID, func(old int64, found bool) (int64, otter.ComputeOp) {
+		if found && old >= r.Version {
+			return old, otter.CancelOp
+		}
+		news = true
+		return r.Version, otter.WriteOp
+	})
+	return news
+}
+
+// lost takes back what was heard before the database was read and the read did
+// not show; what has been heard meanwhile stays.
+func (c *current) lost(heard int64, read store.Rev) (taken bool) {
+	c.newest.Compute(read.ID, func(old int64, found bool) (int64, otter.ComputeOp) {
+		if !found || old != heard || heard <= read.Version {
+			return old, otter.CancelOp
+		}
+		taken = true
+		return read.Version, otter.WriteOp
+	})
+	return taken
+}
+
+// version is the newest heard of, 0 if none, and whether it is the current one.
+func (c *current) version(id int64) (version int64, certain bool) {
+	version, found := c.newest.GetIfPresent(id)
+	return version, found && time.Since(c.start) < time.Duration(c.until.Load())
+}
+
+// Heard tells the cache of a committed version, and says whether that was news.
+// It never blocks.
+func (c *Cache) Heard(r store.Rev) (news bool) { return c.current.heard(r) }
+
+// Trust says that until then every commit has been Heard: the word of whoever
+// reads all changes from the database, given anew after each read.
+func (c *Cache) Trust(until time.Time) { c.current.until.Store(int64(until.Sub(c.current.start))) }
+
+// Newest has the newest version heard of, and 0 for a product not heard of.
+func (c *Cache) Newest(id int64) int64 {
+	version, _ := c.current.version(id)
+	return version
+}
+
+// Current has the current Rev of each of the products that exists, in no
+// order. They are given as what a page shows: of a product whose version is
+// newer than any heard of here the database itself is asked. If it has less
+// than was shown, it has lost that version, by being restored from a backup.
+func (c *Cache) Current(ctx context.Context, shown []store.Rev) ([]store.Rev, error) {
+	found := make([]store.Rev, 0, len(shown))
+	var ask []int64
+	before := map[int64]int64{}
+	for _, r := range shown {
+		version, certain := c.current.version(r.ID)
+		if certain && r.Version <= version {
+			found = append(found, store.Rev{ID: r.ID, Version: version})
+		} else if _, twice := before[r.ID]; !twice {
+			ask = append(ask, r.ID)
+			before[r.ID] = version
+		}
+	}
+	if len(ask) == 0 {
+		return found, nil
+	}
+	read, err := c.source.Versions(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range read {
+		c.read(ctx, before[r.ID], r)
+	}
+	return append(found, read...), nil
+}
+
+// read folds in what the database has of a product of which the version heard
+// was known before it was asked.
+func (c *Cache) read(ctx context.Context, heard int64, r store.Rev) {
+	if heard > r.Version && c.current.lost(heard, r) {
+		c.metrics.lost.Inc()
+		c.log.Warn("the database does not have a version that it had", "product", r.ID, "lost", heard, "has", r.Version)
+		c.shared.forget(ctx, r)
+		return
+	}
+	c.current.heard(r)
+}
+
+// Compare has the Rev of each of the products that the database has, read from
+// it and folded in.
+func (c *Cache) Compare(ctx context.Context, ids []int64) ([]store.Rev, error) {
+	before := make(map[int64]int64, len(ids))
+	for _, id := range ids {
+		before[id] = c.Newest(id)
+	}
+	read, err := c.source.Versions(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range read {
+		c.read(ctx, before[r.ID], r)
+	}
+	return read, nil
+}

@@ -1,0 +1,43 @@
+package render
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"shelfcast/store"
+)
+
+// A Fragment is one version of one product in one view: the same bytes on the
+// first page, in a frame and from a CDN. It is shared, and never changed.
+type Fragment struct {
+	store.Rev
+	View        View   `json:"view"`
+	HTML        string `json:"html"`
+	Unavailable bool   `json:"unavailable,omitempty"` // the product is unpublished or archived, and the HTML says no more
+
+	encoded []byte
+}
+
+// JSON is the fragment as it goes over the wire. The caller must not change it.
+func (f *Fragment) JSON() []byte { return f.encoded }
+
+func newFragment(view View, p store.Product, html string) (*Fragment, error) {
+	f := &Fragment{Rev: p.Rev, View: view, HTML: html, Unavailable: !p.Available()}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false) // it is JSON, not a script in a page
+	if err := encoder.Encode(f); err != nil {
+		return nil, err
+	}
+	f.encoded = bytes.TrimSpace(b.Bytes())
+	return f, nil
+}
+
+// parseFragment reads what JSON gave.
+func parseFragment(encoded []byte) (*Fragment, error) {
+	f := &Fragment{encoded: encoded}
+	return f, json.Unmarshal(encoded, f)
+}
+
+// size is what f takes in memory, in bytes.
+func (f *Fragment) size() uint32 { return uint32(len(f.HTML) + len(f.encoded) + 200) }

@@ -1,0 +1,170 @@
+package render
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/sony/gobreaker/v2"
+
+	"shelfcast/store"
+)
+
+// keep is how long Redis keeps a fragment, and what is current, after it was
+// last written. Nothing is ever invalidated.
+const keep = 24 * time.Hour
+
+// shared is what the instances of a fleet share in Redis:
+//
+//	fragment:<view>:<template hash>:{<id>}:<version>   the JSON of a Fragment
+//	current:{<id>}                                     the newest version
+//	lease:<view>:<template hash>:{<id>}                who makes the fragment just now
+//
+// A value that is late, missing or broken is a miss. A Redis that fails is left
+// alone for a moment, so that it costs time once and not at every request.
+type shared struct {
+	rdb     redis.UniversalClient
+	hash    string
+	timeout time.Duration
+	breaker *gobreaker.CircuitBreaker[struct{}]
+}
+
+func newShared(rdb redis.UniversalClient, hash string, timeout time.Duration, changed func(from, to string)) *shared {
+	return &shared{
+		rdb: rdb, hash: hash, timeout: timeout,
+		breaker: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+			Name:          "redis",
+			MaxRequests:   1,
+			Timeout:       time.Second,
+			ReadyToTrip:   func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= 3 },
+			OnStateChange: func(_ string, from, to gobreaker.State) { changed(from.String(), to.String()) },
+			IsSuccessful:  func(err error) bool { return err == nil || errors.Is(err, context.Canceled) },
+		}),
+	}
+}
+
+// do runs commands under the time limit, unless Redis is being left alone. A
+// key that is not there is no error here.
+func (s *shared) do(ctx context.Context, commands func(context.Context) error) error {
+	_, err := s.breaker.Execute(func() (struct{}, error) {
+		ctx, cancel := context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		err := commands(ctx)
+		if errors.Is(err, redis.Nil) {
+			err = nil
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
+func (s *shared) fragmentKey(view View, r store.Rev) string {
+	return fmt.Sprintf("fragment:%s:%s:{%d}:%d", view, s.hash, r.ID, r.Version)
+}
+
+func (s *shared) leaseKey(view View, id int64) string {
+	return fmt.Sprintf("lease:%s:%s:{%d}", view, s.hash, id)
+}
+
+func currentKey(id int64) string { return fmt.Sprintf("current:{%d}", id) }
+
+// greatest sets a version and its expiry unless there is a greater one. Both
+// are compared as text, longer or later in order being greater: Lua's numbers
+// are floats.
+var greatest = redis.NewScript(`
+local had = redis.call('GET', KEYS[1])
+if not had or #had < #ARGV[1] or (#had == #ARGV[1] and had < ARGV[1]) then
+	redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+	return 1
+end
+return 0`)
+
+// release deletes a lease, if it is still the holder's.
+var release = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+	return redis.call('DEL', KEYS[1])
+end
+return 0`)
+
+// SetCurrent adds to a pipeline that r is, or was, a current version. Eval and
+// not EvalSha: within a pipeline there is no second try when the script is new
+// to the server.
+func SetCurrent(ctx context.Context, pipe redis.Pipeliner, r store.Rev) {
+	greatest.Eval(ctx, pipe, []string{currentKey(r.ID)}, r.Version, keep.Milliseconds())
+}
+
+// find looks for the fragment of the version wanted, or of the current one if
+// that is newer. nil: it is not there.
+func (s *shared) find(ctx context.Context, view View, want store.Rev) (*Fragment, error) {
+	var version, encoded *redis.StringCmd
+	err := s.do(ctx, func(ctx context.Context) error {
+		pipe := s.rdb.Pipeline()
+		version = pipe.Get(ctx, currentKey(want.ID))
+		if want.Version > 0 {
+			encoded = pipe.Get(ctx, s.fragmentKey(view, want))
+		}
+		_, err := pipe.Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if newest, _ := strconv.ParseInt(version.Val(), 10, 64); newest > want.Version {
+		want.Version = newest
+		err = s.do(ctx, func(ctx context.Context) error {
+			encoded = s.rdb.Get(ctx, s.fragmentKey(view, want))
+			return encoded.Err()
+		})
+	}
+	if err != nil || encoded == nil || encoded.Err() != nil {
+		return nil, err
+	}
+	text, _ := encoded.Bytes()
+	f, err := parseFragment(text)
+	if err != nil || f.Rev != want || f.View != view {
+		return nil, nil // not what we put there
+	}
+	return f, nil
+}
+
+// put shares a fragment and that its version is current.
+func (s *shared) put(ctx context.Context, f *Fragment) error {
+	return s.do(ctx, func(ctx context.Context) error {
+		pipe := s.rdb.Pipeline()
+		pipe.Set(ctx, s.fragmentKey(f.View, f.Rev), f.JSON(), keep)
+		SetCurrent(ctx, pipe, f.Rev)
+		_, err := pipe.Exec(ctx)
+		return err
+	})
+}
+
+// forget sets back what is current to what the database has.
+func (s *shared) forget(ctx context.Context, r store.Rev) {
+	_ = s.do(ctx, func(ctx context.Context) error { // else the next reader does it
+		return s.rdb.Set(ctx, currentKey(r.ID), r.Version, keep).Err()
+	})
+}
+
+// lease asks to be the one who makes a fragment. With true comes the function
+// that gives the lease back; it ends by itself after d.
+func (s *shared) lease(ctx context.Context, view View, id int64, d time.Duration) (giveBack func(), ok bool, err error) {
+	key, holder := s.leaseKey(view, id), rand.Text()
+	err = s.do(ctx, func(ctx context.Context) (err error) {
+		ok, err = s.rdb.SetNX(ctx, key, holder, d).Result()
+		return err
+	})
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+		defer cancel()
+		_ = s.do(ctx, func(ctx context.Context) error { // else it ends by itself
+			return release.Run(ctx, s.rdb, []string{key}, holder).Err()
+		})
+	}, true, nil
+}
