@@ -1,0 +1,53 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// A Check is one thing that an instance needs, or would like to have, to serve.
+type Check struct {
+	Name     string
+	Optional bool                        // without it the instance is degraded, and ready all the same
+	Check    func(context.Context) error // nil: fine
+}
+
+// Health answers the probes of a load balancer.
+type Health []Check
+
+// checkTimeout bounds each check, below the second or two that a probe waits.
+const checkTimeout = 800 * time.Millisecond
+
+func (h Health) mount(app fiber.Router) {
+	app.Get("/livez", func(c *fiber.Ctx) error { // the process answers; what else it needs is no reason to restart it
+		c.Set(fiber.HeaderCacheControl, "no-store")
+		return c.JSON(fiber.Map{"status": "ok"})
+	})
+	app.Get("/readyz", h.ready)
+}
+
+// ready says by name what is well and what is not.
+func (h Health) ready(c *fiber.Ctx) error {
+	status, code := "ok", fiber.StatusOK
+	checks := make(map[string]string, len(h))
+	for _, check := range h {
+		ctx, cancel := context.WithTimeout(c.UserContext(), checkTimeout)
+		err := check.Check(ctx)
+		cancel()
+		checks[check.Name] = "ok"
+		if err == nil {
+			continue
+		}
+		checks[check.Name] = err.Error()
+		switch {
+		case !check.Optional:
+			status, code = "unavailable", fiber.StatusServiceUnavailable
+		case code == fiber.StatusOK:
+			status = "degraded"
+		}
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	return c.Status(code).JSON(fiber.Map{"status": status, "checks": checks})
+}

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofiber/contrib/websocket"
+	"github.com/gofiber/fiber/v2"
+
+	"shelfcast/realtime"
+)
+
+// live is GET /live: the handshake, after which the connection is the hub's.
+// Whoever is refused is so before the upgrade, so that his back-off grows.
+func (p *Public) live() fiber.Handler {
+	config := websocket.Config{
+		Subprotocols:    []string{realtime.Subprotocol},
+		ReadBufferSize:  125, // used for nothing: the hub reads from the socket itself
+		WriteBufferSize: 256,
+		WriteBufferPool: &sync.Pool{},
+	}
+	full := websocket.New(func(c *websocket.Conn) { adopt(p.Hub, c, realtime.Full, p.Log) }, config)
+	notify := websocket.New(func(c *websocket.Conn) { adopt(p.Hub, c, realtime.Notify, p.Log) }, config)
+	return func(c *fiber.Ctx) error {
+		if !websocket.IsWebSocketUpgrade(c) {
+			return fiber.NewError(fiber.StatusUpgradeRequired, "this is a WebSocket: ws(s)://…/live, subprotocol "+realtime.Subprotocol)
+		}
+		if !p.allowed(c) {
+			return fiber.NewError(fiber.StatusForbidden, "pages of this origin may not open sessions here")
+		}
+		if err := p.Hub.Admits(); err != nil {
+			return err
+		}
+		switch c.Query("mode") {
+		case "":
+			return full(c)
+		case "notify":
+			return notify(c)
+		}
+		return fiber.NewError(fiber.StatusBadRequest, "there is no such mode")
+	}
+}
+
+// allowed: the page that asks is of this host or of one that is on the list. A
+// browser always says of which; programs need not.
+func (p *Public) allowed(c *fiber.Ctx) bool {
+	origin := c.Get(fiber.HeaderOrigin)
+	if origin == "" || slices.Contains(p.Origins, "*") || slices.Contains(p.Origins, origin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, c.Hostname())
+}
+
+// adopt takes the socket out of its wrappers and hands it to the hub. The
+// wrappers are pooled: once this has returned they are somebody else's.
+func adopt(hub *realtime.Hub, c *websocket.Conn, mode realtime.Mode, log *slog.Logger) {
+	conn := c.NetConn()
+	if hijacked, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
+		conn = hijacked.UnsafeConn()
+	}
+	conn.SetDeadline(time.Time{})
+	if err := hub.Adopt(conn, mode); err != nil {
+		log.Debug("a session came too late", "error", err)
+	}
+}

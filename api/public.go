@@ -1,0 +1,199 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"shelfcast/realtime"
+	"shelfcast/render"
+	"shelfcast/store"
+)
+
+// Public is what the public app is made of.
+type Public struct {
+	DB             *store.DB
+	Cache          *render.Cache
+	Hub            *realtime.Hub
+	Templates      *render.Templates
+	Assets         *Assets
+	Health         Health
+	Origins        []string // that may open sessions, besides the app's own; "*": all
+	TrustedProxies []string // addresses or networks whose X-Forwarded-… are believed
+	PageSize       int      // products of a page of the shop; 24
+	Log            *slog.Logger
+}
+
+// App makes the Fiber app.
+func (p *Public) App() *fiber.App {
+	if p.PageSize <= 0 {
+		p.PageSize = 24
+	}
+	if p.Log == nil {
+		p.Log = slog.Default()
+	}
+	app := newApp("shelfcast", maxPublicBody, p.TrustedProxies, p.Log, p.fail)
+	app.Server().KeepHijackedConns = true // the hub keeps what live hands over
+	p.Health.mount(app)
+	app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("/shop") })
+	app.Get("/shop", p.shop)
+	app.Get("/shop/products/:id", p.product)
+	app.Get("/assets/*", p.Assets.serve)
+	app.Get("/favicon.ico", func(c *fiber.Ctx) error { return c.Redirect(p.Assets.Path() + "/favicon.svg") })
+	app.Get("/fragments/:view/:id", p.fragment)
+	app.Post("/product/tree/sync", p.sync)
+	app.Get("/live", p.live())
+	return app
+}
+
+// fail answers a shopper with a page and a program with problem details.
+func (p *Public) fail(c *fiber.Ctx, err error) error {
+	if path := c.Path(); path != "/shop" && !strings.HasPrefix(path, "/shop/") {
+		return failPlain(c, err)
+	}
+	details, headers, _ := problem(err)
+	page := render.Page{Status: details.Status, Title: "Something went wrong", Message: "Please try again in a moment."}
+	if details.Status < 500 {
+		page.Title, page.Message = "Not found", "There is nothing at this address."
+	}
+	for name, values := range headers {
+		c.Set(name, values[0])
+	}
+	return p.page(c, "message", page)
+}
+
+func (p *Public) page(c *fiber.Ctx, name string, page render.Page) error {
+	page.Assets = p.Assets.Path()
+	var html bytes.Buffer
+	if err := p.Templates.Page(&html, name, page); err != nil {
+		return err
+	}
+	if page.Status != 0 {
+		c.Status(page.Status)
+	}
+	c.Set(fiber.HeaderCacheControl, "no-cache")
+	c.Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
+	return c.Send(html.Bytes())
+}
+
+// shop is GET /shop?after=ID or ?before=ID: a page of cards.
+func (p *Public) shop(c *fiber.Ctx) error {
+	revs, next, previous, err := p.shelf(c.UserContext(), c.Query("after"), c.Query("before"))
+	if err != nil {
+		return err
+	}
+	page := render.Page{Title: "Products"}
+	if previous {
+		page.Previous = fmt.Sprintf("/shop?before=%d", revs[0].ID)
+	}
+	if next {
+		page.Next = fmt.Sprintf("/shop?after=%d", revs[len(revs)-1].ID)
+	}
+	for _, r := range revs {
+		f, err := p.Cache.Fragment(c.UserContext(), render.Card, r)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		page.Fragments = append(page.Fragments, template.HTML(f.HTML))
+	}
+	return p.page(c, "shop", page)
+}
+
+// shelf reads one product more than a page has, to know whether there is more.
+func (p *Public) shelf(ctx context.Context, after, before string) (revs []store.Rev, next, previous bool, err error) {
+	if before != "" {
+		id, err := parseID(before)
+		if err != nil {
+			return nil, false, false, err
+		}
+		revs, err = p.DB.ShelfBefore(ctx, id, p.PageSize+1)
+		if len(revs) > p.PageSize {
+			revs, previous = revs[1:], true
+		}
+		return revs, len(revs) > 0, previous, err
+	}
+	var id int64
+	if after != "" {
+		if id, err = parseID(after); err != nil {
+			return nil, false, false, err
+		}
+	}
+	revs, err = p.DB.Shelf(ctx, id, p.PageSize+1)
+	if len(revs) > p.PageSize {
+		revs, next = revs[:p.PageSize], true
+	}
+	return revs, next, id > 0 && len(revs) > 0, err
+}
+
+// product is GET /shop/products/{id}: a product's own page. Of one that shoppers
+// may not see it is the page that says so, and that changes if they may.
+func (p *Public) product(c *fiber.Ctx) error {
+	id, err := parseID(c.Params("id"))
+	if err != nil {
+		return fiber.ErrNotFound
+	}
+	f, err := p.Cache.Fragment(c.UserContext(), render.Detail, store.Rev{ID: id})
+	if err != nil {
+		return err
+	}
+	page := render.Page{Title: "Product", Fragments: []template.HTML{template.HTML(f.HTML)}}
+	if f.Unavailable {
+		page.Status = fiber.StatusNotFound
+	}
+	return p.page(c, "product", page)
+}
+
+// fragment is GET /fragments/{view}/{id}?v=VERSION.
+func (p *Public) fragment(c *fiber.Ctx) error {
+	view, ok := render.ParseView(c.Params("view"))
+	if !ok {
+		return fiber.NewError(fiber.StatusNotFound, "there is no such view")
+	}
+	id, err := parseID(c.Params("id"))
+	if err != nil {
+		return err
+	}
+	want := store.Rev{ID: id}
+	if v := c.Query("v"); v != "" {
+		if want.Version, err = strconv.ParseInt(v, 10, 64); err != nil || want.Version < 0 {
+			return fiber.NewError(fiber.StatusBadRequest, "v is not a version")
+		}
+	}
+	f, err := p.Cache.Fragment(c.UserContext(), view, want)
+	if err != nil {
+		return err
+	}
+	c.Set("Surrogate-Key", fmt.Sprintf("product-%d", id))
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
+	tag := fmt.Sprintf(`"%d-%s"`, f.Version, p.Templates.Hash())
+	c.Set(fiber.HeaderETag, tag)
+	if want.Version > 0 && f.Version == want.Version {
+		c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")
+	} else {
+		c.Set(fiber.HeaderCacheControl, "no-cache")
+	}
+	if c.Get(fiber.HeaderIfNoneMatch) == tag {
+		return c.SendStatus(fiber.StatusNotModified)
+	}
+	return c.Send(f.JSON())
+}
+
+// parseID reads a product's id.
+func parseID(s string) (int64, error) {
+	id, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || id <= 0 || id == math.MaxInt64 {
+		return 0, fiber.NewError(fiber.StatusBadRequest, "a product's id is a positive number")
+	}
+	return id, nil
+}

@@ -1,0 +1,221 @@
+package serve_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/store"
+	"shelfcast/store/storetest"
+)
+
+// The way of an edit: made on the first instance, seen on both, by those who
+// watch the product and by nobody else.
+func TestAnEditIsOnEveryPageThatShowsIt(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	a, b, other := f.shopper(t, 0, ""), f.shopper(t, 1, ""), f.shopper(t, 1, "")
+	a.watch("card", lamp.Rev, mug.Rev)
+	b.watch("detail", lamp.Rev)
+	other.watch("card", mug.Rev)
+	for _, s := range []*shopper{a, b, other} {
+		if frames := s.settled(); len(frames) > 0 {
+			t.Errorf("a page that is current was sent %v", frames)
+		}
+	}
+	edited := f.edit(t, 0, lamp.Rev, `{"price":"17.50"}`)
+	for s, view := range map[*shopper]string{a: "card", b: "detail"} {
+		got := s.next().Fragments
+		if len(got) != 1 || got[0].Rev != edited.Rev || got[0].View != view || !strings.Contains(got[0].HTML, "€17.50") {
+			t.Errorf("%s: got %+v", view, got)
+		}
+	}
+	edited = f.edit(t, 1, edited.Rev, `{"stock":0}`)
+	for _, s := range []*shopper{a, b} {
+		if got := s.next().Fragments; got[0].Rev != edited.Rev || !strings.Contains(got[0].HTML, "Sold out") {
+			t.Errorf("got %+v", got)
+		}
+	}
+	if frames := other.settled(); len(frames) > 0 {
+		t.Errorf("who does not watch the lamp was sent %v", frames)
+	}
+}
+
+func TestALatePageIsBroughtUpToDateByItsWatch(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	edited := f.edit(t, 0, lamp.Rev, `{"title":"New <b>title</b>"}`)
+	for n := range f.instances {
+		s := f.shopper(t, n, "")
+		s.watch("card", lamp.Rev, mug.Rev, store.Rev{ID: 9999, Version: 1})
+		for range 2 {
+			switch got := s.next(); {
+			case got.Error != nil:
+				if got.Error.Code != "unknown_product" {
+					t.Errorf("got %+v", got.Error)
+				}
+			case len(got.Fragments) != 1 || got.Fragments[0].Rev != edited.Rev:
+				t.Errorf("got %+v", got)
+			case !strings.Contains(got.Fragments[0].HTML, "New &lt;b&gt;title&lt;/b&gt;"):
+				t.Errorf("the title is not escaped: %s", got.Fragments[0].HTML)
+			}
+		}
+		// The session goes on, and a product that is new to it shows nothing yet.
+		s.watch("detail", store.Rev{ID: mug.ID})
+		if got := s.next().Fragments; len(got) != 1 || got[0].Rev != mug.Rev || got[0].View != "detail" {
+			t.Errorf("got %+v", got)
+		}
+	}
+}
+
+func TestNotifyModeHasNoHTML(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	s := f.shopper(t, 1, "?mode=notify")
+	s.watch("card", lamp.Rev, mug.Rev)
+	s.settled()
+	edited := f.edit(t, 0, mug.Rev, `{"stock":3}`)
+	got := s.next()
+	if len(got.Fragments) > 0 || len(got.Changed) != 1 || got.Changed[0].Rev != edited.Rev || got.Changed[0].View != "card" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestWhatIsUnpublishedLeavesThePage(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	s := f.shopper(t, 1, "")
+	s.watch("card", lamp.Rev, mug.Rev)
+	s.settled()
+	f.edit(t, 0, lamp.Rev, `{"published":false}`)
+	got := s.next().Fragments[0]
+	if !got.Unavailable || strings.Contains(got.HTML, "lamp") || strings.Contains(got.HTML, "19.90") {
+		t.Errorf("got %+v", got)
+	}
+	status, _, _ := f.admin(t, 0, "POST", fmt.Sprintf("/api/v1/products/%d/archive", mug.ID), "", http.Header{"If-Match": {etag(mug.Rev)}})
+	if status != http.StatusOK {
+		t.Fatal(status)
+	}
+	if got := s.next().Fragments[0]; !got.Unavailable || got.ID != mug.ID {
+		t.Errorf("got %+v", got)
+	}
+	for n := range f.instances {
+		if _, _, page := call(t, "GET", f.public(n, "/shop"), "", nil); strings.Contains(page, "data-product-id") {
+			t.Error("the shop shows one of them")
+		}
+		for _, id := range []int64{lamp.ID, mug.ID} {
+			status, _, page := call(t, "GET", f.public(n, fmt.Sprintf("/shop/products/%d", id)), "", nil)
+			if status != http.StatusNotFound || !strings.Contains(page, "not available") {
+				t.Errorf("%d %s", status, page)
+			}
+		}
+	}
+}
+
+// With Redis gone the feed carries the edit; with Redis back the bus does,
+// and nobody has restarted anything.
+func TestRedisMayGoAndComeBack(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	shoppers := []*shopper{f.shopper(t, 0, ""), f.shopper(t, 1, "")}
+	for _, s := range shoppers {
+		s.watch("card", lamp.Rev, mug.Rev)
+		s.settled()
+	}
+	see := func(want store.Rev) {
+		t.Helper()
+		for _, s := range shoppers {
+			if got := s.next().Fragments; len(got) != 1 || got[0].Rev != want {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		}
+	}
+	f.redis.Kill()
+	start := time.Now()
+	lamp = f.edit(t, 0, lamp.Rev, `{"stock":1}`)
+	see(lamp.Rev)
+	t.Logf("without Redis: %v", time.Since(start))
+	if f.counter(t, "shelfcast_feed_repaired_total") == 0 || f.counter(t, "shelfcast_bus_unpublished_total") == 0 {
+		t.Error("it did not come from the feed")
+	}
+	status, _, answer := call(t, "GET", "http://"+f.instances[0].AdminAddr()+"/readyz", "", nil)
+	if status != http.StatusOK || !strings.Contains(answer, "degraded") {
+		t.Errorf("readyz without Redis: %d %s", status, answer)
+	}
+
+	gaps := f.counter(t, "shelfcast_bus_gaps_total")
+	f.redis.Start()
+	storetest.Eventually(t, "both instances have subscribed again", func() bool {
+		return f.counter(t, "shelfcast_bus_gaps_total") >= gaps+2
+	})
+	received := f.counter(t, "shelfcast_bus_received_total")
+	start = time.Now()
+	mug = f.edit(t, 0, mug.Rev, `{"stock":1}`)
+	see(mug.Rev)
+	t.Logf("with Redis: %v", time.Since(start))
+	storetest.Eventually(t, "the bus carried it to both", func() bool {
+		return f.counter(t, "shelfcast_bus_received_total") >= received+2
+	})
+}
+
+// A thousand requests for a product that nobody has asked for yet, on two
+// instances at once: one reads the row and renders it.
+func TestAVersionIsRenderedOnceForTheFleet(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	transport := &http.Transport{MaxConnsPerHost: 100, MaxIdleConnsPerHost: 100}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport}
+	var all sync.WaitGroup
+	for n := range 1000 {
+		p := []store.Product{lamp, mug}[n/2%2]
+		all.Go(func() {
+			response, err := client.Get(f.public(n%2, fmt.Sprintf("/fragments/card/%d", p.ID)))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			response.Body.Close()
+			if response.StatusCode != http.StatusOK {
+				t.Error(response.Status)
+			}
+		})
+	}
+	all.Wait()
+	if loads, renders := f.counter(t, "shelfcast_fragment_loads_total", "card"), f.counter(t, "shelfcast_fragment_renders_total", "card"); loads != 2 || renders != 2 {
+		t.Errorf("two products were read %v times and rendered %v times", loads, renders)
+	}
+}
+
+func TestSessionsAreClosedWhenTheInstanceStops(t *testing.T) {
+	f := startFleet(t, func(s *serve.Settings) { s.Drain = 2 * time.Second })
+	lamp := f.product(t, "lamp")
+	first, second, elsewhere := f.shopper(t, 0, ""), f.shopper(t, 0, ""), f.shopper(t, 1, "")
+	for _, s := range []*shopper{first, second, elsewhere} {
+		s.watch("card", lamp.Rev)
+		s.settled()
+	}
+	done := make(chan struct{})
+	go func() { f.stop[0](); close(done) }()
+	storetest.Eventually(t, "it is not ready any more", func() bool {
+		status, _, answer := call(t, "GET", f.public(0, "/readyz"), "", nil)
+		return status == http.StatusServiceUnavailable && strings.Contains(answer, "draining")
+	})
+	edited := f.edit(t, 1, lamp.Rev, `{"stock":1}`) // deliveries go on
+	for _, s := range []*shopper{first, second} {
+		if got := s.next().Fragments; got[0].Rev != edited.Rev {
+			t.Errorf("got %v", got)
+		}
+		if code := s.closed(); code != 1012 {
+			t.Errorf("closed with %d", code)
+		}
+	}
+	<-done
+	if got := elsewhere.next().Fragments; got[0].Rev != edited.Rev {
+		t.Errorf("got %v", got)
+	}
+}

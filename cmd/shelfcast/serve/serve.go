@@ -1,0 +1,205 @@
+// Package serve is the composition root: it makes an instance of the parts and
+// says who starts and stops what.
+package serve
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"shelfcast/api"
+	"shelfcast/realtime"
+	"shelfcast/render"
+	"shelfcast/store"
+	"shelfcast/web"
+)
+
+// Options are what only a program that embeds an instance sets. The zero value
+// is what cmd/shelfcast uses.
+type Options struct {
+	DB      *store.DB // used and not closed; nil: the one of the Settings, opened and closed
+	Assets  []fs.FS   // stand before those of the Settings
+	Version string
+	Log     *slog.Logger
+}
+
+// An Instance is one Shelfcast. It has its addresses once it is made, and
+// answers there while Run runs.
+type Instance struct {
+	settings Settings
+	log      *slog.Logger
+	metrics  *prometheus.Registry
+	draining atomic.Bool
+
+	db    *store.DB
+	ownDB bool
+	rdb   *redis.Client
+	hub   *realtime.Hub
+	bus   *realtime.Bus
+	feed  *realtime.Feed
+
+	public, admin   *fiber.App
+	publicL, adminL net.Listener
+}
+
+// New makes an instance and takes its addresses. The database and Redis need
+// not be reachable; a database that is, and that has an older schema, is an
+// error (store.ErrSchema).
+func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	templates, err := s.templates()
+	if err != nil {
+		return nil, err
+	}
+	assets, err := api.LoadAssets(append(o.Assets, before(s.Assets, web.Assets)...)...)
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{settings: s, log: o.Log, db: o.DB, metrics: prometheus.NewRegistry()}
+	if i.log == nil {
+		i.log = slog.Default()
+	}
+	i.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	defer func() {
+		if err != nil {
+			i.close()
+		}
+	}()
+	if i.db == nil {
+		i.ownDB = true
+		i.db, err = store.Open(s.MySQL, store.Config{Timeout: s.Timeout, MaxOpen: s.MaxOpen, Metrics: i.metrics})
+		if err != nil {
+			return nil, err
+		}
+	}
+	switch err := i.db.CheckSchema(ctx); {
+	case errors.Is(err, store.ErrSchema):
+		return nil, err
+	case err != nil:
+		i.log.Warn("the database does not answer yet", "error", err)
+	}
+	options, err := redisOptions(s.Redis)
+	if err != nil {
+		return nil, err
+	}
+	i.rdb = redis.NewClient(options)
+
+	cache := render.NewCache(i.db, i.rdb, templates, render.CacheConfig{Memory: s.Memory << 20, Metrics: i.metrics, Log: i.log})
+	i.hub = realtime.NewHub(cache, realtime.Config{MaxSessions: s.MaxSessions, MaxProducts: s.MaxProducts, Metrics: i.metrics, Log: i.log})
+	i.bus = realtime.NewBus(i.rdb, i.hub, realtime.BusConfig{Channel: s.Channel, Metrics: i.metrics, Log: i.log})
+	i.feed = realtime.NewFeed(i.db, i.hub, i.bus, realtime.FeedConfig{Metrics: i.metrics, Log: i.log})
+
+	i.public = (&api.Public{
+		DB: i.db, Cache: cache, Hub: i.hub, Templates: templates, Assets: assets, Health: i.health(),
+		Origins: s.Origins, TrustedProxies: s.TrustedProxies, PageSize: s.PageSize, Log: i.log,
+	}).App()
+	i.admin = (&api.Admin{
+		DB: i.db, Bus: i.bus, Templates: templates, Assets: assets, Health: i.health(),
+		Token: s.AdminToken, Metrics: promhttp.HandlerFor(i.metrics, promhttp.HandlerOpts{}), Version: o.Version, Log: i.log,
+	}).App()
+	if i.publicL, err = net.Listen("tcp", s.Listen); err != nil {
+		return nil, err
+	}
+	if i.adminL, err = net.Listen("tcp", s.AdminListen); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// PublicAddr is where the public app listens, AdminAddr where the admin app
+// does.
+func (i *Instance) PublicAddr() string { return i.publicL.Addr().String() }
+
+// AdminAddr: see PublicAddr.
+func (i *Instance) AdminAddr() string { return i.adminL.Addr().String() }
+
+// Metrics are the instance's own.
+func (i *Instance) Metrics() prometheus.Gatherer { return i.metrics }
+
+var errFeed = errors.New("the last read of changes is too long ago")
+
+func (i *Instance) health() api.Health {
+	return api.Health{
+		{Name: "mysql", Check: i.db.Ping},
+		{Name: "feed", Check: func(context.Context) error {
+			if !i.feed.Healthy() {
+				return errFeed
+			}
+			return nil
+		}},
+		{Name: "draining", Check: func(context.Context) error {
+			if i.draining.Load() {
+				return realtime.ErrDraining
+			}
+			return nil
+		}},
+		{Name: "sessions", Check: func(context.Context) error { return i.hub.Admits() }},
+		{Name: "redis", Optional: true, Check: func(ctx context.Context) error { return i.rdb.Ping(ctx).Err() }},
+	}
+}
+
+// Run serves until ctx ends, drains as design and Settings.Drain say, and
+// returns when all that it started has ended.
+func (i *Instance) Run(ctx context.Context) error {
+	defer i.close()
+	i.log.Info("serving", "public", i.PublicAddr(), "admin", i.AdminAddr())
+
+	// What delivers goes on while sessions are being closed, and ends after.
+	delivering, stopDelivering := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopDelivering()
+	g, running := errgroup.WithContext(ctx) // ends when the first part fails, too
+	g.Go(func() error { return i.hub.Run(delivering) })
+	g.Go(func() error { return i.bus.Listen(delivering, i.feed.Ask) })
+	g.Go(func() error { return i.feed.Run(delivering) })
+	g.Go(func() error { return i.public.Listener(i.publicL) })
+	g.Go(func() error { return i.admin.Listener(i.adminL) })
+	g.Go(func() error {
+		<-running.Done()
+		defer stopDelivering()
+		return i.shutDown()
+	})
+	err := g.Wait()
+	i.log.Info("stopped")
+	return err
+}
+
+// shutDown: not ready → the load balancer notices → sessions are closed one by
+// one while deliveries go on → requests under way end.
+func (i *Instance) shutDown() error {
+	whole := i.settings.Drain
+	i.draining.Store(true)
+	i.log.Info("draining", "for", whole, "sessions", i.hub.Sessions())
+	<-time.After(whole / 4) // a second signal ends the process meanwhile
+	ctx, cancel := context.WithTimeout(context.Background(), whole*3/4)
+	defer cancel()
+	i.hub.Drain(ctx, whole/2)
+	rest := max(whole/4, time.Second)
+	return errors.Join(i.public.ShutdownWithTimeout(rest), i.admin.ShutdownWithTimeout(rest))
+}
+
+func (i *Instance) close() {
+	for _, l := range []net.Listener{i.publicL, i.adminL} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if i.rdb != nil {
+		i.rdb.Close()
+	}
+	if i.ownDB && i.db != nil {
+		i.db.Close()
+	}
+}

@@ -1,0 +1,89 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"shelfcast/render"
+	"shelfcast/web"
+)
+
+// Database says where the products are.
+type Database struct {
+	MySQL   string        `name:"mysql" required:"" placeholder:"DSN" help:"MySQL or MariaDB, as user:password@tcp(host:3306)/database."`
+	Timeout time.Duration `name:"mysql-timeout" default:"3s" help:"Of each query."`
+	MaxOpen int           `name:"mysql-connections" default:"16" help:"At most so many connections."`
+}
+
+// Settings of an instance. Each is a flag, and an environment variable of the
+// same name: --admin-token is SHELFCAST_ADMIN_TOKEN.
+type Settings struct {
+	Database       `embed:""`
+	Listen         string        `default:":8080" help:"Address of the public app."`
+	AdminListen    string        `default:":8081" help:"Address of the admin app, which is never to be reachable from the internet."`
+	AdminToken     string        `placeholder:"TOKEN" help:"Bearer token of the admin API, at least 16 characters. Required."`
+	Redis          string        `default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis, as redis://user:password@host:6379/0, or rediss:// for TLS."`
+	Channel        string        `name:"redis-channel" default:"product_updates" help:"Pub/sub channel. Two shops on one Redis need two, and two database numbers."`
+	Origins        []string      `placeholder:"ORIGIN" help:"Origins whose pages may open sessions, besides this host's own, as https://shop.example; * for all."`
+	TrustedProxies []string      `placeholder:"NET" help:"Addresses or networks of load balancers, whose X-Forwarded headers are believed."`
+	Templates      string        `type:"existingdir" help:"Folder with templates that stand before the built-in ones of the same name."`
+	Assets         string        `type:"existingdir" help:"Folder with assets that stand before the built-in ones of the same name."`
+	ShopName       string        `default:"Shelfcast" help:"As the pages show it."`
+	Locale         string        `default:"en" help:"How prices are written, as de or en-GB."`
+	PageSize       int           `default:"24" help:"Products of a page of the shop."`
+	Memory         int64         `default:"64" help:"MiB of memory for fragments."`
+	MaxSessions    int           `default:"15000" help:"At most so many sessions; mind the limit of open files."`
+	MaxProducts    int           `default:"500" help:"Products that a session watches, at most."`
+	Drain          time.Duration `default:"20s" help:"From SIGTERM to the end: a quarter for the load balancer to notice, half to close the sessions."`
+}
+
+// minToken is the shortest token that cannot be guessed, if it is random.
+const minToken = 16
+
+func (s Settings) check() error {
+	switch {
+	case s.AdminToken == "":
+		return errors.New("--admin-token (SHELFCAST_ADMIN_TOKEN) is required")
+	case len(s.AdminToken) < minToken:
+		return fmt.Errorf("--admin-token (SHELFCAST_ADMIN_TOKEN) has fewer than %d characters", minToken)
+	}
+	return nil
+}
+
+func (s Settings) templates() (*render.Templates, error) {
+	return render.Load(render.Config{Files: before(s.Templates, web.Templates), Locale: s.Locale, ShopName: s.ShopName})
+}
+
+// before is the owner's folder, if there is one, and then ours.
+func before(dir string, ours fs.FS) []fs.FS {
+	if dir == "" {
+		return []fs.FS{ours}
+	}
+	return []fs.FS{os.DirFS(dir), ours}
+}
+
+// redisOptions has limits for all that may hang: go-redis waits for seconds by
+// default, and longer than a context allows.
+func redisOptions(url string) (*redis.Options, error) {
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("Redis URL: %w", err)
+	}
+	o.ContextTimeoutEnabled = true
+	o.DialTimeout = 300 * time.Millisecond
+	o.ReadTimeout = 500 * time.Millisecond
+	o.WriteTimeout = 500 * time.Millisecond
+	o.DialerRetries = 1
+	o.MaxRetries = 1 // a connection that Redis closed while it was idle
+	o.MinRetryBackoff = time.Millisecond
+	o.MaxRetryBackoff = 5 * time.Millisecond
+	o.ReadBufferSize, o.WriteBufferSize = 8<<10, 8<<10
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return o, nil
+}

@@ -1,0 +1,204 @@
+// Package shopify reads Shopify's product CSV: one line a variant, the first
+// line of a handle carrying what the variants share. A product of ours is a
+// handle: the lowest price of its variants and the sum of their stock.
+package shopify
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"strings"
+
+	"shelfcast/store"
+)
+
+// A Product is what the lines of one handle say.
+type Product struct {
+	Line int // the first of them
+	Edit store.Edit
+}
+
+// A LineError is why a line was left out.
+type LineError struct {
+	Line int
+	Err  error
+}
+
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+func (e *LineError) Unwrap() error { return e.Err }
+
+// ErrHeader: the first line does not have the columns that are needed.
+var ErrHeader = errors.New("this is no product CSV of Shopify")
+
+// Read yields the products of a file and, as a *LineError, each line that is no
+// good, after which it goes on. Prices are in the currency given: the format
+// has none. Any other error is the last.
+func Read(r io.Reader, currency string) iter.Seq2[Product, error] {
+	return func(yield func(Product, error) bool) {
+		lines := csv.NewReader(r)
+		lines.ReuseRecord = true
+		columns, err := header(lines)
+		if err != nil {
+			yield(Product{}, err)
+			return
+		}
+		p := parser{columns: columns, currency: currency, seen: map[string]bool{}, yield: yield}
+		for {
+			record, err := lines.Read()
+			if err == io.EOF {
+				p.finish()
+				return
+			}
+			line, _ := lines.FieldPos(0)
+			if broken, ok := errors.AsType[*csv.ParseError](err); ok {
+				if !p.fail(broken.StartLine, broken.Err) {
+					return
+				}
+				continue
+			}
+			if err != nil {
+				yield(Product{}, err)
+				return
+			}
+			if !p.line(line, record) {
+				return
+			}
+		}
+	}
+}
+
+func header(lines *csv.Reader) (map[string]int, error) {
+	names, err := lines.Read()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHeader, err)
+	}
+	columns := make(map[string]int, len(names))
+	for i, name := range names {
+		columns[strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))] = i
+	}
+	for _, name := range []string{"Handle", "Title", "Variant Price"} {
+		if _, ok := columns[name]; !ok {
+			return nil, fmt.Errorf("%w: there is no column %q", ErrHeader, name)
+		}
+	}
+	return columns, nil
+}
+
+// A parser folds lines into products.
+type parser struct {
+	columns  map[string]int
+	currency string
+	yield    func(Product, error) bool
+	seen     map[string]bool // handles
+
+	// The product whose lines are being read.
+	handle  string
+	product Product
+	picture bool // it has its first picture
+}
+
+// line takes one line; false: the caller wants no more.
+func (p *parser) line(number int, record []string) bool {
+	get := func(column string) string {
+		if i, ok := p.columns[column]; ok {
+			return strings.Clone(strings.TrimSpace(record[i]))
+		}
+		return ""
+	}
+	handle := get("Handle")
+	if handle == "" {
+		return p.fail(number, errors.New("it has no Handle"))
+	}
+	if handle != p.handle {
+		if !p.finish() {
+			return false
+		}
+		if p.seen[handle] {
+			return p.fail(number, fmt.Errorf("handle %q stood further up already", handle))
+		}
+		p.seen[handle] = true
+		p.begin(number, handle, get)
+	}
+	if !p.picture && get("Image Src") != "" {
+		p.picture = true
+		picture := get("Image Src")
+		p.product.Edit.ImageURL = &picture
+	}
+	if get("Variant Price") == "" && get("Title") == "" {
+		return true // a line for one more picture
+	}
+	if err := p.variant(get); err != nil {
+		return p.fail(number, err)
+	}
+	return true
+}
+
+func (p *parser) begin(number int, handle string, get func(string) string) {
+	sku, title, body, vendor := get("Variant SKU"), get("Title"), get("Body (HTML)"), get("Vendor")
+	if sku == "" {
+		sku = handle
+	}
+	sku = strings.TrimPrefix(sku, "'") // put there by spreadsheets
+	published := !strings.EqualFold(get("Published"), "false")
+	if status := get("Status"); status != "" {
+		published = published && strings.EqualFold(status, "active")
+	}
+	p.handle, p.picture = handle, false
+	p.product = Product{Line: number, Edit: store.Edit{
+		SKU: &sku, Title: &title, Description: &body, Vendor: &vendor,
+		Currency: &p.currency, Published: &published, Stock: new(int64),
+		CompareAtPrice: store.PriceChange{Set: true}, // none, unless a variant has one
+	}}
+}
+
+// variant folds one in.
+func (p *parser) variant(get func(string) string) error {
+	price, err := store.ParsePrice(get("Variant Price"))
+	if err != nil {
+		return fmt.Errorf("Variant Price %q is no number", get("Variant Price"))
+	}
+	if price.IsNegative() {
+		return fmt.Errorf("Variant Price %q is negative", get("Variant Price"))
+	}
+	var compareAt *store.Price
+	if text := get("Variant Compare At Price"); text != "" {
+		c, err := store.ParsePrice(text)
+		if err != nil {
+			return fmt.Errorf("Variant Compare At Price %q is no number", text)
+		}
+		compareAt = &c
+	}
+	var stock int64
+	if text := get("Variant Inventory Qty"); text != "" {
+		if stock, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return fmt.Errorf("Variant Inventory Qty %q is no whole number", text)
+		}
+	}
+	e := &p.product.Edit
+	*e.Stock += max(stock, 0) // what is oversold cannot be sold from another's stock
+	if e.Price == nil || price.LessThan(e.Price.Decimal) {
+		e.Price = &price
+		e.CompareAtPrice.To = compareAt
+	}
+	return nil
+}
+
+func (p *parser) fail(number int, err error) bool {
+	return p.yield(Product{}, &LineError{number, err})
+}
+
+// finish yields the product that is complete; false: the caller wants no more.
+func (p *parser) finish() bool {
+	if p.handle == "" {
+		return true
+	}
+	done := p.product
+	p.handle = ""
+	if done.Edit.Price == nil {
+		return p.fail(done.Line, errors.New("the product has no variant with a price"))
+	}
+	return p.yield(done, nil)
+}

@@ -1,0 +1,82 @@
+package shopify_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"shelfcast/store/shopify"
+)
+
+const columns = "Handle,Title,Body (HTML),Vendor,Published,Variant SKU,Variant Inventory Qty,Variant Price,Variant Compare At Price,Image Src\n"
+
+// read splits what a file yields.
+func read(t *testing.T, file string) (products []shopify.Product, bad map[int]string) {
+	t.Helper()
+	bad = map[int]string{}
+	for p, err := range shopify.Read(strings.NewReader(file), "EUR") {
+		line, ok := errors.AsType[*shopify.LineError](err)
+		switch {
+		case ok:
+			bad[line.Line] = line.Err.Error()
+		case err != nil:
+			t.Fatal(err)
+		default:
+			products = append(products, p)
+		}
+	}
+	return products, bad
+}
+
+func TestVariantsAreFolded(t *testing.T) {
+	products, bad := read(t, columns+
+		"pot,Clay Pot,<p>x</p>,Co,true,,3,15.99,20,http://x/1.jpg\n"+
+		"pot,,,,,,-2,9.99,12.50,http://x/2.jpg\n"+
+		"pot,,,,,,1,12,,\n"+
+		"pot,,,,,,,,,http://x/3.jpg\n"+
+		"mug,\"Mug, blue\",,,false,'M-1,,5,,\n")
+	if len(bad) > 0 || len(products) != 2 {
+		t.Fatalf("got %v, %v", products, bad)
+	}
+	pot, mug := products[0].Edit, products[1].Edit
+	if *pot.SKU != "pot" || pot.Price.String() != "9.99" || pot.CompareAtPrice.To.String() != "12.50" ||
+		*pot.Stock != 4 || *pot.ImageURL != "http://x/1.jpg" || !*pot.Published || *pot.Currency != "EUR" {
+		t.Errorf("got %+v", pot)
+	}
+	if *mug.SKU != "M-1" || *mug.Title != "Mug, blue" || *mug.Published || mug.CompareAtPrice.To != nil || products[1].Line != 6 {
+		t.Errorf("got %+v", mug)
+	}
+}
+
+func TestBadLinesAreNamedAndTheRestGoesOn(t *testing.T) {
+	products, bad := read(t, columns+
+		"pot,Pot,,,true,,3,cheap,,\n"+
+		"pot,,,,true,,3,7,,\n"+
+		",No handle,,,true,,1,5,,\n"+
+		"mug,Mug,,,true,,many,5,,\n"+
+		"too,few\n"+
+		"cup,Cup,,,true,,1,-5,,\n"+
+		"pot,Pot,,,true,,1,5,,\n"+
+		"jar,Jar,,,true,,1,5,,\n")
+	if len(products) != 2 || *products[0].Edit.SKU != "pot" || *products[1].Edit.SKU != "jar" {
+		t.Errorf("got %v", products)
+	}
+	for line, why := range map[int]string{
+		2: `Variant Price "cheap" is no number`, 4: "Handle", 5: "no variant with a price",
+		6: "number of fields", 7: "no variant with a price", 8: "further up",
+	} {
+		if !strings.Contains(bad[line], why) {
+			t.Errorf("line %d: %q, want %q", line, bad[line], why)
+		}
+	}
+}
+
+func TestAnotherFileIsRefused(t *testing.T) {
+	for _, file := range []string{"", "a,b,c\n1,2,3\n", "\x00\x01"} {
+		for _, err := range shopify.Read(strings.NewReader(file), "EUR") {
+			if !errors.Is(err, shopify.ErrHeader) {
+				t.Errorf("%q: %v", file, err)
+			}
+		}
+	}
+}
