@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+	"github.com/redis/go-redis/v9"
+
+	"shelfcast/store"
+)
+
+// The embedded database is right through one pool of one connection: of edits
+// by many authors none is lost.
+func TestTheEmbeddedDatabaseLosesNothing(t *testing.T) {
+	d, err := startDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	db, err := store.Open(d.dsn(), store.Config{MaxOpen: 1, LockWait: -1, Timeout: 30 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	revs, err := db.Shelf(t.Context(), 0, 100)
+	if err != nil || len(revs) != len(catalogue) {
+		t.Fatalf("%d products on the shelf, %v", len(revs), err)
+	}
+	const authors, edits = 4, 10
+	ids := []int64{revs[0].ID, revs[1].ID}
+	before := stock(t, db, ids)
+	var all sync.WaitGroup
+	for n := range authors {
+		all.Go(func() {
+			for done := 0; done < edits; {
+				p, err := db.Product(t.Context(), ids[n%2])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				more := p.Stock + 1
+				if _, err = db.Update(t.Context(), p.Rev, store.Edit{Stock: &more}); err == nil {
+					done++
+				} else if !errors.Is(err, store.ErrConflict) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got, want := stock(t, db, ids)-before, int64(authors*edits); got != want {
+		t.Errorf("%d edits in the database, %d were acknowledged", got, want)
+	}
+}
+
+func stock(t *testing.T, db *store.DB, ids []int64) (sum int64) {
+	t.Helper()
+	for _, id := range ids {
+		p, err := db.Product(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += p.Stock
+	}
+	return sum
+}
+
+func TestTheEmbeddedRedisLetsKeysExpire(t *testing.T) {
+	c, err := startCache()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	options, err := redis.ParseURL(c.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClient(options)
+	defer rdb.Close()
+	if err := rdb.Set(t.Context(), "lease", "x", 150*time.Millisecond).Err(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for rdb.Exists(t.Context(), "lease").Val() == 1 {
+		if time.Now().After(deadline) {
+			t.Fatal("it stands still")
+		}
+	}
+}
+
+func TestEachProductHasAPicture(t *testing.T) {
+	files := pictures()
+	for _, p := range catalogue {
+		f, err := files.Open("pictures/" + p.sku + ".svg")
+		if err != nil {
+			t.Fatal(err)
+		}
+		svg, _ := io.ReadAll(f)
+		if drawings[p.drawing] == "" || bytes.ContainsAny(svg, "{}") {
+			t.Errorf("%s: %s", p.sku, svg)
+		}
+	}
+}
+
+// What the README says of the demo: an edit through the admin API of one
+// instance is on a page of the other.
+func TestAnEditOnOneInstanceIsOnThePageOfTheOther(t *testing.T) {
+	const token = "a token of the tests"
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	running, ended := make(chan demo), make(chan error, 1)
+	anywhere := []string{"127.0.0.1:0", "127.0.0.1:0"}
+	go func() {
+		ended <- run(ctx, settings{Listen: anywhere, Admin: anywhere, AdminToken: token}, func(d demo) { running <- d })
+	}()
+	var d demo
+	select {
+	case d = <-running:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	d.print(&out)
+	for _, s := range append(d.shops, d.admins[0], token, "nothing is kept") {
+		if !strings.Contains(out.String(), s) {
+			t.Errorf("it does not print %s", s)
+		}
+	}
+
+	api := strings.TrimSuffix(d.admins[0], "/admin") + "/api/v1/products"
+	var list struct{ Products []store.Product }
+	request(t, "GET", api+"?limit=200", token, "", "", &list)
+	if len(list.Products) != len(catalogue) {
+		t.Fatalf("%d products", len(list.Products))
+	}
+	lamp := list.Products[0]
+
+	address := "ws" + strings.TrimSuffix(strings.TrimPrefix(d.shops[1], "http"), "/shop") + "/live"
+	conn, _, _, err := ws.Dialer{Protocols: []string{"shelfcast.v1"}}.Dial(ctx, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if err := wsutil.WriteClientText(conn, fmt.Appendf(nil, `{"watch":[{"id":%d,"version":%d,"view":"card"}]}`, lamp.ID, lamp.Version)); err != nil {
+		t.Fatal(err)
+	}
+	var edited store.Product
+	request(t, "PATCH", fmt.Sprint(api, "/", lamp.ID), token, fmt.Sprintf(`"%d"`, lamp.Version), `{"price":"66.60"}`, &edited)
+	frame, err := wsutil.ReadServerText(conn)
+	if err != nil || !strings.Contains(string(frame), "66.60") || !strings.Contains(string(frame), fmt.Sprint(edited.Version)) {
+		t.Errorf("got %s, %v", frame, err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func request(t *testing.T, method, url, token, ifMatch, body string, into any) {
+	t.Helper()
+	r, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("If-Match", ifMatch)
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	answer, _ := io.ReadAll(response.Body)
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %s %s", method, url, response.Status, answer)
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		t.Fatal(err)
+	}
+}
