@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,7 +148,7 @@ func (p *Public) product(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	page := render.Page{Title: "Product", Fragments: []template.HTML{template.HTML(f.HTML)}}
+	page := render.Page{Title: cmp.Or(f.Title, "Not available"), Fragments: []template.HTML{template.HTML(f.HTML)}}
 	if f.Unavailable {
 		page.Status = fiber.StatusNotFound
 	}

@@ -13,6 +13,7 @@ type Fragment struct {
 	store.Rev
 	View        View   `json:"view"`
 	HTML        string `json:"html"`
+	Title       string `json:"title,omitempty"`       // the product's, as plain text; in Detail only, for the page around it
 	Unavailable bool   `json:"unavailable,omitempty"` // the product is unpublished or archived, and the HTML says no more
 
 	encoded []byte
@@ -23,6 +24,9 @@ func (f *Fragment) JSON() []byte { return f.encoded }
 
 func newFragment(view View, p store.Product, html string) (*Fragment, error) {
 	f := &Fragment{Rev: p.Rev, View: view, HTML: html, Unavailable: !p.Available()}
+	if view == Detail {
+		f.Title = p.Title
+	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false) // it is JSON, not a script in a page

@@ -1,0 +1,42 @@
+# `make test` is all there is to run before a commit: on a fresh Debian machine
+# with Go it installs the servers and the browser that the tests need.
+
+# The product is built and tested without the demo's modules.
+export GOWORK = off
+
+.PHONY: help test deps lint go-test web-test demo-test bench demo build
+
+help: ## Say what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+test: deps lint web-test go-test demo-test ## Run every test; nothing is skipped
+
+deps:
+	@scripts/test-deps
+
+lint: ## gofmt and vet
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	go vet ./...
+	cd cmd/demo && go vet ./...
+
+go-test: ## The product's tests, with real servers and a real browser
+	SHELFCAST_TEST_REQUIRE=1 go test -race -timeout 10m ./...
+
+demo-test: ## The demo's tests, as a module of its own and in the workspace
+	cd cmd/demo && go test -race -timeout 10m ./...
+	GOWORK= go build -o /dev/null ./cmd/demo
+
+web-test: web/node_modules/.package-lock.json ## The client's types and tests
+	cd web && npm test --silent
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund --silent
+
+bench: deps ## The benchmarks that the README quotes
+	go test -run '^$$' -bench . -benchmem ./realtime ./render ./cmd/shelfcast/serve
+
+demo: ## A shop on two instances, with nothing to install
+	GOWORK= go run ./cmd/demo
+
+build: ## The program, in bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/shelfcast ./cmd/shelfcast

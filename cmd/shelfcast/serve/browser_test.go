@@ -1,0 +1,203 @@
+package serve_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"shelfcast/store/storetest"
+)
+
+// browser is a headless Chromium that may talk to loopback alone.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(storetest.Browser(t)),
+		chromedp.NoSandbox, // tests run as root in containers
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+	)
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, 90*time.Second)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// tab opens a page in a tab of its own and waits until it is live.
+func tab(t *testing.T, browser context.Context, url string) context.Context {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	run(t, ctx,
+		chromedp.EmulateViewport(1000, 700),
+		chromedp.Navigate(url),
+		chromedp.WaitVisible(css(`[data-live-status="live"]`)))
+	return ctx
+}
+
+func run(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// css is the first element that a selector picks.
+type css = chromedp.CSS
+
+// eval is the value of a script.
+func eval[T any](t *testing.T, ctx context.Context, script string) T {
+	t.Helper()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// until waits until a script is true.
+func until(t *testing.T, ctx context.Context, script string) {
+	t.Helper()
+	run(t, ctx, chromedp.Poll[chromedp.Void](script, chromedp.WithPollingInterval(5*time.Millisecond), chromedp.WithPollingTimeout(20*time.Second)))
+}
+
+// Two instances, a page on each, an edit through the admin API of the first:
+// both pages change without a reload, and what the visitor was doing stays.
+func TestBothPagesChangeUnderTheVisitorsHands(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	chromium := browser(t)
+	shop := tab(t, chromium, f.public(0, "/shop"))
+	own := tab(t, chromium, f.public(1, fmt.Sprintf("/shop/products/%d", lamp.ID)))
+	for _, page := range []context.Context{shop, own} {
+		run(t, page, chromedp.Evaluate[chromedp.Void](`window.sameDocument = true`))
+	}
+	run(t, own,
+		chromedp.SendKeys(css(`input[name=note]`), "for my sister"),
+		chromedp.Evaluate[chromedp.Void](`document.querySelector("input[name=note]").setSelectionRange(4, 6)`))
+
+	edited := f.edit(t, 0, lamp.Rev, `{"title":"<i>Lamp</i> & Co","price":"17.50","compare_at_price":"19.90","stock":2}`)
+
+	article := fmt.Sprintf(`document.querySelector('[data-product-id="%d"]')`, lamp.ID)
+	for name, page := range map[string]context.Context{"shop": shop, "own": own} {
+		until(t, page, fmt.Sprintf(`%s.dataset.productVersion === "%d"`, article, edited.Version))
+		text := eval[string](t, page, article+".innerText")
+		for _, want := range []string{"<i>Lamp</i> & Co", "€17.50", "€19.90", "Only 2 left"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in %q", name, want, text)
+			}
+		}
+		if !eval[bool](t, page, `window.sameDocument === true`) {
+			t.Errorf("%s was loaded again", name)
+		}
+		if n := eval[int](t, page, article+`.querySelectorAll("i").length`); n != 0 {
+			t.Errorf("%s: the title has become HTML", name)
+		}
+	}
+	if got := eval[string](t, own, `document.activeElement.name + ": " + document.activeElement.value + " " + document.activeElement.selectionStart`); got != "note: for my sister 4" {
+		t.Errorf("the visitor has %q under his hands", got)
+	}
+	run(t, own, chromedp.SendKeys(css(`input[name=note]`), "!")) // and writes on
+	if got := eval[string](t, own, `document.querySelector("input[name=note]").value`); !strings.Contains(got, "!") {
+		t.Errorf("he has written %q", got)
+	}
+	if max := eval[string](t, own, `document.querySelector("input[name=quantity]").max`); max != "2" {
+		t.Errorf("of a stock of 2 he may take %s", max)
+	}
+	other := fmt.Sprintf(`document.querySelector('[data-product-id="%d"]').dataset.productVersion`, mug.ID)
+	if got := eval[string](t, shop, other); got != fmt.Sprint(mug.Version) {
+		t.Errorf("the other product is at version %s", got)
+	}
+
+	// Sold out, and then gone.
+	edited = f.edit(t, 1, edited.Rev, `{"stock":0}`)
+	until(t, own, `document.querySelector("[data-action=add-to-cart]").disabled`)
+	f.edit(t, 0, edited.Rev, `{"published":false}`)
+	for _, page := range []context.Context{shop, own} {
+		until(t, page, article+`.innerText.includes("not available")`)
+	}
+}
+
+// A page whose instance goes away comes back to what has changed meanwhile.
+// The pictures that do not come have a placeholder, and nothing that the
+// content security policy forbids is on any page.
+func TestAPageOutlivesItsConnection(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	lamp = f.edit(t, 0, lamp.Rev, `{"image_url":"/no/such/picture.jpg"}`)
+	chromium := browser(t)
+	pages := []context.Context{
+		tab(t, chromium, f.public(0, "/shop")),
+		tab(t, chromium, f.public(1, fmt.Sprintf("/shop/products/%d", lamp.ID))),
+	}
+	for _, page := range pages {
+		until(t, page, `document.querySelector("img").classList.contains("is-missing")`)
+		run(t, page, chromedp.Evaluate[chromedp.Void](`
+			window.violations = 0;
+			document.addEventListener("securitypolicyviolation", () => window.violations++);
+			dispatchEvent(new Event("offline"))`))
+		until(t, page, `document.querySelector("[data-live-status]").dataset.liveStatus === "offline"`)
+	}
+	lamp = f.edit(t, 0, lamp.Rev, `{"price":"1.00"}`)
+	f.edit(t, 0, mug.Rev, `{"price":"2.00"}`)
+	for _, page := range pages {
+		run(t, page, chromedp.Evaluate[chromedp.Void](`dispatchEvent(new Event("online"))`))
+		until(t, page, fmt.Sprintf(`document.querySelector('[data-product-id="%d"]').innerText.includes("€1.00")`, lamp.ID))
+		if n := eval[int](t, page, `window.violations`); n != 0 {
+			t.Errorf("%d violations of the content security policy", n)
+		}
+	}
+	until(t, pages[0], `document.body.innerText.includes("€2.00")`)
+}
+
+// A shop assistant at the edit page of one instance, a shopper at the other.
+func TestTheEditPageMovesTheShop(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	chromium := browser(t)
+	shop := tab(t, chromium, f.public(1, "/shop"))
+	desk, cancel := chromedp.NewContext(chromium)
+	t.Cleanup(cancel)
+	form := fmt.Sprintf(`form[data-id="%d"]`, lamp.ID)
+	run(t, desk,
+		chromedp.Navigate("http://"+f.instances[0].AdminAddr()+"/admin"),
+		chromedp.SendKeys(css(`#enter input[name=token]`), token+"\n"),
+		chromedp.WaitVisible(css(form)),
+		chromedp.SetValue(css(form+` input[name=price]`), "12.34"),
+		chromedp.Click(css(form+` button:not([type])`)))
+	until(t, shop, `document.body.innerText.includes("€12.34")`)
+	until(t, desk, `document.querySelector("#notice").textContent.startsWith("Saved")`)
+
+	// Somebody else changes it meanwhile: that is said, and nothing is lost.
+	now, err := f.db.Product(t.Context(), lamp.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.edit(t, 1, now.Rev, `{"stock":3}`)
+	problem := fmt.Sprintf(`document.querySelector('%s .problem').textContent`, form)
+	run(t, desk, chromedp.SetValue(css(form+` input[name=price]`), "55.00"), chromedp.Click(css(form+` button:not([type])`)))
+	until(t, desk, problem+`.includes("Somebody else")`)
+	run(t, desk, chromedp.SetValue(css(form+` input[name=price]`), "abc"), chromedp.Click(css(form+` button:not([type])`)))
+	until(t, desk, problem+` !== "" && !`+problem+`.includes("Somebody else")`)
+	if got, err := f.db.Product(t.Context(), lamp.ID); err != nil || got.Price.String() != "12.34" || got.Stock != 3 {
+		t.Errorf("got %v %v, %v", got.Price, got.Stock, err)
+	}
+	if got, err := f.db.Product(t.Context(), mug.ID); err != nil || got.Rev != mug.Rev {
+		t.Errorf("the other product has changed: %v", err)
+	}
+	if status, _, _ := call(t, "GET", "http://"+f.instances[0].AdminAddr()+"/admin", "", nil); status != http.StatusOK {
+		t.Error(status)
+	}
+}

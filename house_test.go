@@ -1,0 +1,52 @@
+// The root has no code: the packages below it are the program. This holds them
+// to their order.
+package shelfcast_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport is the one direction of imports: each of our packages, and which
+// others of ours it may know.
+var mayImport = map[string][]string{
+	"web":                 {},
+	"store":               {},
+	"store/storetest":     {},
+	"store/shopify":       {"store"},
+	"render":              {"store"},
+	"realtime":            {"store", "render"},
+	"api":                 {"store", "render", "realtime"},
+	"cmd/shelfcast/serve": {"store", "render", "realtime", "api", "web"},
+	"cmd/shelfcast":       {"store", "store/shopify", "cmd/shelfcast/serve"},
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name, ours := strings.CutPrefix(fields[0], "shelfcast/")
+		if !ours {
+			continue // this package
+		}
+		allowed, known := mayImport[name]
+		if !known {
+			t.Errorf("%s has no place in the house: say in mayImport what it may know", name)
+		}
+		seen++
+		for _, imported := range fields[1:] {
+			if other, ours := strings.CutPrefix(imported, "shelfcast/"); ours && !slices.Contains(allowed, other) {
+				t.Errorf("%s may not know %s", name, other)
+			}
+		}
+	}
+	if seen != len(mayImport) {
+		t.Errorf("%d packages, and mayImport names %d", seen, len(mayImport))
+	}
+}
