@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -17,6 +18,10 @@ const (
 	maxHeader     = 16 << 10         // cookies of a shop's page among it
 	maxPublicBody = 64 << 10
 	maxAdminBody  = 1 << 20
+	// Up to so many times its limit a body is read before it is refused: a
+	// connection that is closed while the other side writes is reset, and the
+	// answer may be lost.
+	patience = 8
 )
 
 // csp lets our pages use what we serve, and pictures from anywhere.
@@ -32,7 +37,7 @@ func newApp(name string, bodyLimit int, trustedProxies []string, log *slog.Logge
 		WriteTimeout:            writeTimeout,
 		IdleTimeout:             idleTimeout,
 		ReadBufferSize:          maxHeader,
-		BodyLimit:               bodyLimit,
+		BodyLimit:               patience * bodyLimit,
 		ReduceMemoryUsage:       true, // or each session keeps the reader of its handshake
 		EnableTrustedProxyCheck: true, // or anybody may say who he is
 		TrustedProxies:          trustedProxies,
@@ -44,6 +49,12 @@ func newApp(name string, bodyLimit int, trustedProxies []string, log *slog.Logge
 		},
 	})
 	app.Use(recover.New())
+	app.Use(func(c *fiber.Ctx) error {
+		if len(c.Request().Body()) > bodyLimit {
+			return fiber.NewError(fiber.StatusRequestEntityTooLarge, fmt.Sprintf("a body has at most %d bytes", bodyLimit))
+		}
+		return c.Next()
+	})
 	app.Use(helmet.New(helmet.Config{
 		ContentSecurityPolicy:     csp,
 		XFrameOptions:             "SAMEORIGIN",

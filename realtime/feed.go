@@ -20,6 +20,11 @@ type Changes interface {
 	ChangedSince(ctx context.Context, after store.Rev, limit int) ([]store.Rev, error)
 }
 
+// A Sharer tells instances that start later what is current. *Bus is one.
+type Sharer interface {
+	Share(ctx context.Context, revs []store.Rev) error
+}
+
 // FeedConfig tunes a Feed. The zero value means the defaults.
 type FeedConfig struct {
 	Interval  time.Duration // between reads; 1s
@@ -33,7 +38,7 @@ type FeedConfig struct {
 type Feed struct {
 	changes Changes
 	hub     *Hub
-	bus     *Bus
+	shared  Sharer
 	cfg     FeedConfig
 	log     *slog.Logger
 	ask     chan struct{} // capacity 1; never closed
@@ -52,11 +57,11 @@ type Feed struct {
 const page = 5000
 
 // NewFeed makes a Feed. Run drives it.
-func NewFeed(changes Changes, hub *Hub, bus *Bus, cfg FeedConfig) *Feed {
+func NewFeed(changes Changes, hub *Hub, shared Sharer, cfg FeedConfig) *Feed {
 	cfg.Interval = cmp.Or(cfg.Interval, time.Second)
 	cfg.Reconcile = cmp.Or(cfg.Reconcile, 3*time.Minute)
 	f := &Feed{
-		changes: changes, hub: hub, bus: bus, cfg: cfg,
+		changes: changes, hub: hub, shared: shared, cfg: cfg,
 		log: cmp.Or(cfg.Log, slog.Default()),
 		ask: make(chan struct{}, 1),
 		repaired: prometheus.NewCounter(prometheus.CounterOpts{
@@ -170,7 +175,7 @@ func (f *Feed) read(ctx context.Context) error {
 	f.lastRead.Store(began.UnixNano())
 	f.hub.fragments.Trust(began.Add(2 * f.cfg.Interval))
 	f.repaired.Add(float64(len(news)))
-	if err := f.bus.Share(ctx, news); err != nil {
+	if err := f.shared.Share(ctx, news); err != nil {
 		f.log.Debug("what is current could not be shared", "error", err)
 	}
 	return nil

@@ -177,7 +177,7 @@ func (c *Cache) make(ctx context.Context, view View, id int64) (*Fragment, error
 		return nil, err
 	}
 	c.metrics.renders.WithLabelValues(string(view)).Inc()
-	f, err := newFragment(view, p, html)
+	f, err := NewFragment(view, p, html)
 	if err != nil {
 		return nil, err
 	}

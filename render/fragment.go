@@ -22,7 +22,8 @@ type Fragment struct {
 // JSON is the fragment as it goes over the wire. The caller must not change it.
 func (f *Fragment) JSON() []byte { return f.encoded }
 
-func newFragment(view View, p store.Product, html string) (*Fragment, error) {
+// NewFragment is the fragment of that product in that view, whose HTML is given.
+func NewFragment(view View, p store.Product, html string) (*Fragment, error) {
 	f := &Fragment{Rev: p.Rev, View: view, HTML: html, Unavailable: !p.Available()}
 	if view == Detail {
 		f.Title = p.Title

@@ -35,7 +35,7 @@ document.addEventListener(
  */
 function markBroken(root) {
   for (const img of root.querySelectorAll("img")) {
-    if (img.complete && img.naturalWidth === 0 && img.loading !== "lazy") img.classList.add("is-missing");
+    if (img.complete && img.naturalWidth === 0) img.classList.add("is-missing");
   }
 }
 markBroken(document);

@@ -48,7 +48,7 @@ func TestBadInputOfTheAdminAPI(t *testing.T) {
 		"a limit of 9999":    {"GET", "/api/v1/products?limit=9999", "", "", 422, "limit"},
 		"a new one unpriced": {"POST", "/api/v1/products", `{"sku":"new","title":"New","currency":"EUR"}`, "", 422, "price is required"},
 		"a taken SKU":        {"POST", "/api/v1/products", `{"sku":"lamp","title":"New","currency":"EUR","price":"1"}`, "", 409, "SKU"},
-		"2 MiB":              {"PATCH", path, `{"title":"` + strings.Repeat("x", 2<<20) + `"}`, current, 413, ""},
+		"2 MiB":              {"PATCH", path, `{"title":"` + strings.Repeat("x", 2<<20) + `"}`, current, 413, "at most 1048576 bytes"},
 		"archive, stale":     {"POST", path + "/archive", "", stale, 412, "changed since"},
 		"no such route":      {"GET", "/api/v1/nothing", "", "", 404, ""},
 	} {

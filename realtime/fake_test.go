@@ -1,0 +1,236 @@
+package realtime
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
+	"shelfcast/render"
+	"shelfcast/store"
+)
+
+// shop stands for the cache and the database behind it, where time, failure
+// and order are the subject.
+type shop struct {
+	mu      sync.Mutex
+	rows    map[int64]int64 // what the database has
+	heard   map[int64]int64
+	trusted time.Time
+	fails   error
+	asked   int // calls of Current
+
+	read chan struct{} // if not nil: Current has read, and waits for go on it
+}
+
+func newShop(revs ...store.Rev) *shop {
+	s := &shop{rows: map[int64]int64{}, heard: map[int64]int64{}}
+	for _, r := range revs {
+		s.set(r)
+	}
+	return s
+}
+
+func (s *shop) set(r store.Rev) { s.mu.Lock(); defer s.mu.Unlock(); s.rows[r.ID] = r.Version }
+func (s *shop) fail(err error)  { s.mu.Lock(); defer s.mu.Unlock(); s.fails = err }
+
+func (s *shop) Heard(r store.Rev) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.heard[r.ID] >= r.Version {
+		return false
+	}
+	s.heard[r.ID] = r.Version
+	return true
+}
+
+func (s *shop) Trust(until time.Time) { s.mu.Lock(); defer s.mu.Unlock(); s.trusted = until }
+
+func (s *shop) vouched() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.trusted)
+}
+
+func (s *shop) Current(ctx context.Context, shown []store.Rev) ([]store.Rev, error) {
+	ids := make([]int64, len(shown))
+	for i, r := range shown {
+		ids[i] = r.ID
+	}
+	found, err := s.Compare(ctx, ids)
+	s.mu.Lock()
+	s.asked++
+	s.mu.Unlock()
+	if s.read != nil {
+		s.read <- struct{}{}
+		<-s.read
+	}
+	return found, err
+}
+
+func (s *shop) Compare(_ context.Context, ids []int64) (found []store.Rev, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		if version, ok := s.rows[id]; ok {
+			found = append(found, store.Rev{ID: id, Version: version})
+		}
+	}
+	return found, s.fails
+}
+
+func (s *shop) Fragment(_ context.Context, view render.View, want store.Rev) (*render.Fragment, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	version, ok := s.rows[want.ID]
+	if s.fails != nil {
+		return nil, s.fails
+	}
+	if !ok {
+		return nil, store.ErrNotFound
+	}
+	return render.NewFragment(view, store.Product{Rev: store.Rev{ID: want.ID, Version: version}, Published: true}, "<p>")
+}
+
+// Clock and ChangedSince make a shop the Changes of a Feed.
+func (s *shop) Clock(context.Context) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().UnixMicro(), s.fails
+}
+
+func (s *shop) ChangedSince(_ context.Context, after store.Rev, _ int) (revs []store.Rev, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, version := range s.rows {
+		if version > after.Version {
+			revs = append(revs, store.Rev{ID: id, Version: version})
+		}
+	}
+	return revs, s.fails
+}
+
+func rev(id, version int64) store.Rev { return store.Rev{ID: id, Version: version} }
+
+// quietHub is a hub that runs until the test ends, and says nothing.
+func quietHub(t testing.TB, s *shop, cfg Config) *Hub {
+	t.Helper()
+	cfg.Log = slog.New(slog.DiscardHandler)
+	h := NewHub(s, cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); h.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	return h
+}
+
+// A browser is the other end of a session. What it is sent waits until it is
+// read: over a pipe the server's write stands still meanwhile.
+type browser struct {
+	t    testing.TB
+	conn net.Conn
+}
+
+func join(t testing.TB, h *Hub, mode Mode) *browser {
+	t.Helper()
+	server, client := net.Pipe()
+	t.Cleanup(func() { client.Close() })
+	if err := h.Adopt(server, mode); err != nil {
+		t.Fatal(err)
+	}
+	return &browser{t, client}
+}
+
+func (b *browser) watch(revs ...store.Rev) {
+	b.t.Helper()
+	var r request
+	for _, v := range revs {
+		r.Watch = append(r.Watch, watch{v, render.Card})
+	}
+	b.say(r)
+}
+
+func (b *browser) say(v any) {
+	b.t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := wsutil.WriteClientText(b.conn, text); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// frame is the next frame, of whatever kind.
+func (b *browser) frame() ws.Frame {
+	b.t.Helper()
+	f, err := ws.ReadFrame(b.conn)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return f
+}
+
+// next has the versions of the next frame, by product.
+func (b *browser) next() map[int64]int64 {
+	b.t.Helper()
+	var said struct {
+		Fragments, Changed []store.Rev
+		Error              *refusal
+	}
+	text := b.frame().Payload
+	if err := json.Unmarshal(text, &said); err != nil {
+		b.t.Fatalf("%v: %s", err, text)
+	}
+	got := map[int64]int64{}
+	for _, r := range append(said.Fragments, said.Changed...) {
+		got[r.ID] = r.Version
+	}
+	if said.Error != nil {
+		b.t.Fatal(said.Error)
+	}
+	return got
+}
+
+func (b *browser) sees(want ...store.Rev) {
+	b.t.Helper()
+	got := b.next()
+	for _, r := range want {
+		if got[r.ID] != r.Version {
+			b.t.Errorf("got %v, want %v", got, r)
+		}
+	}
+	if len(got) != len(want) {
+		b.t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// both is what is seen of two products, in one frame or in several.
+func (b *browser) both() map[int64]int64 {
+	b.t.Helper()
+	got := b.next()
+	for len(got) < 2 {
+		for id, version := range b.next() {
+			got[id] = version
+		}
+	}
+	return got
+}
+
+// nothing: the server has nothing to say, but for what it says of this ping.
+func (b *browser) nothing() {
+	b.t.Helper()
+	if err := wsutil.WriteClientMessage(b.conn, ws.OpPing, []byte("?")); err != nil {
+		b.t.Fatal(err)
+	}
+	if f := b.frame(); f.Header.OpCode != ws.OpPong {
+		b.t.Errorf("got %s", fmt.Sprint(f.Header.OpCode, string(f.Payload)))
+	}
+}

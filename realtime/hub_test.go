@@ -1,0 +1,323 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
+	"shelfcast/store"
+)
+
+func TestAPageIsToldOfWhatItWatchesAndOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10), rev(2, 10))
+		h := quietHub(t, s, Config{})
+		a, b := join(t, h, Full), join(t, h, Notify)
+		a.watch(rev(1, 10), rev(2, 10))
+		b.watch(rev(2, 10))
+		synctest.Wait()
+		s.set(rev(2, 11))
+		if !h.Apply(rev(2, 11)) || h.Apply(rev(2, 11)) || h.Apply(rev(2, 9)) {
+			t.Error("what is news and what is not is mixed up")
+		}
+		a.sees(rev(2, 11))
+		b.sees(rev(2, 11))
+		a.nothing()
+		b.nothing()
+		b.say(request{Unwatch: []int64{2}})
+		synctest.Wait()
+		s.set(rev(2, 12))
+		h.Apply(rev(2, 12))
+		a.sees(rev(2, 12))
+		b.nothing()
+	})
+}
+
+// A browser that does not read costs its two entries, and gets only the newest
+// version of each product when it reads again. Nobody else waits for it, and it
+// is not closed.
+func TestASlowBrowserGetsTheNewestOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10), rev(2, 10))
+		h := quietHub(t, s, Config{})
+		slow, quick := join(t, h, Full), join(t, h, Full)
+		slow.watch(rev(1, 10), rev(2, 10))
+		quick.watch(rev(1, 10), rev(2, 10))
+		synctest.Wait()
+		for version := int64(11); version <= 100; version++ {
+			for id := int64(1); id <= 2; id++ {
+				s.set(rev(id, version))
+				h.Apply(rev(id, version))
+				quick.sees(rev(id, version))
+			}
+		}
+		time.Sleep(time.Hour) // of the test's clock; the quick one answers no pings and is gone
+		synctest.Wait()
+		slow.sees(rev(1, 11)) // what was on its way when it stopped reading
+		slow.sees(rev(1, 100), rev(2, 100))
+		slow.nothing()
+	})
+}
+
+// What is committed between the question what is current and its answer is not
+// lost: the page is registered before it is asked for.
+func TestAnEditWhileAPageJoinsIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10), rev(2, 10))
+		s.read = make(chan struct{})
+		h := quietHub(t, s, Config{})
+		b := join(t, h, Full)
+		b.watch(rev(1, 10), rev(2, 9))
+		<-s.read // what is current has been read
+		s.set(rev(1, 11))
+		h.Apply(rev(1, 11))
+		s.read <- struct{}{}
+		if got := b.both(); got[1] != 11 || got[2] != 10 {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// While the database is away nothing is said and nobody is closed; what was
+// asked for is had when it is back.
+func TestWhatCouldNotBeHadIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10), rev(2, 10))
+		h := quietHub(t, s, Config{Retry: time.Second})
+		joined := join(t, h, Full)
+		joined.watch(rev(1, 10), rev(2, 10))
+		synctest.Wait()
+		s.fail(errors.New("away"))
+		late := join(t, h, Full)
+		late.watch(rev(1, 9), rev(2, 10))
+		s.set(rev(2, 11))
+		h.Apply(rev(2, 11))
+		time.Sleep(10 * time.Second)
+		joined.nothing()
+		late.nothing()
+		s.fail(nil)
+		joined.sees(rev(2, 11))
+		if got := late.both(); got[1] != 10 || got[2] != 11 {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// A database restored from a backup: what it has is what a page shows, on a
+// page that comes and on one that is there.
+func TestARestoredDatabaseIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 20), rev(2, 20))
+		h := quietHub(t, s, Config{})
+		there, notified := join(t, h, Full), join(t, h, Notify)
+		there.watch(rev(1, 20), rev(2, 20))
+		notified.watch(rev(1, 20))
+		synctest.Wait()
+		s.set(rev(1, 15))
+		comes := join(t, h, Full)
+		comes.watch(rev(1, 20), rev(2, 20))
+		comes.sees(rev(1, 15))
+		there.nothing()
+		if err := h.Reconcile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		there.sees(rev(1, 15))
+		notified.sees(rev(1, 15))
+		s.set(rev(1, 30))
+		h.Apply(rev(1, 30))
+		for _, b := range []*browser{there, notified, comes} {
+			b.sees(rev(1, 30))
+		}
+	})
+}
+
+func TestReconcileRepairsALostAnnouncement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10), rev(2, 10))
+		h := quietHub(t, s, Config{})
+		a, b := join(t, h, Full), join(t, h, Full)
+		a.watch(rev(1, 10), rev(2, 10))
+		b.watch(rev(2, 10))
+		synctest.Wait()
+		s.set(rev(2, 11)) // nobody says so
+		if err := h.Reconcile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.sees(rev(2, 11))
+		b.sees(rev(2, 11))
+	})
+}
+
+func TestBrowsersAreAskedForASignOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := quietHub(t, newShop(), Config{Ping: 20 * time.Second, Pong: 10 * time.Second})
+		alive, dead := join(t, h, Full), join(t, h, Full)
+		for range 5 {
+			if f := alive.frame(); f.Header.OpCode != ws.OpPing {
+				t.Fatalf("got %v", f.Header.OpCode)
+			}
+			if err := wsutil.WriteClientMessage(alive.conn, ws.OpPong, nil); err != nil {
+				t.Fatal(err)
+			}
+			if dead != nil {
+				if f := dead.frame(); f.Header.OpCode != ws.OpPing {
+					t.Fatalf("got %v", f.Header.OpCode)
+				}
+				if _, err := ws.ReadFrame(dead.conn); err != io.EOF {
+					t.Errorf("it was asked twice, or not closed: %v", err)
+				}
+				dead = nil
+			}
+		}
+		if n := h.Sessions(); n != 1 {
+			t.Errorf("%d sessions", n)
+		}
+	})
+}
+
+func TestAFullHubTurnsAwayAndForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := quietHub(t, newShop(rev(1, 10)), Config{MaxSessions: 2})
+		first, _ := join(t, h, Full), join(t, h, Full)
+		if err := h.Admits(); err != ErrFull {
+			t.Errorf("got %v", err)
+		}
+		server, client := net.Pipe()
+		go io.Copy(io.Discard, client)
+		if err := h.Adopt(server, Full); err != ErrFull {
+			t.Errorf("got %v", err)
+		}
+		first.watch(rev(1, 10))
+		synctest.Wait()
+		first.conn.Close()
+		synctest.Wait()
+		if err := h.Admits(); err != nil || h.Sessions() != 1 || len(h.topics) != 0 {
+			t.Errorf("%v, %d sessions, %d topics", err, h.Sessions(), len(h.topics))
+		}
+	})
+}
+
+// Sessions are closed with 1012 one after the other, and what is edited
+// meanwhile is delivered to those that are still there.
+func TestDrainIsSpreadWhileDeliveriesGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10))
+		h := quietHub(t, s, Config{})
+		closed := make(chan time.Duration, 4)
+		start := time.Now()
+		saw := make(chan int64, 100)
+		for range 4 {
+			b := join(t, h, Full)
+			b.watch(rev(1, 10))
+			go func() {
+				for {
+					f, err := ws.ReadFrame(b.conn)
+					if err != nil {
+						return
+					}
+					if f.Header.OpCode == ws.OpText {
+						saw <- 1
+					}
+					if code, _ := ws.ParseCloseFrameData(f.Payload); f.Header.OpCode == ws.OpClose && code == 1012 {
+						closed <- time.Since(start)
+						b.conn.Close()
+						return
+					}
+				}
+			}()
+		}
+		synctest.Wait()
+		done := make(chan struct{})
+		go func() { defer close(done); h.Drain(t.Context(), 8*time.Second) }()
+		time.Sleep(3 * time.Second) // two of four are closed, at 0 and 2 s
+		if err := h.Admits(); err != ErrDraining {
+			t.Errorf("got %v", err)
+		}
+		s.set(rev(1, 11))
+		h.Apply(rev(1, 11))
+		<-done
+		for _, want := range []time.Duration{0, 2 * time.Second, 4 * time.Second, 6 * time.Second} {
+			if got := <-closed; got != want {
+				t.Errorf("closed after %v, want %v", got, want)
+			}
+		}
+		if len(saw) != 2 {
+			t.Errorf("%d saw the edit, want 2", len(saw))
+		}
+	})
+}
+
+// The feed finds what no message told of, reads an overlap again, and vouches
+// for what is in memory only while it works.
+func TestTheFeedFindsWhatTheBusLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 5), rev(2, 5))
+		h := quietHub(t, s, Config{})
+		var shared sharer
+		feed := NewFeed(s, h, &shared, FeedConfig{Log: slog.New(slog.DiscardHandler)})
+		b := join(t, h, Full)
+		b.watch(rev(1, 5), rev(2, 5))
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); feed.Run(ctx) }()
+		time.Sleep(10 * time.Millisecond)
+		if !feed.Healthy() || !s.vouched() {
+			t.Error("it has read, and does not say so")
+		}
+
+		start := time.Now()
+		edit := rev(2, time.Now().UnixMicro())
+		s.set(edit)
+		b.sees(edit)
+		if late := time.Since(start); late > time.Second {
+			t.Errorf("found after %v", late)
+		}
+		// A transaction that took its version four seconds ago commits now.
+		slow := rev(1, time.Now().Add(-4*time.Second).UnixMicro())
+		s.set(slow)
+		b.sees(slow)
+
+		s.fail(errors.New("away"))
+		time.Sleep(3 * time.Second)
+		if feed.Healthy() || s.vouched() {
+			t.Error("it fails, and vouches all the same")
+		}
+		again := rev(2, time.Now().UnixMicro())
+		s.set(again)
+		time.Sleep(10 * time.Second)
+		s.fail(nil)
+		b.sees(again)
+		feed.Ask() // does not wait
+		feed.Ask()
+		b.conn.Close()
+		cancel()
+		<-ended
+		for _, r := range []store.Rev{edit, slow, again} {
+			if shared[r] != 1 {
+				t.Errorf("%v was shared %d times", r, shared[r])
+			}
+		}
+	})
+}
+
+// A sharer counts how often it was given each Rev.
+type sharer map[store.Rev]int
+
+func (s *sharer) Share(_ context.Context, revs []store.Rev) error {
+	if *s == nil {
+		*s = sharer{}
+	}
+	for _, r := range revs {
+		(*s)[r]++
+	}
+	return nil
+}
