@@ -14,7 +14,7 @@ import (
 )
 
 // browser is a headless Chromium that may talk to loopback alone.
-func browser(t *testing.T) context.Context {
+func browser(t testing.TB) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(storetest.Browser(t)),
@@ -36,7 +36,7 @@ func browser(t *testing.T) context.Context {
 }
 
 // tab opens a page in a tab of its own and waits until it is live.
-func tab(t *testing.T, browser context.Context, url string) context.Context {
+func tab(t testing.TB, browser context.Context, url string) context.Context {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
@@ -47,7 +47,7 @@ func tab(t *testing.T, browser context.Context, url string) context.Context {
 	return ctx
 }
 
-func run(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+func run(t testing.TB, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func run(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Vo
 type css = chromedp.CSS
 
 // eval is the value of a script.
-func eval[T any](t *testing.T, ctx context.Context, script string) T {
+func eval[T any](t testing.TB, ctx context.Context, script string) T {
 	t.Helper()
 	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
 	if err != nil {
@@ -68,7 +68,7 @@ func eval[T any](t *testing.T, ctx context.Context, script string) T {
 }
 
 // until waits until a script is true.
-func until(t *testing.T, ctx context.Context, script string) {
+func until(t testing.TB, ctx context.Context, script string) {
 	t.Helper()
 	run(t, ctx, chromedp.Poll[chromedp.Void](script, chromedp.WithPollingInterval(5*time.Millisecond), chromedp.WithPollingTimeout(20*time.Second)))
 }

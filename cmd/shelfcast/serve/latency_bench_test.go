@@ -1,0 +1,71 @@
+package serve_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// BenchmarkEditToFrame is how long after the answer to a PATCH on one instance
+// the frame has come to a session on the other; negative: before the answer,
+// which is given after the publish. Run it with -benchtime 1000x.
+func BenchmarkEditToFrame(b *testing.B) {
+	f := startFleet(b, nil)
+	lamp := f.product(b, "lamp")
+	s := f.shopper(b, 1, "")
+	s.watch("card", lamp.Rev)
+	s.settled()
+	var afterStart, afterAnswer []time.Duration
+	arrived := make(chan time.Time)
+	seen := lamp.Rev
+	for n := 0; b.Loop(); n++ {
+		go func() { s.next(); arrived <- time.Now() }()
+		start := time.Now()
+		seen = f.edit(b, 0, seen, fmt.Sprintf(`{"stock":%d}`, n%2+1)).Rev
+		answer := time.Now()
+		frame := <-arrived
+		afterStart = append(afterStart, frame.Sub(start))
+		afterAnswer = append(afterAnswer, frame.Sub(answer))
+	}
+	report(b, "request", afterStart)
+	report(b, "answer", afterAnswer)
+}
+
+// BenchmarkEditToPage is the same to the element in a page of Chromium, by the
+// machine's clock.
+func BenchmarkEditToPage(b *testing.B) {
+	f := startFleet(b, nil)
+	lamp := f.product(b, "lamp")
+	page := tab(b, browser(b), f.public(1, "/shop"))
+	run(b, page, chromedp.Evaluate[chromedp.Void](`
+		window.updates = {};
+		document.addEventListener("shelfcast:updated", (e) => { updates[e.detail.version] = performance.timeOrigin + performance.now() })`))
+	started, answered := map[int64]time.Time{}, map[int64]time.Time{}
+	seen := lamp.Rev
+	for n := 0; b.Loop(); n++ {
+		start := time.Now()
+		seen = f.edit(b, 0, seen, fmt.Sprintf(`{"stock":%d}`, n%2+1)).Rev
+		started[seen.Version], answered[seen.Version] = start, time.Now()
+		until(b, page, fmt.Sprintf(`updates[%d] !== undefined`, seen.Version))
+	}
+	var afterStart, afterAnswer []time.Duration
+	for version, at := range eval[map[int64]float64](b, page, `updates`) {
+		applied := time.UnixMicro(int64(at * 1000))
+		afterStart = append(afterStart, applied.Sub(started[version]))
+		afterAnswer = append(afterAnswer, applied.Sub(answered[version]))
+	}
+	report(b, "request", afterStart)
+	report(b, "answer", afterAnswer)
+}
+
+func report(b *testing.B, since string, all []time.Duration) {
+	slices.Sort(all)
+	at := func(share float64) float64 {
+		return float64(all[int(share*float64(len(all)-1))].Microseconds()) / 1000
+	}
+	b.ReportMetric(at(0.50), "ms-p50-after-"+since)
+	b.ReportMetric(at(0.99), "ms-p99-after-"+since)
+}

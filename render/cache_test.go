@@ -1,0 +1,337 @@
+package render_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"shelfcast/render"
+	"shelfcast/store"
+	"shelfcast/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	redis.SetLogger(quiet{}) // what it says of a Redis that a test has killed is no news
+	storetest.Main(m)
+}
+
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+// rows stand for the store, where order and counting are the subject.
+type rows struct {
+	mu    sync.Mutex
+	all   map[int64]store.Product
+	reads atomic.Int64  // of rows
+	asks  atomic.Int64  // of versions
+	slow  chan struct{} // if not nil, a read waits until it is closed
+}
+
+func newRows(versions ...int64) *rows {
+	r := &rows{all: map[int64]store.Product{}}
+	for i, v := range versions {
+		r.set(store.Rev{ID: int64(i + 1), Version: v})
+	}
+	return r
+}
+
+func (r *rows) set(rev store.Rev) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := lamp()
+	p.Rev, p.Title = rev, fmt.Sprint("title of version ", rev.Version)
+	r.all[rev.ID] = p
+}
+
+func (r *rows) Shown(_ context.Context, id int64) (store.Product, error) {
+	r.reads.Add(1)
+	r.mu.Lock()
+	p, ok := r.all[id]
+	r.mu.Unlock()
+	if r.slow != nil {
+		<-r.slow
+	}
+	if !ok {
+		return p, store.ErrNotFound
+	}
+	return p, nil
+}
+
+func (r *rows) Versions(_ context.Context, ids []int64) (revs []store.Rev, err error) {
+	r.asks.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		if p, ok := r.all[id]; ok {
+			revs = append(revs, p.Rev)
+		}
+	}
+	return revs, nil
+}
+
+func client(t testing.TB, addr string) *redis.Client {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, DialerRetries: 1, MaxRetries: -1})
+	t.Cleanup(func() { rdb.Close() })
+	return rdb
+}
+
+func cache(t testing.TB, source render.Source, rdb *redis.Client, templates *render.Templates) *render.Cache {
+	return render.NewCache(source, rdb, templates, render.CacheConfig{Log: slog.New(slog.DiscardHandler)})
+}
+
+func rev(id, version int64) store.Rev { return store.Rev{ID: id, Version: version} }
+
+func want(t *testing.T, c *render.Cache, view render.View, ask, want store.Rev) {
+	t.Helper()
+	f, err := c.Fragment(t.Context(), view, ask)
+	if err != nil {
+		t.Errorf("asked for %v: %v", ask, err)
+	} else if f.Rev != want || f.View != view || !strings.Contains(f.HTML, fmt.Sprint("title of version ", want.Version)) {
+		t.Errorf("asked for %v: got %v: %s; want %v", ask, f.Rev, f.HTML, want)
+	}
+}
+
+func TestAFragmentIsMadeOnceForAll(t *testing.T) {
+	source, server := newRows(10, 10), storetest.StartRedis(t)
+	templates := load(t, render.Config{})
+	fleet := []*render.Cache{cache(t, source, client(t, server.Addr()), templates), cache(t, source, client(t, server.Addr()), templates)}
+	source.slow = make(chan struct{})
+	var all sync.WaitGroup
+	for n := range 100 {
+		all.Go(func() { want(t, fleet[n%2], render.Card, rev(int64(n/2%2+1), 0), rev(int64(n/2%2+1), 10)) })
+	}
+	storetest.Eventually(t, "both products are being read", func() bool { return source.reads.Load() == 2 })
+	close(source.slow)
+	all.Wait()
+	if n := source.reads.Load(); n != 2 {
+		t.Errorf("%d reads of two products", n)
+	}
+	want(t, fleet[0], render.Detail, rev(1, 10), rev(1, 10))
+	want(t, fleet[1], render.Detail, rev(1, 10), rev(1, 10))
+	if n := source.reads.Load(); n != 3 {
+		t.Errorf("%d reads, want one more for the other view", n)
+	}
+}
+
+// What is asked for is "this or newer", and what is kept is what was read.
+func TestThisOrNewer(t *testing.T) {
+	source, server := newRows(10, 10), storetest.StartRedis(t)
+	c := cache(t, source, client(t, server.Addr()), load(t, render.Config{}))
+	want(t, c, render.Card, rev(1, 10), rev(1, 10))
+	want(t, c, render.Card, rev(1, 7), rev(1, 10)) // an old link
+	source.set(rev(1, 12))
+	want(t, c, render.Card, rev(1, 11), rev(1, 12)) // two edits, heard of one
+	want(t, c, render.Card, rev(1, 12), rev(1, 12))
+	if n := source.reads.Load(); n != 2 {
+		t.Errorf("%d reads", n)
+	}
+	want(t, c, render.Card, rev(1, 99), rev(1, 12)) // there is no such version
+	want(t, c, render.Card, rev(1, 12), rev(1, 12)) // and nothing was kept as such
+	want(t, c, render.Card, rev(2, 0), rev(2, 10))
+	if _, err := c.Fragment(t.Context(), render.Card, rev(3, 0)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an unknown product: %v", err)
+	}
+}
+
+// While the feed vouches for it memory says what is current; else Redis does,
+// and without Redis the row.
+func TestWhatIsCurrent(t *testing.T) {
+	source, server := newRows(10, 10), storetest.StartRedis(t)
+	templates := load(t, render.Config{})
+	a, b := cache(t, source, client(t, server.Addr()), templates), cache(t, source, client(t, server.Addr()), templates)
+	want(t, a, render.Card, rev(1, 0), rev(1, 10))
+	want(t, b, render.Card, rev(1, 0), rev(1, 10)) // from Redis
+	source.set(rev(1, 11))
+	a.Trust(time.Now().Add(time.Hour))
+	want(t, a, render.Card, rev(1, 0), rev(1, 10)) // nobody has said so
+	a.Heard(rev(1, 11))
+	want(t, a, render.Card, rev(1, 0), rev(1, 11))
+	want(t, b, render.Card, rev(1, 0), rev(1, 11)) // Redis says so
+	if n := source.reads.Load(); n != 2 {
+		t.Errorf("%d reads", n)
+	}
+	server.Kill()
+	source.set(rev(1, 12))
+	want(t, b, render.Card, rev(1, 0), rev(1, 12)) // the row itself
+	b.Heard(rev(2, 10))
+	want(t, b, render.Card, rev(2, 10), rev(2, 10))
+}
+
+func TestTwoReleasesShareOneRedis(t *testing.T) {
+	source, server := newRows(10, 10), storetest.StartRedis(t)
+	mine := fstest.MapFS{"card.html": {Data: []byte(`<i data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="card">{{.Title}} anew</i>`)}}
+	before := cache(t, source, client(t, server.Addr()), load(t, render.Config{}))
+	after := cache(t, source, client(t, server.Addr()), load(t, render.Config{Files: []fs.FS{mine}}))
+	for range 2 {
+		for _, id := range []int64{1, 2} {
+			old, err := before.Fragment(t.Context(), render.Card, rev(id, 10))
+			if err != nil || strings.Contains(old.HTML, "anew") {
+				t.Errorf("%v %s", err, old.HTML)
+			}
+			fresh, err := after.Fragment(t.Context(), render.Card, rev(id, 10))
+			if err != nil || !strings.Contains(fresh.HTML, "anew") {
+				t.Errorf("%v %s", err, fresh.HTML)
+			}
+		}
+	}
+}
+
+// What somebody else has put under our keys is a miss.
+func TestGarbageInRedisIsAMiss(t *testing.T) {
+	source, server := newRows(10, 10), storetest.StartRedis(t)
+	templates := load(t, render.Config{})
+	rdb := client(t, server.Addr())
+	for id, value := range map[int64]string{1: "garbage", 2: `{"id":1,"version":10,"view":"card","html":"of another"}`} {
+		key := fmt.Sprintf("fragment:card:%s:{%d}:10", templates.Hash(), id)
+		if err := rdb.Set(t.Context(), key, value, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		want(t, cache(t, source, rdb, templates), render.Card, rev(id, 10), rev(id, 10))
+	}
+}
+
+// The holder of a lease that dies keeps the others waiting for a moment only.
+func TestALeaseThatNobodyGivesBack(t *testing.T) {
+	source, server := newRows(10, 10), storetest.StartRedis(t)
+	templates := load(t, render.Config{})
+	rdb := client(t, server.Addr())
+	for id := range int64(2) {
+		key := fmt.Sprintf("lease:card:%s:{%d}", templates.Hash(), id+1)
+		if err := rdb.Set(t.Context(), key, "the dead", time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+		want(t, cache(t, source, rdb, templates), render.Card, rev(id+1, 10), rev(id+1, 10))
+		if got := rdb.Get(t.Context(), key).Val(); got != "the dead" {
+			t.Errorf("another's lease was taken: %q", got)
+		}
+	}
+}
+
+// A Redis that hangs is left alone after a few tries, and used again when it is
+// back.
+func TestARedisThatHangsCostsTimeOnce(t *testing.T) {
+	const products = 50
+	server := storetest.StartRedis(t)
+	source := newRows()
+	for id := range int64(products) {
+		source.set(rev(id+1, 10))
+	}
+	rdb := client(t, server.Addr())
+	var tries tries
+	rdb.AddHook(&tries)
+	templates := load(t, render.Config{})
+	c := cache(t, source, rdb, templates)
+	server.Pause()
+	for id := range int64(products) {
+		want(t, c, render.Card, rev(id+1, 10), rev(id+1, 10))
+	}
+	// Three open the circuit; after each second one more may look.
+	if n := tries.Load(); n < 3 || n > 10 {
+		t.Errorf("%d products cost %d tries of a Redis that hangs", products, n)
+	}
+	server.Resume()
+	version := int64(10)
+	storetest.Eventually(t, "Redis is used again", func() bool {
+		version++
+		source.set(rev(1, version))
+		want(t, c, render.Card, rev(1, version), rev(1, version))
+		key := fmt.Sprintf("fragment:card:%s:{1}:%d", templates.Hash(), version)
+		return client(t, server.Addr()).Exists(t.Context(), key).Val() == 1
+	})
+}
+
+// tries counts what is sent to Redis.
+type tries struct{ atomic.Int64 }
+
+func (*tries) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (n *tries) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		n.Add(1)
+		return next(ctx, cmd)
+	}
+}
+
+func (n *tries) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		n.Add(1)
+		return next(ctx, cmds)
+	}
+}
+
+// A database that was restored from a backup has less than was heard of.
+func TestALostVersionIsForgotten(t *testing.T) {
+	source, server := newRows(10, 10), storetest.StartRedis(t)
+	templates := load(t, render.Config{})
+	c := cache(t, source, client(t, server.Addr()), templates)
+	c.Trust(time.Now().Add(time.Hour))
+	for id := int64(1); id <= 2; id++ {
+		c.Heard(rev(id, 20))
+		source.set(rev(id, 20))
+		want(t, c, render.Card, rev(id, 0), rev(id, 20))
+		source.set(rev(id, 15))
+	}
+	found, err := c.Compare(t.Context(), []int64{1})
+	if err != nil || len(found) != 1 || found[0] != rev(1, 15) {
+		t.Fatalf("%v, %v", found, err)
+	}
+	want(t, c, render.Card, rev(1, 0), rev(1, 15))
+	want(t, cache(t, source, client(t, server.Addr()), templates), render.Card, rev(1, 0), rev(1, 15)) // Redis knows too
+	// A page that shows what no instance has heard of makes the database be asked.
+	asks := source.asks.Load()
+	if found, err = c.Current(t.Context(), []store.Rev{rev(2, 20), rev(1, 15)}); err != nil || len(found) != 2 || source.asks.Load() != asks {
+		t.Errorf("%v, %v", found, err)
+	}
+	if found, err = c.Current(t.Context(), []store.Rev{rev(2, 21), rev(9, 1)}); err != nil || len(found) != 1 || found[0] != rev(2, 15) {
+		t.Errorf("%v, %v", found, err)
+	}
+	want(t, c, render.Card, rev(2, 0), rev(2, 15))
+}
+
+func BenchmarkFragment(b *testing.B) {
+	server := storetest.StartRedis(b)
+	source := newRows(10)
+	templates := load(b, render.Config{})
+	rdb := client(b, server.Addr())
+	b.Run("from=memory", func(b *testing.B) {
+		c := cache(b, source, rdb, templates)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.Fragment(b.Context(), render.Card, rev(1, 10)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("from=redis", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			b.StopTimer()
+			cold := cache(b, source, rdb, templates)
+			b.StartTimer()
+			if _, err := cold.Fragment(b.Context(), render.Card, rev(1, 10)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("render", func(b *testing.B) {
+		p := lamp()
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := templates.Render(render.Card, p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,173 @@
+package render_test
+
+import (
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"shelfcast/render"
+	"shelfcast/store"
+	"shelfcast/web"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func load(t testing.TB, cfg render.Config) *render.Templates {
+	t.Helper()
+	cfg.Files = append(cfg.Files, web.Templates)
+	templates, err := render.Load(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return templates
+}
+
+func price(s string) store.Price {
+	p, err := store.ParsePrice(s)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func lamp() store.Product {
+	return store.Product{
+		Rev: store.Rev{ID: 42, Version: 1795433536820389}, SKU: "lamp-1", Title: "Ember Lamp", Vendor: "Nordlicht",
+		Description: "<p>Warm <em>light</em>.</p>", ImageURL: "https://pictures.example/lamp.jpg",
+		Price: price("1979.00"), Currency: "EUR", Stock: 12, Published: true,
+	}
+}
+
+func TestGolden(t *testing.T) {
+	was := price("2099.00")
+	for name, change := range map[string]func(*store.Product){
+		"plain":       func(*store.Product) {},
+		"sale":        func(p *store.Product) { p.CompareAtPrice = &was; p.Stock = 3 },
+		"sold-out":    func(p *store.Product) { p.Stock = 0 },
+		"bare":        func(p *store.Product) { p.ImageURL, p.Vendor, p.Description = "", "", "" },
+		"unpublished": func(p *store.Product) { p.Published = false },
+		"hostile": func(p *store.Product) {
+			p.Title, p.SKU, p.Vendor = `<script>alert("t")</script>`, `"><img src=x onerror=alert(1)>`, `A&B's`
+			p.ImageURL = `/x" onerror="alert(1)`
+			p.Description = `<p onclick="x()">a<script>alert(1)</script><a href="javascript:x()">b</a></p>` // written by plain SQL
+		},
+	} {
+		p := lamp()
+		change(&p)
+		templates := load(t, render.Config{})
+		for _, view := range []render.View{render.Card, render.Detail} {
+			got, err := templates.Render(view, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", string(view)+"-"+name+".html")
+			if *update {
+				if err := os.WriteFile(file, []byte(got+"\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got+"\n" != string(want) {
+				t.Errorf("%s is not what it was; go test -update, if that is meant. Now:\n%s", file, got)
+			}
+		}
+	}
+}
+
+func TestHTMLInTextIsEscaped(t *testing.T) {
+	p := lamp()
+	p.Title, p.SKU = "<b>x</b>", `"><script>y</script>`
+	for _, view := range []render.View{render.Card, render.Detail} {
+		html, err := load(t, render.Config{}).Render(view, p)
+		if err != nil || strings.Contains(html, "<b>") || strings.Contains(html, "<script") || !strings.Contains(html, "&lt;b&gt;x") {
+			t.Errorf("%v: %s", err, html)
+		}
+	}
+}
+
+func TestPricesAreWrittenAsTheLocaleDoes(t *testing.T) {
+	for _, c := range []struct{ locale, currency, price, want string }{
+		{"en", "EUR", "1979.00", "€1,979.00"},
+		{"de", "EUR", "1979.00", "1.979,00 €"},
+		{"en", "JPY", "1979", "¥1,979"},
+		{"en", "KWD", "1.500", "KWD 1.500"},
+		{"en", "XQQ", "5", "5 XQQ"}, // another program's row
+	} {
+		p := lamp()
+		p.Currency, p.Price = c.currency, price(c.price)
+		html, err := load(t, render.Config{Locale: c.locale}).Render(render.Card, p)
+		if err != nil || !strings.Contains(strings.ReplaceAll(html, "\u00a0", " "), c.want) {
+			t.Errorf("%v: %v %s", c, err, html)
+		}
+	}
+}
+
+func TestTheOwnersTemplatesStandFirst(t *testing.T) {
+	mine := fstest.MapFS{"card.html": {Data: []byte(`<li data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="card">mine</li>`)}}
+	ours, theirs := load(t, render.Config{}), load(t, render.Config{Files: []fs.FS{mine}})
+	card, err := theirs.Render(render.Card, lamp())
+	if err != nil || !strings.Contains(card, "mine") {
+		t.Errorf("%v %s", err, card)
+	}
+	detail, err := theirs.Render(render.Detail, lamp())
+	if err != nil || !strings.Contains(detail, "Ember Lamp") {
+		t.Errorf("%v %s", err, detail)
+	}
+	if ours.Hash() == theirs.Hash() || ours.Hash() == load(t, render.Config{Locale: "de"}).Hash() {
+		t.Error("templates that make different fragments have the same hash")
+	}
+	if ours.Hash() != load(t, render.Config{ShopName: "Another"}).Hash() {
+		t.Error("templates that make the same fragments have different hashes")
+	}
+}
+
+func TestABadTemplateIsFoundAtTheStart(t *testing.T) {
+	for name, text := range map[string]string{
+		"a syntax error":    `<p data-product-id="{{.ID}"></p>`,
+		"no such field":     `<p data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="card">{{.Colour}}</p>`,
+		"no version":        `<p data-product-id="{{.ID}}" data-view="card"></p>`,
+		"another's view":    `<p data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="detail"></p>`,
+		"only if it's sold": `{{if .Available}}<p data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="card"></p>{{end}}`,
+	} {
+		files := fstest.MapFS{"card.html": {Data: []byte(text)}}
+		if _, err := render.Load(render.Config{Files: []fs.FS{files, web.Templates}}); err == nil {
+			t.Errorf("%s: it was taken", name)
+		}
+	}
+}
+
+func TestPages(t *testing.T) {
+	templates := load(t, render.Config{ShopName: `A & "B"`, Locale: "de"})
+	for name, page := range map[string]render.Page{
+		"shop":    {Title: "Products", Fragments: nil, Next: "/shop?after=9"},
+		"product": {Title: "<Lamp>"},
+		"message": {Title: "Not found", Message: "<gone>"},
+		"admin":   {},
+	} {
+		page.Assets = "/assets/abc"
+		var html strings.Builder
+		if err := templates.Page(&html, name, page); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{`<html lang="de">`, "/assets/abc/", "A &amp; "} {
+			if !strings.Contains(html.String(), want) {
+				t.Errorf("%s: no %q in %s", name, want, html.String())
+			}
+		}
+		for _, not := range []string{"<Lamp>", "<gone>", " style=", " onclick="} {
+			if strings.Contains(html.String(), not) {
+				t.Errorf("%s: %q in %s", name, not, html.String())
+			}
+		}
+	}
+	if err := templates.Page(&strings.Builder{}, "nothing", render.Page{}); err == nil {
+		t.Error("a page that there is not")
+	}
+}
