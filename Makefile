@@ -33,10 +33,11 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund --silent
 
 bench: deps ## The benchmarks that the README quotes
-	go test -run '^$$' -bench . -benchmem ./realtime ./render ./cmd/shelfcast/serve
+	go test -run '^$$' -bench 'Hub|Delivery|Fragment|Sync' -benchmem ./realtime ./render ./api
+	go test -run '^$$' -bench Edit -benchtime 1000x ./cmd/shelfcast/serve
 
 demo: ## A shop on two instances, with nothing to install
 	GOWORK= go run ./cmd/demo
 
 build: ## The program, in bin/
-	CGO_ENABLED=0 go build -trimpath -o bin/shelfcast ./cmd/shelfcast
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/shelfcast ./cmd/shelfcast
