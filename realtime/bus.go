@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,6 +38,8 @@ type Bus struct {
 	log *slog.Logger
 
 	published, unpublished, received, garbled, gaps prometheus.Counter
+
+	failing atomic.Bool // the subscription is down
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -137,12 +140,10 @@ func (b *Bus) Share(ctx context.Context, revs []store.Rev) error {
 // after each subscription, the first one too: what was published before it has
 // been missed.
 func (b *Bus) Listen(ctx context.Context, gap func()) error {
-	failing := false
 	for ctx.Err() == nil {
 		err := b.subscribe(ctx, func() {
-			if failing {
+			if b.failing.Swap(false) {
 				b.log.Info("the bus is back")
-				failing = false
 			}
 			b.gaps.Inc()
 			gap()
@@ -150,9 +151,8 @@ func (b *Bus) Listen(ctx context.Context, gap func()) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if !failing {
+		if !b.failing.Swap(true) {
 			b.log.Warn("the bus is down; the feed goes on", "error", err)
-			failing = true
 		}
 		select {
 		case <-time.After(50*time.Millisecond + rand.N(100*time.Millisecond)):

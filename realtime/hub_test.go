@@ -41,6 +41,26 @@ func TestAPageIsToldOfWhatItWatchesAndOnce(t *testing.T) {
 	})
 }
 
+// Somebody loads the page of a new version, and so it is heard of, before the
+// bus tells of it: those who watch are told all the same.
+func TestAVersionThatWasHeardOfIsStillNewsToAPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10), rev(2, 10))
+		h := quietHub(t, s, Config{})
+		a, b := join(t, h, Full), join(t, h, Full)
+		a.watch(rev(1, 10), rev(2, 10))
+		b.watch(rev(1, 10))
+		synctest.Wait()
+		s.set(rev(1, 11))
+		s.Heard(rev(1, 11))
+		if h.Apply(rev(1, 11)) {
+			t.Error("it is no news to this instance")
+		}
+		a.sees(rev(1, 11))
+		b.sees(rev(1, 11))
+	})
+}
+
 // A browser that does not read costs its two entries, and gets only the newest
 // version of each product when it reads again. Nobody else waits for it, and it
 // is not closed.

@@ -124,8 +124,8 @@ func (p *process) end(s os.Signal) {
 	if p.cmd == nil {
 		return
 	}
-	p.signal(s)
-	p.signal(syscall.SIGCONT) // a paused one hears nothing else
+	_ = p.cmd.Process.Signal(s)               // it may have ended by itself
+	_ = p.cmd.Process.Signal(syscall.SIGCONT) // a paused one hears nothing else
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
