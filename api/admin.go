@@ -41,7 +41,7 @@ func (a *Admin) App() *fiber.App {
 		a.Log = slog.Default()
 	}
 	app := newApp("shelfcast admin", maxAdminBody, nil, a.Log, failPlain)
-	a.Health.mount(app)
+	a.Health.mount(app, true)
 	app.Get("/metrics", adaptor.HTTPHandler(a.Metrics))
 	app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("/admin") })
 	app.Get("/admin", a.page)

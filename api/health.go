@@ -20,16 +20,18 @@ type Health []Check
 // checkTimeout bounds each check, below the second or two that a probe waits.
 const checkTimeout = 800 * time.Millisecond
 
-func (h Health) mount(app fiber.Router) {
+// mount adds the routes. Why a check fails is said to those alone who may know
+// what there is behind the instance.
+func (h Health) mount(app fiber.Router, why bool) {
 	app.Get("/livez", func(c *fiber.Ctx) error { // the process answers; what else it needs is no reason to restart it
 		c.Set(fiber.HeaderCacheControl, "no-store")
 		return c.JSON(fiber.Map{"status": "ok"})
 	})
-	app.Get("/readyz", h.ready)
+	app.Get("/readyz", func(c *fiber.Ctx) error { return h.ready(c, why) })
 }
 
 // ready says by name what is well and what is not.
-func (h Health) ready(c *fiber.Ctx) error {
+func (h Health) ready(c *fiber.Ctx, why bool) error {
 	status, code := "ok", fiber.StatusOK
 	checks := make(map[string]string, len(h))
 	for _, check := range h {
@@ -40,7 +42,10 @@ func (h Health) ready(c *fiber.Ctx) error {
 		if err == nil {
 			continue
 		}
-		checks[check.Name] = err.Error()
+		checks[check.Name] = "failed"
+		if why {
+			checks[check.Name] = err.Error()
+		}
 		switch {
 		case !check.Optional:
 			status, code = "unavailable", fiber.StatusServiceUnavailable

@@ -43,7 +43,7 @@ func (p *Public) App() *fiber.App {
 	}
 	app := newApp("shelfcast", maxPublicBody, p.TrustedProxies, p.Log, p.fail)
 	app.Server().KeepHijackedConns = true // the hub keeps what live hands over
-	p.Health.mount(app)
+	p.Health.mount(app, false)
 	app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("/shop") })
 	app.Get("/shop", p.shop)
 	app.Get("/shop/products/:id", p.product)

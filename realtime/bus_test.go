@@ -15,14 +15,7 @@ import (
 	"shelfcast/store/storetest"
 )
 
-func TestMain(m *testing.M) {
-	redis.SetLogger(quiet{}) // what it says of a Redis that a test has killed is no news
-	storetest.Main(m)
-}
-
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
+func TestMain(m *testing.M) { storetest.Main(m) }
 
 // An instance is a bus with a hub, listening.
 type instance struct {

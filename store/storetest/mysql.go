@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/redis/go-redis/v9"
 )
 
 // A MySQLServer is a MariaDB, or a MySQL where that is installed.
@@ -48,8 +49,17 @@ func DSN(t testing.TB) string {
 	return sharedOne.Database(t)
 }
 
-// Main runs the tests, stops what DSN has started and exits.
-func Main(m *testing.M) { os.Exit(run(m)) }
+// Main runs the tests, stops what DSN has started and exits. What the clients
+// of MySQL and Redis log of a server that a test has killed is no news.
+func Main(m *testing.M) {
+	_ = mysql.SetLogger(&mysql.NopLogger{})
+	redis.SetLogger(quiet{})
+	os.Exit(run(m))
+}
+
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
 
 func run(m *testing.M) int {
 	code := m.Run()
@@ -103,8 +113,6 @@ func (m *MySQLServer) exec(query string) error {
 	_, err = db.ExecContext(ctx, query)
 	return err
 }
-
-func init() { _ = mysql.SetLogger(&mysql.NopLogger{}) } // a server that is still starting is no news
 
 func startMySQL(t testing.TB, dir string) *MySQLServer {
 	t.Helper()

@@ -17,22 +17,13 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 
-	"github.com/redis/go-redis/v9"
-
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/realtime"
 	"shelfcast/store"
 	"shelfcast/store/storetest"
 )
 
-func TestMain(m *testing.M) {
-	redis.SetLogger(quiet{}) // what it says of a Redis that a test has killed is no news
-	storetest.Main(m)
-}
-
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
+func TestMain(m *testing.M) { storetest.Main(m) }
 
 const token = "a token of the tests"
 

@@ -203,7 +203,7 @@ func TestSessionsAreClosedWhenTheInstanceStops(t *testing.T) {
 	go func() { f.stop[0](); close(done) }()
 	storetest.Eventually(t, "it is not ready any more", func() bool {
 		status, _, answer := call(t, "GET", f.public(0, "/readyz"), "", nil)
-		return status == http.StatusServiceUnavailable && strings.Contains(answer, "draining")
+		return status == http.StatusServiceUnavailable && strings.Contains(answer, `"draining":"failed"`)
 	})
 	edited := f.edit(t, 1, lamp.Rev, `{"stock":1}`) // deliveries go on
 	for _, s := range []*shopper{first, second} {
