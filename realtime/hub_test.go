@@ -76,6 +76,7 @@ func TestASlowBrowserGetsTheNewestOnly(t *testing.T) {
 			for id := int64(1); id <= 2; id++ {
 				s.set(rev(id, version))
 				h.Apply(rev(id, version))
+				synctest.Wait() // until the slow one's first frame is on its way
 				quick.sees(rev(id, version))
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/store"
 	"shelfcast/store/storetest"
@@ -218,4 +220,32 @@ func TestSessionsAreClosedWhenTheInstanceStops(t *testing.T) {
 	if got := elsewhere.next().Fragments; got[0].Rev != edited.Rev {
 		t.Errorf("got %v", got)
 	}
+}
+
+// Whoever starts a goroutine waits for it: nothing is left of an instance that
+// has stopped, sessions, feed and bus included.
+func TestNothingIsLeftOfAStoppedInstance(t *testing.T) {
+	dialer := http.DefaultTransport.(*http.Transport)
+	dialer.CloseIdleConnections()
+	before := goleak.IgnoreCurrent()
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	for n := range f.instances {
+		s := f.shopper(t, n, "")
+		s.watch("card", lamp.Rev, mug.Rev)
+		s.settled()
+		call(t, "GET", f.public(n, "/shop"), "", nil)
+	}
+	for _, stop := range f.stop {
+		stop()
+	}
+	f.db.Close()
+	dialer.CloseIdleConnections()
+	goleak.VerifyNone(t, before,
+		// Of the test's own: one waits for each server that it started.
+		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"),
+		goleak.IgnoreAnyFunction("shelfcast/store/storetest.init.func1.1"),
+		// fasthttp's, which look up now and then whether they are still needed.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
 }
