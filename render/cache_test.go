@@ -118,6 +118,29 @@ func TestAFragmentIsMadeOnceForAll(t *testing.T) {
 	}
 }
 
+// Without Redis, too, an instance reads and renders once for all that ask it.
+func TestWithoutRedisAFragmentIsMadeOnceAnInstance(t *testing.T) {
+	source, server := newRows(10, 10), storetest.StartRedis(t)
+	c := cache(t, source, client(t, server.Addr()), load(t, render.Config{}))
+	server.Kill()
+	source.slow = make(chan struct{})
+	var asking, all sync.WaitGroup
+	for n := range 100 {
+		asking.Add(1)
+		all.Go(func() {
+			asking.Done()
+			want(t, c, render.Card, rev(int64(n%2+1), 10), rev(int64(n%2+1), 10))
+		})
+	}
+	asking.Wait()
+	storetest.Eventually(t, "both products are being read", func() bool { return source.reads.Load() >= 2 })
+	close(source.slow)
+	all.Wait()
+	if n := source.reads.Load(); n != 2 {
+		t.Errorf("%d reads of two products", n)
+	}
+}
+
 // What is asked for is "this or newer", and what is kept is what was read.
 func TestThisOrNewer(t *testing.T) {
 	source, server := newRows(10, 10), storetest.StartRedis(t)
@@ -131,7 +154,8 @@ func TestThisOrNewer(t *testing.T) {
 		t.Errorf("%d reads", n)
 	}
 	want(t, c, render.Card, rev(1, 99), rev(1, 12)) // there is no such version
-	want(t, c, render.Card, rev(1, 12), rev(1, 12)) // and nothing was kept as such
+	source.set(rev(1, 99))
+	want(t, c, render.Card, rev(1, 99), rev(1, 99)) // and nothing was kept as if it were that
 	want(t, c, render.Card, rev(2, 0), rev(2, 10))
 	if _, err := c.Fragment(t.Context(), render.Card, rev(3, 0)); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("an unknown product: %v", err)
