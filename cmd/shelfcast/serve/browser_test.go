@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,23 +18,36 @@ import (
 // browser is a headless Chromium that may talk to loopback alone.
 func browser(t testing.TB) context.Context {
 	t.Helper()
+	path := storetest.Browser(t)
+	dir, err := os.MkdirTemp("", "shelfcast-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(storetest.Browser(t)),
-		chromedp.NoSandbox, // tests run as root in containers
+		chromedp.ExecPath(path),
+		chromedp.UserDataDir(filepath.Join(dir, "profile")),
+		chromedp.Env("TMPDIR="+dir), // it leaves files behind
+		chromedp.NoSandbox,          // tests run as root in containers
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 	)
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 90*time.Second)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
+	if err := chromedp.Do(ctx); err != nil { // starts it, for as long as this context lasts
 		t.Fatal(err)
 	}
-	return ctx
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(ctx); err != nil { // closes it, and waits
+			t.Log(err)
+		}
+	})
+	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
+	t.Cleanup(cancel)
+	return limited
 }
 
 // tab opens a page in a tab of its own and waits until it is live.
