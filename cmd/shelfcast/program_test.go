@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"shelfcast/store/storetest"
+)
+
+// The program as an operator runs it: migrate twice at once, import, two
+// instances on one machine, a health check of each, and a clean end.
+func TestTheProgram(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "shelfcast")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	environment := append(os.Environ(),
+		"SHELFCAST_MYSQL="+storetest.DSN(t),
+		"SHELFCAST_REDIS="+storetest.Redis(t),
+		"SHELFCAST_ADMIN_TOKEN=a token of the tests")
+	shelfcast := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(binary, args...)
+		cmd.Env = environment
+		return cmd
+	}
+	fails := func(why string, args ...string) {
+		t.Helper()
+		if out, err := shelfcast(args...).CombinedOutput(); err == nil || !strings.Contains(string(out), why) {
+			t.Errorf("%v: %v, without %q in %s", args, err, why, out)
+		}
+	}
+	works := func(says string, args ...string) {
+		t.Helper()
+		if out, err := shelfcast(args...).CombinedOutput(); err != nil || !strings.Contains(string(out), says) {
+			t.Errorf("%v: %v, want %q in %s", args, err, says, out)
+		}
+	}
+	csv := filepath.Join(t.TempDir(), "products.csv")
+	if err := os.WriteFile(csv, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	works("shelfcast", "version")
+	fails("run shelfcast migrate", "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	fails("run shelfcast migrate", "import", csv)
+	fails("16 characters", "serve", "--admin-token", "short")
+	fails("unknown flag", "serve", "--no-such-flag")
+	fails("connection refused", "healthcheck", "--url", "http://127.0.0.1:1/readyz")
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() { works("up to date", "migrate", "--triggers") })
+	}
+	all.Wait()
+	fails("line=5", "import", csv, "--currency", "EUR") // the bad lines are left out, and said
+	fails("unchanged=2", "import", csv, "--currency", "EUR")
+
+	for n := range 2 {
+		public, admin := fmt.Sprint("127.0.0.1:", storetest.FreePort(t)), fmt.Sprint("127.0.0.1:", storetest.FreePort(t))
+		var log bytes.Buffer
+		cmd := shelfcast("serve", "--listen", public, "--admin-listen", admin, "--drain", "100ms", "--shop-name", fmt.Sprint("Shop ", n))
+		cmd.Stderr = &log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			if err := cmd.Wait(); err != nil || !strings.Contains(log.String(), "stopped") {
+				t.Errorf("it ended with %v: %s", err, log.String())
+			}
+		})
+		storetest.Eventually(t, "the instance is ready", func() bool {
+			return shelfcast("healthcheck", "--url", "http://"+admin+"/readyz").Run() == nil
+		})
+		response, err := http.Get("http://" + public + "/shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		for _, want := range []string{"Clay Pot", "€9.99", "Mug", fmt.Sprint("Shop ", n)} {
+			if !strings.Contains(string(page), want) {
+				t.Errorf("no %q in the shop of instance %d", want, n)
+			}
+		}
+	}
+}
