@@ -25,7 +25,8 @@ type shop struct {
 	heard   map[int64]int64
 	trusted time.Time
 	fails   error
-	asked   int // calls of Current
+	panics  int64 // the id that nobody may ask for
+	asked   int   // calls of Current
 
 	read chan struct{} // if not nil: Current has read, and waits for go on it
 }
@@ -79,6 +80,9 @@ func (s *shop) Compare(_ context.Context, ids []int64) (found []store.Rev, err e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
+		if id == s.panics && id != 0 {
+			panic("a fault of ours")
+		}
 		if version, ok := s.rows[id]; ok {
 			found = append(found, store.Rev{ID: id, Version: version})
 		}

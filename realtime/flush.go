@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"time"
 
@@ -22,8 +23,8 @@ var (
 func (s *session) flush(ctx context.Context) error {
 	for {
 		s.mu.Lock()
-		asks, dirty, control, last := s.asks, s.dirty, s.control, s.closing
-		s.asks, s.dirty, s.control = nil, nil, nil
+		asks, dirty, control, last := s.asks, s.dirty, append(s.pong, s.control...), s.closing
+		s.asks, s.dirty, s.control, s.pong = nil, nil, nil, nil
 		s.mu.Unlock()
 		if len(asks)+len(dirty)+len(control) == 0 {
 			return nil
@@ -54,13 +55,13 @@ func (s *session) flush(ctx context.Context) error {
 
 // ask compares what the page shows with what is current, and marks what
 // differs. What could not be asked comes back.
-func (s *session) ask(ctx context.Context, asks []target) (unasked []target) {
+func (s *session) ask(ctx context.Context, asks targets) (unasked targets) {
 	if len(asks) == 0 {
 		return nil
 	}
 	shown := make([]store.Rev, 0, len(asks))
 	s.mu.Lock()
-	for _, t := range asks {
+	for t := range asks {
 		if version, watched := s.shows[t]; watched {
 			shown = append(shown, store.Rev{ID: t.id, Version: version})
 		}
@@ -144,10 +145,14 @@ func (s *session) delivered(all []delivery) {
 }
 
 // putBack folds in again what a flush had taken and could not send.
-func (s *session) putBack(asks []target, dirty map[target]change) {
+func (s *session) putBack(asks targets, dirty map[target]change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asks = append(s.asks, asks...)
+	if s.asks == nil {
+		s.asks = asks
+	} else {
+		maps.Copy(s.asks, asks)
+	}
 	for t, c := range dirty {
 		if _, watched := s.shows[t]; watched {
 			now := s.dirty[t]

@@ -88,6 +88,52 @@ func TestASlowBrowserGetsTheNewestOnly(t *testing.T) {
 	})
 }
 
+// One that does not read, and goes on asking: what is kept for it has a bound.
+func TestABrowserThatOnlyTalksIsNotRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10), rev(2, 10))
+		h := quietHub(t, s, Config{})
+		b := join(t, h, Full)
+		b.watch(rev(1, 9), rev(2, 9)) // the answer stands in the way of all others
+		for range 1000 {
+			b.watch(rev(1, 9), rev(2, 9))
+			if err := wsutil.WriteClientMessage(b.conn, ws.OpPing, make([]byte, 125)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		for s := range h.sessions {
+			s.mu.Lock()
+			if len(s.asks) != 2 || len(s.control) != 0 || len(s.pong) != 127 {
+				t.Errorf("%d questions, %d bytes of control frames, a pong of %d", len(s.asks), len(s.control), len(s.pong))
+			}
+			s.mu.Unlock()
+		}
+	})
+}
+
+// A fault of ours that one session meets ends that session.
+func TestAFaultEndsOneSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10), rev(2, 10))
+		s.panics = 3
+		h := quietHub(t, s, Config{})
+		unlucky, other := join(t, h, Full), join(t, h, Full)
+		other.watch(rev(1, 10), rev(2, 10))
+		unlucky.watch(rev(3, 1))
+		if _, err := ws.ReadFrame(unlucky.conn); err != io.EOF {
+			t.Errorf("got %v", err)
+		}
+		s.set(rev(2, 11))
+		h.Apply(rev(2, 11))
+		other.sees(rev(2, 11))
+		synctest.Wait()
+		if n := h.Sessions(); n != 1 {
+			t.Errorf("%d sessions", n)
+		}
+	})
+}
+
 // What is committed between the question what is current and its answer is not
 // lost: the page is registered before it is asked for.
 func TestAnEditWhileAPageJoinsIsNotLost(t *testing.T) {

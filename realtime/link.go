@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -48,6 +49,7 @@ func (l *blocking) wake() {
 
 // write flushes until nobody has called wake meanwhile.
 func (l *blocking) write() {
+	defer l.survive()
 	for {
 		l.mu.Lock()
 		if !l.awake || l.closed {
@@ -104,10 +106,20 @@ func (l *blocking) close() {
 	l.s.conn.Close()
 }
 
+// survive keeps a fault of ours that one session meets from ending all others.
+func (l *blocking) survive() {
+	if fault := recover(); fault != nil {
+		l.s.hub.metrics.faults.Inc()
+		l.s.hub.log.Error("a session met a fault, and is closed", "fault", fault, "stack", string(debug.Stack()))
+		l.close()
+	}
+}
+
 // read reads messages until the connection ends.
 func (l *blocking) read() {
 	defer l.s.hub.remove(l.s)
 	defer l.close()
+	defer l.survive()
 	for {
 		message, err := l.message()
 		if err == nil {
@@ -153,7 +165,7 @@ func (l *blocking) message() ([]byte, error) {
 		}
 		switch header.OpCode {
 		case ws.OpPing:
-			l.s.say(ws.MustCompileFrame(ws.NewPongFrame(payload)), false)
+			l.s.answer(payload)
 		case ws.OpPong:
 		case ws.OpClose:
 			l.s.say(ws.MustCompileFrame(ws.NewCloseFrame(payload[:min(len(payload), 2)])), true)

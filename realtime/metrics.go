@@ -3,10 +3,10 @@ package realtime
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	opened, turnedAway, silent prometheus.Counter
-	deliveries, bytes          prometheus.Counter
-	unanswered, vanished       prometheus.Counter
-	refusals                   *prometheus.CounterVec
+	opened, turnedAway, silent, faults prometheus.Counter
+	deliveries, bytes                  prometheus.Counter
+	unanswered, vanished               prometheus.Counter
+	refusals                           *prometheus.CounterVec
 }
 
 func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
@@ -21,6 +21,7 @@ func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
 		opened:     counter("shelfcast_sessions_opened_total", "Sessions begun."),
 		turnedAway: counter("shelfcast_sessions_turned_away_total", "Connections that found the instance full or draining after the handshake."),
 		silent:     counter("shelfcast_sessions_silent_total", "Sessions closed because the browser did not answer a ping."),
+		faults:     counter("shelfcast_session_faults_total", "Sessions closed because of a fault of this program."),
 		deliveries: counter("shelfcast_deliveries_total", "Versions written to a session."),
 		bytes:      counter("shelfcast_session_bytes_total", "Bytes written to sessions."),
 		unanswered: counter("shelfcast_unanswered_total", "Questions of a session that could not be answered at the first try."),

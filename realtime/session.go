@@ -30,11 +30,15 @@ type session struct {
 	mu       sync.Mutex
 	shows    map[target]int64  // what is watched → the version the page shows
 	dirty    map[target]change // what there is to send
-	asks     []target          // what was watched and not yet compared with what is current
-	control  []byte            // frames that go before all else: pong, ping, error, close
+	asks     targets           // what was watched and not yet compared with what is current
+	control  []byte            // frames that go before all else: ping, error, close
+	pong     []byte            // the answer to the browser's last ping; the others need none (RFC 6455, 5.5.3)
 	closing  bool              // control ends with a close frame: nothing comes after it
 	pingedAt int64             // lastRead at the last ping: one ping a silence
 }
+
+// targets is a set, so that what is asked again and again is asked once.
+type targets map[target]struct{}
 
 // A change is the newest version heard of, for what a page shows.
 type change struct {
@@ -113,13 +117,15 @@ func (s *session) receive(message []byte) *refusal {
 	for _, w := range r.Watch {
 		s.hub.watch(s, w.ID)
 	}
-	s.mu.Lock()
-	for _, w := range r.Watch {
-		s.asks = append(s.asks, target{w.ID, w.View})
-	}
-	asked := len(s.asks) > 0
-	s.mu.Unlock()
-	if asked {
+	if len(r.Watch) > 0 {
+		s.mu.Lock()
+		if s.asks == nil {
+			s.asks = targets{}
+		}
+		for _, w := range r.Watch {
+			s.asks[target{w.ID, w.View}] = struct{}{}
+		}
+		s.mu.Unlock()
 		s.link.wake()
 	}
 	return nil
@@ -143,6 +149,14 @@ func (s *session) say(frames []byte, last bool) {
 		s.control = append(s.control, frames...)
 		s.closing = last
 	}
+	s.mu.Unlock()
+	s.link.wake()
+}
+
+// answer answers a ping.
+func (s *session) answer(ping []byte) {
+	s.mu.Lock()
+	s.pong = ws.MustCompileFrame(ws.NewPongFrame(ping))
 	s.mu.Unlock()
 	s.link.wake()
 }
