@@ -37,8 +37,13 @@ type fleet struct {
 
 func startFleet(t testing.TB, change func(*serve.Settings)) *fleet {
 	t.Helper()
+	return startFleetOn(t, storetest.DSN(t), change)
+}
+
+// startFleetOn starts it on a database of the test's choice.
+func startFleetOn(t testing.TB, dsn string, change func(*serve.Settings)) *fleet {
+	t.Helper()
 	f := &fleet{redis: storetest.StartRedis(t)}
-	dsn := storetest.DSN(t)
 	db, err := store.Open(dsn, store.Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -164,8 +164,58 @@ func TestRedisMayGoAndComeBack(t *testing.T) {
 	})
 }
 
-// A thousand requests for a product that nobody has asked for yet, on two
-// instances at once: one reads the row and renders it.
+// With MySQL gone pages go on being served from what is cached, edits are
+// refused, no session is closed; with MySQL back all is as before.
+func TestMySQLMayGoAndComeBack(t *testing.T) {
+	server := storetest.StartMySQL(t)
+	f := startFleetOn(t, server.Database(t), func(s *serve.Settings) { s.Timeout = 500 * time.Millisecond })
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	shoppers := []*shopper{f.shopper(t, 0, ""), f.shopper(t, 1, "")}
+	for n, s := range shoppers {
+		s.watch("card", lamp.Rev, mug.Rev)
+		s.settled()
+		call(t, "GET", f.public(n, fmt.Sprintf("/shop/products/%d", lamp.ID)), "", nil)
+	}
+	server.Kill()
+	for n := range f.instances {
+		path := fmt.Sprintf("/api/v1/products/%d", lamp.ID)
+		status, headers, answer := f.admin(t, n, "PATCH", path, `{"stock":1}`, http.Header{"If-Match": {etag(lamp.Rev)}})
+		if status != http.StatusServiceUnavailable || headers.Get("Retry-After") == "" || !strings.Contains(answer, "problem:unavailable") {
+			t.Errorf("an edit: %d %v %s", status, headers, answer)
+		}
+		if status, _, page := call(t, "GET", f.public(n, fmt.Sprintf("/shop/products/%d", lamp.ID)), "", nil); status != http.StatusOK || !strings.Contains(page, "€19.90") {
+			t.Errorf("a page: %d %s", status, page)
+		}
+		if status, headers, page := call(t, "GET", f.public(n, "/shop"), "", nil); status != http.StatusServiceUnavailable || headers.Get("Retry-After") == "" || !strings.Contains(page, "try again") {
+			t.Errorf("the list: %d %s", status, page)
+		}
+		if status, _, answer := call(t, "GET", f.public(n, "/readyz"), "", nil); status != http.StatusServiceUnavailable || !strings.Contains(answer, `"mysql":"failed"`) {
+			t.Errorf("readyz: %d %s", status, answer)
+		}
+		if status, _, _ := call(t, "GET", f.public(n, "/livez"), "", nil); status != http.StatusOK {
+			t.Errorf("livez: %d", status)
+		}
+		if frames := shoppers[n].settled(); len(frames) > 0 {
+			t.Errorf("got %v", frames)
+		}
+	}
+	server.Start()
+	for n := range f.instances {
+		storetest.Eventually(t, "the instance is ready", func() bool {
+			status, _, _ := call(t, "GET", f.public(n, "/readyz"), "", nil)
+			return status == http.StatusOK
+		})
+	}
+	edited := f.edit(t, 0, lamp.Rev, `{"stock":1}`)
+	for _, s := range shoppers {
+		if got := s.next().Fragments; len(got) != 1 || got[0].Rev != edited.Rev {
+			t.Errorf("got %v, want %v", got, edited.Rev)
+		}
+	}
+}
+
+// A thousand requests each for two products that nobody has asked for yet, on
+// two instances at once: one reads the row and renders it.
 func TestAVersionIsRenderedOnceForTheFleet(t *testing.T) {
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
@@ -173,7 +223,7 @@ func TestAVersionIsRenderedOnceForTheFleet(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
 	var all sync.WaitGroup
-	for n := range 1000 {
+	for n := range 2000 {
 		p := []store.Product{lamp, mug}[n/2%2]
 		all.Go(func() {
 			response, err := client.Get(f.public(n%2, fmt.Sprintf("/fragments/card/%d", p.ID)))
