@@ -55,13 +55,7 @@ func NewBus(rdb redis.UniversalClient, hub *Hub, cfg BusConfig) *Bus {
 	cfg.Channel = cmp.Or(cfg.Channel, "product_updates")
 	cfg.Timeout = cmp.Or(cfg.Timeout, 300*time.Millisecond)
 	cfg.Silence = cmp.Or(cfg.Silence, 2*time.Second)
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-		if cfg.Metrics != nil {
-			cfg.Metrics.MustRegister(c)
-		}
-		return c
-	}
+	counter := counters(cfg.Metrics)
 	return &Bus{
 		rdb: rdb, hub: hub, cfg: cfg,
 		log:         cmp.Or(cfg.Log, slog.Default()),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"shelfcast/store"
 )
@@ -60,22 +61,17 @@ const page = 5000
 func NewFeed(changes Changes, hub *Hub, shared Sharer, cfg FeedConfig) *Feed {
 	cfg.Interval = cmp.Or(cfg.Interval, time.Second)
 	cfg.Reconcile = cmp.Or(cfg.Reconcile, 3*time.Minute)
+	counter := counters(cfg.Metrics)
 	f := &Feed{
 		changes: changes, hub: hub, shared: shared, cfg: cfg,
-		log: cmp.Or(cfg.Log, slog.Default()),
-		ask: make(chan struct{}, 1),
-		repaired: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "shelfcast_feed_repaired_total", Help: "Versions that came from the database before, or instead of, the bus.",
-		}),
-		failed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "shelfcast_feed_failed_total", Help: "Reads of the feed that failed.",
-		}),
+		log:      cmp.Or(cfg.Log, slog.Default()),
+		ask:      make(chan struct{}, 1),
+		repaired: counter("shelfcast_feed_repaired_total", "Versions that came from the database before, or instead of, the bus."),
+		failed:   counter("shelfcast_feed_failed_total", "Reads of the feed that failed."),
 	}
-	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(f.repaired, f.failed, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "shelfcast_feed_age_seconds", Help: "Since the last read of the feed.",
-		}, func() float64 { return f.Age().Seconds() }))
-	}
+	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "shelfcast_feed_age_seconds", Help: "Since the last read of the feed.",
+	}, func() float64 { return f.Age().Seconds() })
 	return f
 }
 

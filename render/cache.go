@@ -10,6 +10,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/singleflight"
 
@@ -201,27 +202,24 @@ type metrics struct {
 }
 
 func newMetrics(to prometheus.Registerer) metrics {
-	hits := prometheus.NewCounterVec(prometheus.CounterOpts{
+	metric := promauto.With(to) // registers nowhere if it is nil
+	hits := metric.NewCounterVec(prometheus.CounterOpts{
 		Name: "shelfcast_fragment_hits_total", Help: "Fragments found, by where.",
 	}, []string{"in"})
-	m := metrics{
+	return metrics{
 		memory: hits.WithLabelValues("memory"),
 		redis:  hits.WithLabelValues("redis"),
-		loads: prometheus.NewCounterVec(prometheus.CounterOpts{
+		loads: metric.NewCounterVec(prometheus.CounterOpts{
 			Name: "shelfcast_fragment_loads_total", Help: "Rows read to make a fragment, by view.",
 		}, []string{"view"}),
-		renders: prometheus.NewCounterVec(prometheus.CounterOpts{
+		renders: metric.NewCounterVec(prometheus.CounterOpts{
 			Name: "shelfcast_fragment_renders_total", Help: "Fragments made, by view.",
 		}, []string{"view"}),
-		unshared: prometheus.NewCounter(prometheus.CounterOpts{
+		unshared: metric.NewCounter(prometheus.CounterOpts{
 			Name: "shelfcast_fragment_unshared_total", Help: "Fragments made that Redis did not take.",
 		}),
-		lost: prometheus.NewCounter(prometheus.CounterOpts{
+		lost: metric.NewCounter(prometheus.CounterOpts{
 			Name: "shelfcast_lost_versions_total", Help: "Versions that the database had and has no more.",
 		}),
 	}
-	if to != nil {
-		to.MustRegister(hits, m.loads, m.renders, m.unshared, m.lost)
-	}
-	return m
 }

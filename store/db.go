@@ -12,6 +12,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // Config tunes a DB. The zero value means the defaults.
@@ -84,13 +85,13 @@ func Open(dsn string, cfg Config) (*DB, error) {
 	db := &DB{
 		db:  sqlx.NewDb(pool, "mysql"),
 		cfg: cfg,
-		retries: prometheus.NewCounter(prometheus.CounterOpts{
+		retries: promauto.With(cfg.Metrics).NewCounter(prometheus.CounterOpts{
 			Name: "shelfcast_store_retries_total",
 			Help: "Transactions tried again after a deadlock or a lock wait.",
 		}),
 	}
 	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(db.retries, collectors.NewDBStatsCollector(pool, "mysql"))
+		cfg.Metrics.MustRegister(collectors.NewDBStatsCollector(pool, "mysql"))
 	}
 	return db, nil
 }
