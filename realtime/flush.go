@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"shelfcast/store"
@@ -23,8 +24,8 @@ var (
 func (s *session) flush(ctx context.Context) error {
 	for {
 		s.mu.Lock()
-		asks, dirty, control, last := s.asks, s.dirty, append(s.pong, s.control...), s.closing
-		s.asks, s.dirty, s.control, s.pong = nil, nil, nil, nil
+		asks, dirty, control, last := s.asks, s.dirty, slices.Concat(s.pong, s.echo, s.control), s.closing
+		s.asks, s.dirty, s.control, s.pong, s.echo = nil, nil, nil, nil, nil
 		s.mu.Unlock()
 		if len(asks)+len(dirty)+len(control) == 0 {
 			return nil

@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -97,6 +98,7 @@ func TestABrowserThatOnlyTalksIsNotRemembered(t *testing.T) {
 		b.watch(rev(1, 9), rev(2, 9)) // the answer stands in the way of all others
 		for range 1000 {
 			b.watch(rev(1, 9), rev(2, 9))
+			b.say(map[string]int64{"ping": 7})
 			if err := wsutil.WriteClientMessage(b.conn, ws.OpPing, make([]byte, 125)); err != nil {
 				t.Fatal(err)
 			}
@@ -104,8 +106,8 @@ func TestABrowserThatOnlyTalksIsNotRemembered(t *testing.T) {
 		synctest.Wait()
 		for s := range h.sessions {
 			s.mu.Lock()
-			if len(s.asks) != 2 || len(s.control) != 0 || len(s.pong) != 127 {
-				t.Errorf("%d questions, %d bytes of control frames, a pong of %d", len(s.asks), len(s.control), len(s.pong))
+			if len(s.asks) != 2 || len(s.control) != 0 || len(s.pong) != 127 || len(s.echo) != 12 {
+				t.Errorf("%d questions, %d bytes of control frames, pongs of %d and %d", len(s.asks), len(s.control), len(s.pong), len(s.echo))
 			}
 			s.mu.Unlock()
 		}
@@ -220,6 +222,18 @@ func TestReconcileRepairsALostAnnouncement(t *testing.T) {
 		}
 		a.sees(rev(2, 11))
 		b.sees(rev(2, 11))
+	})
+}
+
+func TestAPageMayAskForASignOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := quietHub(t, newShop(), Config{})
+		for n, b := range []*browser{join(t, h, Full), join(t, h, Notify)} {
+			b.say(map[string]int{"ping": n})
+			if got, want := string(b.frame().Payload), fmt.Sprintf(`{"pong":%d}`, n); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
 	})
 }
 

@@ -29,6 +29,7 @@ const (
 type request struct {
 	Watch   []watch `json:"watch"`
 	Unwatch []int64 `json:"unwatch"`
+	Ping    *int64  `json:"ping"` // to be answered with {"pong": the same}: a script in a page sees no other sign of life
 }
 
 // watch: the page has this product in this view, and shows this version of it;
@@ -144,6 +145,11 @@ func fragmentsText(some []delivery) [][]byte {
 		}
 	}
 	return append(parts, listClose)
+}
+
+// pongFrame answers a request's ping.
+func pongFrame(ping int64) []byte {
+	return ws.MustCompileFrame(ws.NewTextFrame(fmt.Appendf(nil, `{"pong":%d}`, ping)))
 }
 
 func notifyText(some []delivery) []byte {

@@ -33,6 +33,7 @@ type session struct {
 	asks     targets           // what was watched and not yet compared with what is current
 	control  []byte            // frames that go before all else: ping, error, close
 	pong     []byte            // the answer to the browser's last ping; the others need none (RFC 6455, 5.5.3)
+	echo     []byte            // the answer to its last request that had a ping
 	closing  bool              // control ends with a close frame: nothing comes after it
 	pingedAt int64             // lastRead at the last ping: one ping a silence
 }
@@ -116,6 +117,12 @@ func (s *session) receive(message []byte) *refusal {
 	// falls between the answer and the first news.
 	for _, w := range r.Watch {
 		s.hub.watch(s, w.ID)
+	}
+	if r.Ping != nil {
+		s.mu.Lock()
+		s.echo = pongFrame(*r.Ping)
+		s.mu.Unlock()
+		s.link.wake()
 	}
 	if len(r.Watch) > 0 {
 		s.mu.Lock()

@@ -30,6 +30,10 @@ export const MAX_FRAME = 12_000;
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
+/** A connection that has been silent for as long, or up to twice as long, is asked whether it lives. */
+const SILENCE = 30_000;
+/** A connection that has not answered by then does not: a laptop has slept, or a network has gone, and nothing says so. */
+const PATIENCE = 5_000;
 /** A connection that lasts less was none: a server that accepts and closes is not to be hurried. */
 const STEADY = 5_000;
 
@@ -40,6 +44,8 @@ export class Live {
   #retry;
   /** @type {any} */
   #steady;
+  /** @type {any} */
+  #watchdog;
   #failures = 0;
   #wanted = false;
 
@@ -69,10 +75,14 @@ export class Live {
     this.pause();
   }
 
-  /** There is reason to think that it works now: tries at once, but not with everybody else. */
+  /**
+   * There is reason to think that it works now, or works no more: tries at
+   * once, but not with everybody else, and asks a connection whether it lives.
+   */
   hurry() {
-    if (!this.#wanted || this.#socket) return;
-    this.#again(this.env.random() * FIRST_PAUSE);
+    if (!this.#wanted) return;
+    if (this.#socket) this.#probe();
+    else this.#again(this.env.random() * FIRST_PAUSE);
   }
 
   /** The connection is gone, though it may not know. */
@@ -96,8 +106,12 @@ export class Live {
         this.#failures = 0;
       }, STEADY);
       for (const frame of watchFrames(this.page.shown())) socket.send(frame);
+      this.#alive();
     };
-    socket.onmessage = (event) => this.#receive(event.data);
+    socket.onmessage = (event) => {
+      this.#alive();
+      this.#receive(event.data);
+    };
     socket.onclose = () => {
       if (this.#socket !== socket) return;
       this.#forget();
@@ -105,8 +119,22 @@ export class Live {
     };
   }
 
+  // The server's own pings are seen by the browser, and not by its scripts.
+  #alive() {
+    this.env.cancel(this.#watchdog);
+    this.#watchdog = this.env.later(() => this.#probe(), SILENCE * (1 + this.env.random()));
+  }
+
+  #probe() {
+    if (this.#socket?.readyState !== 1) return; // still connecting, which has an end of its own
+    this.env.cancel(this.#watchdog);
+    this.#socket.send('{"ping":1}');
+    this.#watchdog = this.env.later(() => this.lost(), PATIENCE);
+  }
+
   #forget() {
     this.env.cancel(this.#steady);
+    this.env.cancel(this.#watchdog);
     this.#socket = undefined;
     this.env.status("offline");
   }

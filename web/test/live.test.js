@@ -5,9 +5,11 @@ import { Live, MAX_FRAME, MAX_PRODUCTS, watchFrames } from "../assets/live.js";
 /** A socket that the test opens, feeds and drops. */
 class Socket {
   sent = [];
+  readyState = 1;
   send(text) { this.sent.push(JSON.parse(text)); }
   close() { this.closed = true; }
-  watched() { return this.sent.flatMap((f) => f.watch); }
+  watched() { return this.sent.flatMap((f) => f.watch ?? []); }
+  pings() { return this.sent.filter((f) => f.ping).length; }
 }
 
 /** A clock that runs when the test says so. */
@@ -105,10 +107,12 @@ test("a server that accepts and closes is not hurried; one that stays is forgive
   assert.deepEqual(clock.delays(), [500]);
 });
 
-test("hurry tries at once while disconnected, and does nothing while connected", () => {
+test("hurry tries at once while disconnected, and not twice while connecting", () => {
   live.resume();
+  sockets[0].readyState = 0;
   live.hurry();
   assert.equal(sockets.length, 1);
+  assert.equal(sockets[0].pings(), 0);
   for (let i = 0; i < 8; i++) { sockets.at(-1).onclose(); clock.run(30_000); }
   const before = sockets.length;
   sockets.at(-1).onclose();
@@ -117,6 +121,38 @@ test("hurry tries at once while disconnected, and does nothing while connected",
   assert.deepEqual(clock.delays(), [250]);
   clock.run(250);
   assert.equal(sockets.length, before + 1);
+});
+
+test("a silent connection is asked whether it lives, and left when it does not", () => {
+  random = 0;
+  live.resume();
+  sockets[0].onopen();
+  clock.run(29_999);
+  assert.equal(sockets[0].pings(), 0);
+  clock.run(1);
+  assert.equal(sockets[0].pings(), 1);
+  sockets[0].onmessage({ data: '{"pong":1}' });
+  clock.run(29_999); // it lives
+  assert.equal(sockets.length, 1);
+  clock.run(1);
+  assert.equal(sockets[0].pings(), 2);
+  clock.run(5000); // it does not
+  assert.ok(sockets[0].closed);
+  assert.equal(sockets.length, 2);
+});
+
+test("a page that comes back into view asks at once, and any frame is an answer", () => {
+  live.resume();
+  sockets[0].onopen();
+  live.hurry();
+  assert.equal(sockets[0].pings(), 1);
+  sockets[0].onmessage({ data: '{"fragments":[]}' });
+  clock.run(6000);
+  assert.ok(!sockets[0].closed);
+  live.hurry();
+  clock.run(5000 + 500);
+  assert.ok(sockets[0].closed);
+  assert.equal(sockets.length, 2);
 });
 
 test("a closed one stays closed", () => {
@@ -137,7 +173,7 @@ test("a paused one comes back, and the old socket's end does not disturb the new
   live.resume();
   sockets[1].onopen();
   sockets[0].onclose();
-  clock.run(120_000);
+  clock.run(50_000);
   assert.equal(sockets.length, 2);
 });
 
