@@ -56,7 +56,7 @@ type Edit struct {
 	Vendor         *string     `json:"vendor,omitempty"`
 	ImageURL       *string     `json:"image_url,omitempty"` // http(s), or a path on the shop's own host
 	Price          *Price      `json:"price,omitempty"`
-	CompareAtPrice PriceChange `json:"compare_at_price,omitzero"`
+	CompareAtPrice PriceChange `json:"compare_at_price,omitzero" nullable:"true"`
 	Currency       *string     `json:"currency,omitempty"`
 	Stock          *int64      `json:"stock,omitempty"`
 	Published      *bool       `json:"published,omitempty"`

@@ -84,6 +84,29 @@ func TestBadInputOfTheAdminAPI(t *testing.T) {
 	}
 }
 
+func TestNullRemovesThePriceBeforeASale(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	lamp = f.edit(t, 0, lamp.Rev, `{"compare_at_price":"25"}`)
+	mug = f.edit(t, 0, mug.Rev, `{"compare_at_price":"25","price":"20"}`)
+	if lamp.CompareAtPrice.String() != "25.00" {
+		t.Errorf("got %v", lamp.CompareAtPrice)
+	}
+	again := f.edit(t, 1, lamp.Rev, `{"stock":7}`) // as it is: no version
+	if again.Rev != lamp.Rev || again.CompareAtPrice == nil {
+		t.Errorf("got %v, %v", again.Rev, again.CompareAtPrice)
+	}
+	if lamp = f.edit(t, 1, lamp.Rev, `{"compare_at_price":null}`); lamp.CompareAtPrice != nil {
+		t.Errorf("got %v", lamp.CompareAtPrice)
+	}
+	_, _, answer := f.admin(t, 0, "GET", fmt.Sprintf("/api/v1/products/%d", mug.ID), "", nil)
+	for _, want := range []string{`"price":"20.00"`, `"compare_at_price":"25.00"`, `"archived_at":null`} {
+		if !strings.Contains(answer, want) {
+			t.Errorf("no %s in %s", want, answer)
+		}
+	}
+}
+
 func TestTheAdminListGoesPageByPage(t *testing.T) {
 	f := startFleet(t, nil)
 	for n := range 5 {
@@ -117,8 +140,10 @@ func TestTheAdminListGoesPageByPage(t *testing.T) {
 		t.Errorf("got %s", answer)
 	}
 	status, _, document := call(t, "GET", "http://"+f.instances[0].AdminAddr()+"/api/openapi.json", "", nil)
-	if status != http.StatusOK || !strings.Contains(document, "/api/v1/products/{id}/archive") {
-		t.Errorf("%d %s", status, document)
+	for _, want := range []string{`"/api/v1/products/{id}/archive"`, `"compare_at_price":{"type":["string","null"]}`, `"price":{"type":"string"}`} {
+		if status != http.StatusOK || !strings.Contains(document, want) {
+			t.Errorf("%d, no %s in %s", status, want, document)
+		}
 	}
 }
 
