@@ -1,6 +1,7 @@
 package api
 
 import (
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -33,16 +34,18 @@ func (p *Public) live() fiber.Handler {
 		if !p.allowed(c) {
 			return fiber.NewError(fiber.StatusForbidden, "pages of this origin may not open sessions here")
 		}
-		if err := p.Hub.Admits(); err != nil {
-			return err
-		}
+		upgrade := full
 		switch c.Query("mode") {
 		case "":
-			return full(c)
 		case "notify":
-			return notify(c)
+			upgrade = notify
+		default:
+			return fiber.NewError(fiber.StatusBadRequest, "there is no such mode")
 		}
-		return fiber.NewError(fiber.StatusBadRequest, "there is no such mode")
+		if err := p.Hub.Admit(); err != nil {
+			return err
+		}
+		return upgrade(c)
 	}
 }
 
@@ -61,11 +64,22 @@ func (p *Public) allowed(c *fiber.Ctx) bool {
 // wrappers are pooled: once this has returned they are somebody else's.
 func adopt(hub *realtime.Hub, c *websocket.Conn, mode realtime.Mode, log *slog.Logger) {
 	conn := c.NetConn()
+	var early []byte
 	if hijacked, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
+		early = buffered(conn)
 		conn = hijacked.UnsafeConn()
 	}
 	conn.SetDeadline(time.Time{})
-	if err := hub.Adopt(conn, mode); err != nil {
+	if err := hub.Adopt(conn, early, mode); err != nil {
 		log.Debug("a session came too late", "error", err)
 	}
+}
+
+// buffered is what the server has read together with the request: a browser
+// that does not wait for the answer has sent it. Nothing is read from the
+// socket, which has no time for it.
+func buffered(conn net.Conn) []byte {
+	conn.SetReadDeadline(time.Unix(1, 0))
+	early, _ := io.ReadAll(io.LimitReader(conn, maxHeader)) // until there is no more
+	return early
 }

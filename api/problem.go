@@ -33,6 +33,7 @@ var statuses = []struct {
 	{store.ErrUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{realtime.ErrDraining, http.StatusServiceUnavailable, "draining"},
 	{realtime.ErrFull, http.StatusServiceUnavailable, "full"},
+	{realtime.ErrRate, http.StatusServiceUnavailable, "too-many-new-sessions"},
 }
 
 // retryAfter is what a 503 asks for, in seconds.

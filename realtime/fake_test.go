@@ -23,16 +23,18 @@ type shop struct {
 	mu      sync.Mutex
 	rows    map[int64]int64 // what the database has
 	heard   map[int64]int64
+	cached  map[store.Rev]*render.Fragment
+	html    string
 	trusted time.Time
 	fails   error
 	panics  int64 // the id that nobody may ask for
-	asked   int   // calls of Current
+	asked   int   // calls of Compare
 
-	read chan struct{} // if not nil: Current has read, and waits for go on it
+	read chan struct{} // if not nil: Compare has read, and waits for go on it
 }
 
 func newShop(revs ...store.Rev) *shop {
-	s := &shop{rows: map[int64]int64{}, heard: map[int64]int64{}}
+	s := &shop{rows: map[int64]int64{}, heard: map[int64]int64{}, cached: map[store.Rev]*render.Fragment{}, html: "<p>"}
 	for _, r := range revs {
 		s.set(r)
 	}
@@ -60,15 +62,22 @@ func (s *shop) vouched() bool {
 	return time.Now().Before(s.trusted)
 }
 
-func (s *shop) Current(ctx context.Context, shown []store.Rev) ([]store.Rev, error) {
-	ids := make([]int64, len(shown))
-	for i, r := range shown {
-		ids[i] = r.ID
-	}
-	found, err := s.Compare(ctx, ids)
+// Known never knows, unless it is vouched for.
+func (s *shop) Known(shown store.Rev) (int64, bool) {
 	s.mu.Lock()
-	s.asked++
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	version := s.heard[shown.ID]
+	return version, version >= shown.Version && version > 0 && time.Now().Before(s.trusted)
+}
+
+func (s *shop) Cached(view render.View, want store.Rev) *render.Fragment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cached[want]
+}
+
+func (s *shop) Compare(_ context.Context, ids []int64) (found []store.Rev, err error) {
+	found, err = s.versions(ids)
 	if s.read != nil {
 		s.read <- struct{}{}
 		<-s.read
@@ -76,9 +85,10 @@ func (s *shop) Current(ctx context.Context, shown []store.Rev) ([]store.Rev, err
 	return found, err
 }
 
-func (s *shop) Compare(_ context.Context, ids []int64) (found []store.Rev, err error) {
+func (s *shop) versions(ids []int64) (found []store.Rev, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked++
 	for _, id := range ids {
 		if id == s.panics && id != 0 {
 			panic("a fault of ours")
@@ -100,7 +110,9 @@ func (s *shop) Fragment(_ context.Context, view render.View, want store.Rev) (*r
 	if !ok {
 		return nil, store.ErrNotFound
 	}
-	return render.NewFragment(view, store.Product{Rev: store.Rev{ID: want.ID, Version: version}, Published: true}, "<p>")
+	f, err := render.NewFragment(view, store.Product{Rev: store.Rev{ID: want.ID, Version: version}, Published: true}, s.html)
+	s.cached[f.Rev] = f
+	return f, err
 }
 
 // Clock and ChangedSince make a shop the Changes of a Feed.
@@ -146,7 +158,7 @@ func join(t testing.TB, h *Hub, mode Mode) *browser {
 	t.Helper()
 	server, client := net.Pipe()
 	t.Cleanup(func() { client.Close() })
-	if err := h.Adopt(server, mode); err != nil {
+	if err := h.Adopt(server, nil, mode); err != nil {
 		t.Fatal(err)
 	}
 	return &browser{t, client}

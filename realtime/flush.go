@@ -1,163 +1,176 @@
 package realtime
 
 import (
-	"context"
-	"errors"
-	"maps"
-	"net"
-	"slices"
-	"time"
+	"sync"
 
 	"shelfcast/store"
 )
 
-var (
-	// errAgain: something could not be had; flush is to be called again later.
-	errAgain = errors.New("the rest could not be had now")
-	// errLast: the close frame has been sent.
-	errLast = errors.New("closed by a frame")
-)
+// work is what whoever works for one session after the other takes along, so
+// that a session needs no memory of its own for it.
+type work struct {
+	frames []byte // that are being put together
+	picks  []pick
+	read   [16 << 10]byte
 
-// flush writes what there is to write until there is nothing. One flush at a
-// time. It returns errAgain, errLast or what keeps the connection from being
-// written.
-func (s *session) flush(ctx context.Context) error {
-	for {
-		s.mu.Lock()
-		asks, dirty, control, last := s.asks, s.dirty, slices.Concat(s.pong, s.echo, s.control), s.closing
-		s.asks, s.dirty, s.control, s.pong, s.echo = nil, nil, nil, nil, nil
-		s.mu.Unlock()
-		if len(asks)+len(dirty)+len(control) == 0 {
-			return nil
+	deliveries, bytes, blocked int // since the last report
+}
+
+// pick is a product of the page that is to be sent.
+type pick struct {
+	at      int // of session.watching
+	version int64
+	text    []byte
+	reset   bool
+}
+
+var works = sync.Pool{New: func() any { return new(work) }}
+
+// withWork lends f what it works with.
+func (h *Hub) withWork(f func(*work)) {
+	w := works.Get().(*work)
+	defer func() {
+		w.report(h)
+		clear(w.picks[:cap(w.picks)])
+		if cap(w.frames) <= 64<<10 {
+			works.Put(w)
 		}
-		var out net.Buffers
-		if len(control) > 0 {
-			out = append(out, control)
+	}()
+	f(w)
+}
+
+// report counts what was done since it was last called.
+func (w *work) report(h *Hub) {
+	h.metrics.deliveries.Add(float64(w.deliveries))
+	h.metrics.bytes.Add(float64(w.bytes))
+	h.metrics.blocked.Add(float64(w.blocked))
+	w.deliveries, w.bytes, w.blocked = 0, 0, 0
+}
+
+// flush sends what there is to send, until there is nothing or no room. It
+// never blocks: what is not in memory is fetched, and sent when it is there.
+func (s *session) flush(w *work) {
+	s.mu.Lock()
+	err := s.flushOutbox(w)
+	for err == nil && s.ready() {
+		var more bool
+		if w.picks, more = s.gather(w.picks[:0]); len(w.picks) == 0 {
+			break
 		}
-		if last {
-			s.conn.SetWriteDeadline(time.Now().Add(s.hub.cfg.CloseTimeout))
-			if err := s.write(out); err != nil {
-				return err
-			}
-			return errLast
+		if err = s.deliver(w, nil); !more {
+			break
 		}
-		unasked := s.ask(ctx, asks)
-		deliveries, unmet := s.gather(ctx, dirty)
-		if err := s.write(appendFrames(out, s.mode, deliveries)); err != nil {
-			return err
-		}
-		s.delivered(deliveries)
-		if unasked != nil || unmet != nil {
-			s.putBack(unasked, unmet)
-			return errAgain
-		}
+	}
+	if err != nil {
+		s.close()
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.hub.remove(s)
 	}
 }
 
-// ask compares what the page shows with what is current, and marks what
-// differs. What could not be asked comes back.
-func (s *session) ask(ctx context.Context, asks targets) (unasked targets) {
-	if len(asks) == 0 {
+// ready needs mu held.
+func (s *session) ready() bool { return !s.blocked && !s.closing && !s.closed }
+
+// flushOutbox needs mu held.
+func (s *session) flushOutbox(w *work) error {
+	if s.closed || s.blocked || s.finished {
 		return nil
 	}
-	shown := make([]store.Rev, 0, len(asks))
-	s.mu.Lock()
-	for t := range asks {
-		if version, watched := s.shows[t]; watched {
-			shown = append(shown, store.Rev{ID: t.id, Version: version})
+	if o := s.out; o != nil {
+		w.frames = append(append(append(w.frames[:0], o.pong...), o.echo...), o.control...)
+		taken, err := s.write(w, w.frames)
+		if err != nil || !taken {
+			return err
 		}
+		s.out = nil
 	}
-	s.mu.Unlock()
-	current, err := s.hub.fragments.Current(ctx, shown)
-	if err != nil {
-		s.hub.metrics.unanswered.Inc()
-		return asks
-	}
-	exists := make(map[int64]bool, len(current))
-	for _, r := range current {
-		exists[r.ID] = true
-		s.settle(r)
-	}
-	for _, r := range shown {
-		if !exists[r.ID] {
-			exists[r.ID] = true // said once
-			s.refuse(&refusal{Code: "unknown_product", Message: "there is no such product", ID: r.ID})
-		}
+	if s.closing && !s.blocked {
+		s.finished = true
+		s.link.finish()
 	}
 	return nil
 }
 
-// gather has a delivery for each change that the page does not show yet. What
-// could not be had comes back.
-func (s *session) gather(ctx context.Context, dirty map[target]change) (all []delivery, unmet map[target]change) {
-	for t, c := range dirty {
-		d := delivery{target: t, version: c.version, reset: c.reset}
-		if s.mode == Full {
-			f, err := s.hub.fragments.Fragment(ctx, t.view, store.Rev{ID: t.id, Version: c.version})
-			if errors.Is(err, store.ErrNotFound) {
-				s.hub.metrics.vanished.Inc()
-				continue
-			}
-			if err != nil {
-				s.hub.metrics.unanswered.Inc()
-				if unmet == nil {
-					unmet = map[target]change{}
-				}
-				unmet[t] = c
-				continue
-			}
-			d.version, d.fragment = f.Version, f
+// perFrame bounds a frame, so that a page of hundreds of products is brought up
+// to date step by step.
+const perFrame = 64
+
+// gather needs mu held. It has what the page lacks and memory has, and has the
+// rest fetched. More says that perFrame was too few.
+func (s *session) gather(picks []pick) (_ []pick, more bool) {
+	for i, watched := range s.watching {
+		if !watched.stale() {
+			continue
 		}
-		s.mu.Lock()
-		shown, watched := s.shows[t]
-		s.mu.Unlock()
-		if watched && (d.version > shown || d.reset) {
-			all = append(all, d)
+		if len(picks) == perFrame {
+			return picks, true
+		}
+		t := watched.topic
+		n, ok := s.hub.newsInMemory(t)
+		if !ok {
+			s.hub.tell(t)
+		} else if watched.takes(n.version) {
+			picks = append(picks, watched.pick(i, n))
 		}
 	}
-	return all, unmet
+	return picks, false
 }
 
-// write sends the buffers. A browser that reads slowly holds up this session's
-// next flush, and nobody else.
-func (s *session) write(out net.Buffers) error {
-	if len(out) == 0 {
-		return nil
-	}
-	s.writing.Store(true)
-	defer s.writing.Store(false)
-	n, err := out.WriteTo(s.conn)
-	s.hub.metrics.bytes.Add(float64(n))
-	return err
+func (w watched) pick(at int, n news) pick {
+	return pick{at, n.version, n.text, n.version < w.shown.version()}
 }
 
-func (s *session) delivered(all []delivery) {
-	if len(all) == 0 {
-		return
+// newsInMemory has the newest version of the topic, if it can be had at once.
+func (h *Hub) newsInMemory(t *topic) (news, bool) {
+	want := store.Rev{ID: t.id, Version: t.newest.Load()}
+	if t.kind.mode() == Notify {
+		return newsOf(t, want.Version, nil), true
 	}
-	s.hub.metrics.deliveries.Add(float64(len(all)))
+	f := h.fragments.Cached(t.kind.view(), want)
+	if f == nil {
+		return news{}, false
+	}
+	return newsOf(t, f.Version, f), true
+}
+
+// deliver needs mu held, and that the link has room. It sends w.picks: as they
+// are framed already, or, if framed is nil, in a frame made here.
+func (s *session) deliver(w *work, framed []byte) error {
+	if framed == nil {
+		w.frames = appendFrame(w.frames[:0], s.mode, w.picks)
+		framed = w.frames
+	}
+	taken, err := s.write(w, framed)
+	if err != nil || !taken {
+		return err
+	}
+	w.deliveries += len(w.picks)
+	for _, p := range w.picks {
+		s.watching[p.at].shown = shown(p.version) | s.watching[p.at].shown&unasked
+	}
+	return nil
+}
+
+// write needs mu held. What was not taken is to be sent anew when the link has
+// room, or rather what there is to send by then.
+func (s *session) write(w *work, frames []byte) (taken bool, err error) {
+	taken, room, err := s.link.write(frames)
+	s.blocked = !room
+	if taken {
+		w.bytes += len(frames)
+	}
+	if !room {
+		w.blocked++
+	}
+	return taken, err
+}
+
+// writable: the link has room again.
+func (s *session) writable(w *work) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, d := range all {
-		if _, watched := s.shows[d.target]; watched {
-			s.shows[d.target] = d.version
-		}
-	}
-}
-
-// putBack folds in again what a flush had taken and could not send.
-func (s *session) putBack(asks targets, dirty map[target]change) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.asks == nil {
-		s.asks = asks
-	} else {
-		maps.Copy(s.asks, asks)
-	}
-	for t, c := range dirty {
-		if _, watched := s.shows[t]; watched {
-			now := s.dirty[t]
-			s.mark(t, change{max(c.version, now.version), c.reset || now.reset})
-		}
-	}
+	s.blocked = false
+	s.mu.Unlock()
+	s.flush(w)
 }

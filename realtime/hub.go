@@ -1,6 +1,11 @@
 // Package realtime knows who watches what and tells them: the hub with its
 // sessions, the bus between instances (Redis) and the feed from the database.
 // It knows no HTTP and no SQL.
+//
+// The way of a change: Hub.Apply raises the newest version of a topic (a product
+// in a view), fill has its fragment, and a round writes it to all who watch the
+// topic. A session that has no room is left out; when it has, it is sent the
+// newest of what it lacks.
 package realtime
 
 import (
@@ -9,11 +14,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"shelfcast/render"
 	"shelfcast/store"
@@ -25,26 +32,32 @@ type Fragments interface {
 	Heard(store.Rev) bool
 	// Trust says that until then every commit will have been Heard.
 	Trust(until time.Time)
-	// Current has the current Rev of each product that exists, by what a page
-	// shows of it.
-	Current(ctx context.Context, shown []store.Rev) ([]store.Rev, error)
-	// Compare is Current, asked of the database itself.
+	// Known is the current version of a product of which a page shows the
+	// given one, if memory knows it for certain. It never blocks.
+	Known(shown store.Rev) (version int64, certain bool)
+	// Cached is the version wanted or a newer one, if it is in memory, or nil.
+	Cached(view render.View, want store.Rev) *render.Fragment
+	// Compare has the current Rev of each of these products that exists, asked
+	// of the database itself.
 	Compare(ctx context.Context, ids []int64) ([]store.Rev, error)
-	// Fragment has the version wanted or a newer one.
+	// Fragment has the version wanted or a newer one; an older one only if the
+	// database has lost it.
 	Fragment(ctx context.Context, view render.View, want store.Rev) (*render.Fragment, error)
 }
 
 // Config tunes a Hub. The zero value means the defaults.
 type Config struct {
 	MaxSessions  int           // 15000; a process has a limit of open files
+	JoinRate     int           // new sessions a second; 1000
 	MaxProducts  int           // a session; 500
 	MaxFrame     int           // bytes of a message of a browser; 16 KiB
 	Ping         time.Duration // after a browser was last heard from; 25s
 	Pong         time.Duration // to wait for the answer; 20s
-	FrameTimeout time.Duration // for the rest of a frame that has begun; 10s
-	FlushTimeout time.Duration // to have what a flush sends; 10s
+	MaxAge       time.Duration // of a session, less up to a quarter; 0: none
+	Timeout      time.Duration // of what is asked of the Fragments; 10s
 	CloseTimeout time.Duration // from a close frame to the end of the connection; 5s
 	Retry        time.Duration // after something could not be had; 1s
+	Portable     bool          // a goroutine a session, also where sessions can be parked
 	Metrics      prometheus.Registerer
 	Log          *slog.Logger
 }
@@ -56,190 +69,204 @@ type Hub struct {
 	cfg       Config
 	log       *slog.Logger
 	metrics   metrics
-	running   sync.WaitGroup // the goroutines of the sessions
+	joins     *rate.Limiter
+
+	reads  crew[ready]    // what browsers say, and that they have room again
+	asks   crew[*session] // what is current of what they show
+	fills  crew[*topic]   // fragments to be had
+	rounds crew[news]     // and told
+	again  again          // what could not be had
 
 	// Guarded by mu, which is taken before a session's own.
 	mu       sync.Mutex
-	sessions map[*session]struct{}
-	topics   map[int64]*topic
+	table    table
+	topics   [kinds]map[int64]*topic // by product
+	round    uint32
 	draining bool
 	gone     chan struct{} // closed when draining has left no session
+	pollers  *pollers      // made for the first session that can be parked
+
+	// Guarded by life, which is taken after all others.
+	life    sync.Mutex
+	ended   bool
+	running sync.WaitGroup // the goroutines
 }
 
-// A topic is a product that somebody watches.
-type topic struct {
-	applied  int64 // the newest version that was offered to the sessions
-	sessions map[*session]struct{}
-}
-
-// What Adopt, or Admits before it, may say.
+// What Admit says of a browser that is to come back later, or elsewhere.
 var (
 	ErrDraining = errors.New("this instance is about to stop")
 	ErrFull     = errors.New("this instance has all the sessions it may have")
+	ErrRate     = errors.New("this instance has had all the new sessions of this second")
 )
+
+// fillers is how many fragments are fetched at a time.
+const fillers = 16
 
 // NewHub makes a Hub. Run drives it.
 func NewHub(fragments Fragments, cfg Config) *Hub {
 	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, 15_000)
+	cfg.JoinRate = cmp.Or(cfg.JoinRate, 1000)
 	cfg.MaxProducts = cmp.Or(cfg.MaxProducts, 500)
 	cfg.MaxFrame = cmp.Or(cfg.MaxFrame, 16<<10)
 	cfg.Ping = cmp.Or(cfg.Ping, 25*time.Second)
 	cfg.Pong = cmp.Or(cfg.Pong, 20*time.Second)
-	cfg.FrameTimeout = cmp.Or(cfg.FrameTimeout, 10*time.Second)
-	cfg.FlushTimeout = cmp.Or(cfg.FlushTimeout, 10*time.Second)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, 5*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
 	h := &Hub{
 		fragments: fragments,
 		cfg:       cfg,
 		log:       cmp.Or(cfg.Log, slog.Default()),
-		sessions:  map[*session]struct{}{},
-		topics:    map[int64]*topic{},
-		gone:      make(chan struct{}),
+		// A burst of a twentieth of a second, so that the rate is one in
+		// every second, and browsers that come together by chance may.
+		joins: rate.NewLimiter(rate.Limit(cfg.JoinRate), max(cfg.JoinRate/20, 1)),
+		gone:  make(chan struct{}),
 	}
+	for k := range h.topics {
+		h.topics[k] = map[int64]*topic{}
+	}
+	each := func(all []ready) {
+		for _, r := range all {
+			h.handle(r)
+		}
+	}
+	h.reads = crew[ready]{hub: h, most: runtime.GOMAXPROCS(0), batch: 1, work: each}
+	h.asks = crew[*session]{hub: h, most: 1, work: h.answer}
+	h.fills = crew[*topic]{hub: h, most: fillers, batch: 1, work: func(all []*topic) { h.fill(all[0]) }}
+	h.rounds = crew[news]{hub: h, most: 1, work: h.fanOut}
 	h.metrics = newMetrics(cfg.Metrics, h.Sessions)
 	return h
+}
+
+// start runs f in a goroutine that Run waits for, unless Run has ended.
+func (h *Hub) start(f func()) bool {
+	h.life.Lock()
+	defer h.life.Unlock()
+	if h.ended {
+		return false
+	}
+	h.running.Go(f)
+	return true
 }
 
 // Sessions counts the sessions.
 func (h *Hub) Sessions() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.sessions)
+	return h.table.used
 }
 
-// Admits is nil, ErrDraining or ErrFull: what Adopt would say. A handshake is
-// to be refused before the upgrade, so that the browser backs off.
+// Admits is nil if there is room for sessions, or ErrDraining or ErrFull: the
+// health of the instance.
 func (h *Hub) Admits() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.admits()
-}
-
-func (h *Hub) admits() error {
 	switch {
 	case h.draining:
 		return ErrDraining
-	case len(h.sessions) >= h.cfg.MaxSessions:
+	case h.table.used >= h.cfg.MaxSessions:
 		return ErrFull
 	}
 	return nil
 }
 
-// Adopt makes a session of a connection whose handshake is done. The hub owns
-// the connection from here on, also when it returns an error.
-func (h *Hub) Adopt(conn net.Conn, mode Mode) error {
-	s := &session{hub: h, conn: conn, mode: mode, shows: map[target]int64{}}
+// Admit is to be called for each handshake, which is to be refused with 503
+// before the upgrade if it says why: an accept and a close would tell the
+// browser that all is well, and to come again at once.
+func (h *Hub) Admit() error {
+	err := h.Admits()
+	if err == nil && !h.joins.Allow() {
+		err = ErrRate
+	}
+	switch err {
+	case ErrDraining:
+		h.metrics.refused.WithLabelValues("draining").Inc()
+	case ErrFull:
+		h.metrics.refused.WithLabelValues("full").Inc()
+	case ErrRate:
+		h.metrics.refused.WithLabelValues("rate").Inc()
+	}
+	return err
+}
+
+// Adopt makes a session of a connection whose handshake is done and was
+// admitted. Early is what the browser has sent after it already, if it has been
+// read. The hub owns the connection from here on, also when it returns an error:
+// the hub has begun to drain meanwhile, or the kernel's.
+func (h *Hub) Adopt(conn net.Conn, early []byte, mode Mode) error {
+	s := &session{hub: h, mode: mode, born: time.Now().UnixNano()}
 	s.heard()
-	l := &blocking{s: s}
-	s.link = l
+	s.link = h.newLink(s, conn)
 	h.mu.Lock()
-	err := h.admits()
-	if err == nil {
-		h.sessions[s] = struct{}{}
-		h.running.Go(l.read)
+	draining := h.draining
+	if !draining {
+		h.table.add(s)
 	}
 	h.mu.Unlock()
-	if err != nil {
+	if draining {
 		h.metrics.turnedAway.Inc()
-		conn.SetWriteDeadline(time.Now().Add(h.cfg.CloseTimeout))
-		_, _ = conn.Write(closeFrame(ws.StatusCode(1013), "try again later")) // it is closed anyway
-		conn.Close()
-		return err
+		s.mu.Lock()
+		_, _, _ = s.link.write(closeFrame(ws.StatusCode(1012), "service restart")) // it is closed anyway
+		s.close()
+		s.mu.Unlock()
+		return ErrDraining
 	}
 	h.metrics.opened.Inc()
-	return nil
-}
-
-// remove forgets a session, whose connection is closed.
-func (h *Hub) remove(s *session) {
-	s.mu.Lock()
-	ids := make(map[int64]struct{}, len(s.shows))
-	for t := range s.shows {
-		ids[t.id] = struct{}{}
+	if len(early) > 0 {
+		h.withWork(func(w *work) { _ = s.take(w, early) }) // it refuses for itself
 	}
-	s.mu.Unlock()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.sessions, s)
-	for id := range ids {
-		h.leave(s, id)
-	}
-	if h.draining && len(h.sessions) == 0 {
-		close(h.gone) // once: a hub that drains admits no more
-	}
-}
-
-func (h *Hub) watch(s *session, id int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	t := h.topics[id]
-	if t == nil {
-		t = &topic{sessions: map[*session]struct{}{}}
-		h.topics[id] = t
-	}
-	t.sessions[s] = struct{}{}
-}
-
-func (h *Hub) unwatch(s *session, id int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.leave(s, id)
-}
-
-// leave needs h.mu held.
-func (h *Hub) leave(s *session, id int64) {
-	if t := h.topics[id]; t != nil {
-		delete(t.sessions, s)
-		if len(t.sessions) == 0 {
-			delete(h.topics, id)
-		}
-	}
-}
-
-// Apply tells every session that watches the product of a committed version,
-// and says whether this instance had not heard of it. Duplicates, reordering
-// and lateness do no harm. It never blocks on a browser, the database or Redis.
-func (h *Hub) Apply(r store.Rev) (news bool) {
-	// What was heard and what was offered are two things: a page that is
-	// loaded makes a version heard before the news of it comes.
-	news = h.fragments.Heard(r)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	t := h.topics[r.ID]
-	if t == nil || t.applied >= r.Version {
-		return news
-	}
-	t.applied = r.Version
-	for s := range t.sessions {
-		s.offer(r)
-	}
-	return news
-}
-
-// Reconcile compares all that is watched with the database, so that a page is
-// right in the end whatever was lost on the way, the newest versions of a
-// database that was restored from a backup among it.
-func (h *Hub) Reconcile(ctx context.Context) error {
-	h.mu.Lock()
-	ids := make([]int64, 0, len(h.topics))
-	for id := range h.topics {
-		ids = append(ids, id)
-	}
-	h.mu.Unlock()
-	current, err := h.fragments.Compare(ctx, ids)
-	if err != nil {
+	if err := s.link.start(); err != nil {
+		s.end()
 		return err
 	}
-	for _, r := range current {
-		h.mu.Lock()
-		if t := h.topics[r.ID]; t != nil {
-			t.applied = max(t.applied, r.Version)
-			for s := range t.sessions {
-				s.settle(r)
-			}
-		}
-		h.mu.Unlock()
-	}
 	return nil
+}
+
+// newLink parks the session if it can be.
+func (h *Hub) newLink(s *session, conn net.Conn) link {
+	if !h.cfg.Portable && h.canPark(conn) {
+		if l, err := newParked(s, conn); err == nil {
+			return l
+		}
+	}
+	return newBlocking(s, conn)
+}
+
+// canPark has the pollers made when they are first needed.
+func (h *Hub) canPark(conn net.Conn) bool {
+	if _, ok := conn.(*net.TCPConn); !ok {
+		return false // a pipe of a test, or TLS
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pollers == nil {
+		p, err := newPollers(h)
+		if err != nil {
+			if !errors.Is(err, errors.ErrUnsupported) {
+				h.log.Warn("sessions cannot be parked, and cost a goroutine each", "error", err)
+			}
+			return false
+		}
+		h.pollers = p
+	}
+	return true
+}
+
+// remove forgets a session whose connection is closed.
+func (h *Hub) remove(s *session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.table.get(s.id) != s {
+		return // done
+	}
+	h.table.remove(s)
+	s.mu.Lock()
+	for _, w := range s.watching {
+		h.leave(s, w.topic)
+	}
+	s.watching, s.out = nil, nil
+	s.mu.Unlock()
+	if h.draining && h.table.used == 0 {
+		close(h.gone) // once: a hub that drains admits no more
+	}
 }

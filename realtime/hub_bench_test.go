@@ -11,46 +11,72 @@ import (
 	"shelfcast/store"
 )
 
-// still is a link that only counts: what Apply costs, without the sessions'
-// goroutines and the kernel.
-type still struct{ woken int }
+// still is a link that takes all: what telling costs without the kernel.
+type still struct{ link }
 
-func (l *still) wake()  { l.woken++ }
-func (l *still) close() {}
+func (still) write([]byte) (taken, room bool, err error) { return true, true, nil }
 
 // hubWith has sessions that watch 20 products each, product 1 among those of
 // the first watchers.
-func hubWith(b *testing.B, sessions, watchers int) *Hub {
+func hubWith(b *testing.B, sessions, watchers int) (*Hub, *shop) {
 	b.Helper()
-	h := NewHub(newShop(), Config{Log: slog.New(slog.DiscardHandler)})
+	shop := newShop(rev(1, 1))
+	h := NewHub(shop, Config{Log: slog.New(slog.DiscardHandler)})
 	for n := range sessions {
-		s := &session{hub: h, shows: map[target]int64{}, link: &still{}}
-		for k := range 20 {
-			id := int64(10 + (n*20+k)%50_000)
-			if k == 0 && n < watchers {
-				id = 1
-			}
-			s.shows[target{id, render.Card}] = 0
-			h.watch(s, id)
+		s := &session{hub: h, link: still{}}
+		h.table.add(s)
+		all := make([]watch, 20)
+		for k := range all {
+			all[k] = watch{rev(int64(10+(n*20+k)%50_000), 0), render.Card}
+		}
+		if n < watchers {
+			all[0].ID = 1
+		}
+		if refused := s.watch(all); refused != nil {
+			b.Fatal(refused)
 		}
 	}
-	return h
+	return h, shop
 }
 
-// BenchmarkHubApply is one edit of a product that so many watch.
+// BenchmarkHubApply is one edit, among 100,000 sessions, of a product that
+// nobody watches or that is known already.
 func BenchmarkHubApply(b *testing.B) {
-	for _, watchers := range []int{0, 1, 100, 10_000} {
-		b.Run(fmt.Sprintf("watchers=%d", watchers), func(b *testing.B) {
-			h := hubWith(b, 10_000, watchers)
+	h, _ := hubWith(b, 100_000, 10)
+	for name, id := range map[string]int64{"watched=no": 2, "watched=yes": 1} {
+		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			version := int64(0)
 			for b.Loop() {
+				if id == 2 {
+					version++
+				}
+				h.Apply(store.Rev{ID: id, Version: version})
+			}
+		})
+	}
+}
+
+// BenchmarkHubRound is the telling of one edit to so many sessions, but for the
+// kernel's part.
+func BenchmarkHubRound(b *testing.B) {
+	for _, watchers := range []int{1, 100, 10_000} {
+		b.Run(fmt.Sprintf("watchers=%d", watchers), func(b *testing.B) {
+			h, shop := hubWith(b, 10_000, watchers)
+			b.ReportAllocs()
+			version := int64(1)
+			for b.Loop() {
 				version++
-				h.Apply(store.Rev{ID: 1, Version: version})
+				shop.set(rev(1, version))
+				f, err := shop.Fragment(b.Context(), render.Card, rev(1, version))
+				if err != nil {
+					b.Fatal(err)
+				}
+				t := h.topics[card][1]
+				t.raise(version)
+				h.fanOut([]news{newsOf(t, version, f)})
 			}
-			if watchers > 0 {
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(watchers), "ns/watcher")
-			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(watchers), "ns/watcher")
 		})
 	}
 }
@@ -82,7 +108,7 @@ func BenchmarkDelivery(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := h.Adopt(server, Full); err != nil {
+				if err := h.Adopt(server, nil, Full); err != nil {
 					b.Fatal(err)
 				}
 				page := &browser{b, client}

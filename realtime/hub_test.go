@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,13 +103,13 @@ func TestABrowserThatOnlyTalksIsNotRemembered(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		for s := range h.sessions {
+		h.table.all(func(s *session) {
 			s.mu.Lock()
-			if len(s.asks) != 2 || len(s.control) != 0 || len(s.pong) != 127 || len(s.echo) != 12 {
-				t.Errorf("%d questions, %d bytes of control frames, pongs of %d and %d", len(s.asks), len(s.control), len(s.pong), len(s.echo))
+			defer s.mu.Unlock()
+			if len(s.watching) != 2 || len(s.out.control) != 0 || len(s.out.pong) != 127 || len(s.out.echo) != 12 {
+				t.Errorf("%d products, %d bytes of control frames, pongs of %d and %d", len(s.watching), len(s.out.control), len(s.out.pong), len(s.out.echo))
 			}
-			s.mu.Unlock()
-		}
+		})
 	})
 }
 
@@ -191,15 +190,17 @@ func TestARestoredDatabaseIsShown(t *testing.T) {
 		notified.watch(rev(1, 20))
 		synctest.Wait()
 		s.set(rev(1, 15))
-		comes := join(t, h, Full)
-		comes.watch(rev(1, 20), rev(2, 20))
-		comes.sees(rev(1, 15))
+		s.set(rev(2, 15))
 		there.nothing()
+		comes := join(t, h, Full)
+		comes.watch(rev(1, 20))
+		for _, b := range []*browser{there, notified, comes} {
+			b.sees(rev(1, 15))
+		}
 		if err := h.Reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		there.sees(rev(1, 15))
-		notified.sees(rev(1, 15))
+		there.sees(rev(2, 15)) // nobody has asked for it
 		s.set(rev(1, 30))
 		h.Apply(rev(1, 30))
 		for _, b := range []*browser{there, notified, comes} {
@@ -271,17 +272,15 @@ func TestAFullHubTurnsAwayAndForgets(t *testing.T) {
 		if err := h.Admits(); err != ErrFull {
 			t.Errorf("got %v", err)
 		}
-		server, client := net.Pipe()
-		go io.Copy(io.Discard, client)
-		if err := h.Adopt(server, Full); err != ErrFull {
+		if err := h.Admit(); err != ErrFull {
 			t.Errorf("got %v", err)
 		}
 		first.watch(rev(1, 10))
 		synctest.Wait()
 		first.conn.Close()
 		synctest.Wait()
-		if err := h.Admits(); err != nil || h.Sessions() != 1 || len(h.topics) != 0 {
-			t.Errorf("%v, %d sessions, %d topics", err, h.Sessions(), len(h.topics))
+		if err := h.Admits(); err != nil || h.Sessions() != 1 || len(h.topics[card]) != 0 {
+			t.Errorf("%v, %d sessions, %d topics", err, h.Sessions(), len(h.topics[card]))
 		}
 	})
 }

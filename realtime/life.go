@@ -2,55 +2,142 @@ package realtime
 
 import (
 	"context"
-	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
 )
 
+// sweeps a second: each session is looked at once a second, and a part of them
+// at a time, so that what is done then does not come in bursts.
+const sweeps = 10
+
 // Run keeps the sessions alive, and closes those whose browser is gone, until
 // ctx ends. Then it closes what Drain has left and waits for it.
 func (h *Hub) Run(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(time.Second / sweeps)
 	defer tick.Stop()
-	for {
+	for turn := 0; ; turn++ {
 		select {
 		case <-tick.C:
-			h.sweep(time.Now())
+			h.sweep(time.Now(), turn%sweeps)
+			h.again.due(h, time.Now())
 		case <-ctx.Done():
-			h.mu.Lock()
-			h.draining = true
-			for s := range h.sessions {
-				s.link.close()
-			}
-			h.mu.Unlock()
-			h.running.Wait()
+			h.end()
 			return nil
 		}
 	}
 }
 
-// sweep pings the sessions not heard from for a while, and ends those that did
-// not answer. A browser with a write under way is slow, and not gone: if it is
-// gone, TCP finds out.
-func (h *Hub) sweep(now time.Time) {
+func (h *Hub) end() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	for s := range h.sessions {
-		silent := now.Sub(time.Unix(0, s.lastRead.Load()))
-		if s.writing.Load() || silent < h.cfg.Ping*9/10 {
-			continue
+	h.draining = true
+	pollers := h.pollers
+	var left []*session
+	h.table.all(func(s *session) { left = append(left, s) })
+	h.mu.Unlock()
+	for _, s := range left {
+		s.end()
+	}
+	if pollers != nil {
+		pollers.close()
+	}
+	h.life.Lock()
+	h.ended = true
+	h.life.Unlock()
+	h.running.Wait()
+}
+
+// sweep looks after the sessions of this turn.
+func (h *Hub) sweep(now time.Time, turn int) {
+	h.mu.Lock()
+	sessions := make([]*session, 0, h.table.used/sweeps+1)
+	for at := turn; at < len(h.table.slots); at += sweeps {
+		if s := h.table.slots[at].session; s != nil {
+			sessions = append(sessions, s)
 		}
-		if silent > h.cfg.Ping+h.cfg.Pong {
-			h.metrics.silent.Inc()
-			s.link.close()
-			continue
+	}
+	h.mu.Unlock()
+	h.withWork(func(w *work) {
+		for _, s := range sessions {
+			s.lookAfter(now, w)
 		}
-		// From 90 to 100 % of the time, so that pings do not beat together.
-		if silent < h.cfg.Ping && rand.N(h.cfg.Ping/10) > time.Second {
-			continue
-		}
-		s.ping()
+	})
+}
+
+// lookAfter pings a session that was not heard from for a while, and ends one
+// that did not answer. One whose write is blocked is slow, and not gone, as
+// long as its machine acknowledges.
+func (s *session) lookAfter(now time.Time, w *work) {
+	cfg := &s.hub.cfg
+	last := s.lastRead.Load()
+	silent := now.Sub(time.Unix(0, last))
+	s.mu.Lock()
+	overdue := s.closing && now.UnixNano() > s.closeBy
+	blocked, closing := s.blocked, s.closing
+	lost := blocked && !s.closed && s.link.lost()
+	old := cfg.MaxAge > 0 && now.UnixNano() > s.born+int64(part(cfg.MaxAge, 25, s.id))
+	s.mu.Unlock()
+	switch {
+	case overdue:
+		s.end()
+	case lost || !blocked && !closing && silent > cfg.Ping+cfg.Pong:
+		s.hub.metrics.silent.Inc()
+		s.end()
+	case old && !closing:
+		s.hub.metrics.aged.Inc()
+		s.last(w, closeFrame(ws.StatusCode(1012), "service restart"))
+	case !blocked && !closing && silent >= part(cfg.Ping, 20, s.id^uint64(last)):
+		s.ping(w)
+	}
+}
+
+// part is d less up to so many percent, which is always the same for a seed and
+// differs between them: what was begun together does not go on together.
+func part(d time.Duration, percent int64, seed uint64) time.Duration {
+	const golden = 0x9e3779b97f4a7c15 // spreads neighbouring seeds (Knuth, The Art of Computer Programming 3, 6.4)
+	return d - d/100*time.Duration(percent)*time.Duration(seed*golden>>32)/(1<<32)
+}
+
+// again has what could not be had and is to be tried again.
+type again struct {
+	mu       sync.Mutex
+	topics   map[*topic]struct{}
+	sessions []*session
+	at       time.Time // when
+}
+
+func (a *again) topic(t *topic) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.topics == nil {
+		a.topics = map[*topic]struct{}{}
+	}
+	a.topics[t] = struct{}{}
+}
+
+func (a *again) session(all []*session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sessions = append(a.sessions, all...)
+}
+
+// due tries again what has waited for a while.
+func (a *again) due(h *Hub, now time.Time) {
+	a.mu.Lock()
+	if now.Before(a.at) {
+		a.mu.Unlock()
+		return
+	}
+	a.at = now.Add(h.cfg.Retry)
+	topics, sessions := a.topics, a.sessions
+	a.topics, a.sessions = nil, nil
+	a.mu.Unlock()
+	for t := range topics {
+		h.tell(t)
+	}
+	for _, s := range sessions {
+		s.ask()
 	}
 }
 
@@ -60,10 +147,8 @@ func (h *Hub) sweep(now time.Time) {
 func (h *Hub) Drain(ctx context.Context, over time.Duration) {
 	h.mu.Lock()
 	h.draining = true
-	open := make([]*session, 0, len(h.sessions))
-	for s := range h.sessions {
-		open = append(open, s)
-	}
+	open := make([]*session, 0, h.table.used)
+	h.table.all(func(s *session) { open = append(open, s) })
 	h.mu.Unlock()
 	if len(open) == 0 {
 		return
@@ -79,7 +164,7 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration) {
 				return
 			}
 		}
-		s.say(closeFrame(ws.StatusCode(1012), "service restart"), true)
+		h.withWork(func(w *work) { s.last(w, closeFrame(ws.StatusCode(1012), "service restart")) })
 	}
 	select {
 	case <-h.gone:

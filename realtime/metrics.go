@@ -6,10 +6,10 @@ import (
 )
 
 type metrics struct {
-	opened, turnedAway, silent, faults prometheus.Counter
-	deliveries, bytes                  prometheus.Counter
-	unanswered, vanished               prometheus.Counter
-	refusals                           *prometheus.CounterVec
+	opened, turnedAway, silent, aged, faults prometheus.Counter
+	deliveries, bytes, blocked               prometheus.Counter
+	asked, unanswered, vanished              prometheus.Counter
+	refused, refusals                        *prometheus.CounterVec
 }
 
 func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
@@ -19,13 +19,19 @@ func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
 	}, func() float64 { return float64(sessions()) })
 	return metrics{
 		opened:     counter("shelfcast_sessions_opened_total", "Sessions begun."),
-		turnedAway: counter("shelfcast_sessions_turned_away_total", "Connections that found the instance full or draining after the handshake."),
+		turnedAway: counter("shelfcast_sessions_turned_away_total", "Connections whose instance began to drain during the handshake."),
 		silent:     counter("shelfcast_sessions_silent_total", "Sessions closed because the browser did not answer a ping."),
+		aged:       counter("shelfcast_sessions_aged_total", "Sessions closed because of their age, to open anew where there is room."),
 		faults:     counter("shelfcast_session_faults_total", "Sessions closed because of a fault of this program."),
 		deliveries: counter("shelfcast_deliveries_total", "Versions written to a session."),
 		bytes:      counter("shelfcast_session_bytes_total", "Bytes written to sessions."),
-		unanswered: counter("shelfcast_unanswered_total", "Questions of a session that could not be answered at the first try."),
-		vanished:   counter("shelfcast_vanished_total", "Deliveries dropped because the product is not in the database."),
+		blocked:    counter("shelfcast_session_blocked_total", "Writes after which a session had no room for more: what is newest is sent when it has."),
+		asked:      counter("shelfcast_asked_total", "Products whose version was asked of the database because memory did not know it for certain."),
+		unanswered: counter("shelfcast_unanswered_total", "Fragments and answers that could not be had, and are tried again."),
+		vanished:   counter("shelfcast_vanished_total", "News dropped because the product is not in the database."),
+		refused: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
+			Name: "shelfcast_sessions_refused_total", Help: "Handshakes refused with 503, by why.",
+		}, []string{"why"}),
 		refusals: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
 			Name: "shelfcast_refusals_total", Help: "Errors said to a browser, by code.",
 		}, []string{"code"}),

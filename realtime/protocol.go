@@ -1,11 +1,9 @@
 package realtime
 
 import (
-	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"net"
-	"strconv"
 
 	"github.com/gobwas/ws"
 
@@ -39,12 +37,6 @@ type watch struct {
 	View render.View `json:"view"`
 }
 
-// target is what a session watches: one product in one view.
-type target struct {
-	id   int64
-	view render.View
-}
-
 // A refusal is an error frame, and the code of the close that follows it. Code
 // 0: the session goes on.
 type refusal struct {
@@ -76,99 +68,62 @@ func parseRequest(message []byte) (request, *refusal) {
 		if _, ok := render.ParseView(string(w.View)); !ok {
 			return r, &refusal{Code: "unknown_view", Message: fmt.Sprintf("there is no view %q", w.View), ID: w.ID, close: ws.StatusPolicyViolation}
 		}
-		if w.ID <= 0 || w.Version < 0 {
-			return r, &refusal{Code: "bad_product", Message: "a product has a positive id and no negative version", ID: w.ID, close: ws.StatusPolicyViolation}
+		if w.ID <= 0 || w.Version < 0 || w.Version > maxVersion {
+			return r, &refusal{Code: "bad_product", Message: "a product has a positive id, and a version is a time in microseconds", ID: w.ID, close: ws.StatusPolicyViolation}
 		}
 	}
 	return r, nil
 }
 
-// A delivery is one fragment on its way to one session.
-type delivery struct {
-	target
-	version  int64
-	fragment *render.Fragment // nil in notify mode
-	reset    bool             // the page shows a version that the database has lost
-}
-
-// perFrame bounds a frame, so that a page of hundreds of products is brought up
-// to date step by step.
-const perFrame = 64
-
-// appendFrames adds the frames of these deliveries to the buffers of one write.
-// The bytes of the fragments are shared, not copied.
-func appendFrames(to net.Buffers, mode Mode, all []delivery) net.Buffers {
-	for len(all) > 0 {
-		some := all[:min(len(all), perFrame)]
-		all = all[len(some):]
-		if mode == Notify {
-			to = appendFrame(to, [][]byte{notifyText(some)})
-		} else {
-			to = appendFrame(to, fragmentsText(some))
-		}
-	}
-	return to
-}
-
-// appendFrame adds one text frame whose payload is in parts.
-func appendFrame(to net.Buffers, parts [][]byte) net.Buffers {
-	length := 0
-	for _, p := range parts {
-		length += len(p)
-	}
-	header := bytes.NewBuffer(make([]byte, 0, ws.MaxHeaderSize))
-	if err := ws.WriteHeader(header, ws.Header{Fin: true, OpCode: ws.OpText, Length: int64(length)}); err != nil {
-		panic(err) // a header that we made, into memory
-	}
-	return append(append(to, header.Bytes()), parts...)
-}
-
 var (
-	fragmentsOpen = []byte(`{"fragments":[`)
-	listClose     = []byte(`]}`)
-	comma         = []byte(`,`)
-	resetClose    = []byte(`,"reset":true}`)
+	opens = map[Mode]string{Full: `{"fragments":[`, Notify: `{"changed":[`}
+	shut  = `]}`
+	reset = `,"reset":true}` // the page shows a version that the database has lost
 )
 
-func fragmentsText(some []delivery) [][]byte {
-	parts := make([][]byte, 0, 2*len(some)+2)
-	parts = append(parts, fragmentsOpen)
-	for i, d := range some {
-		if i > 0 {
-			parts = append(parts, comma)
-		}
-		text := d.fragment.JSON()
-		if d.reset {
-			parts = append(parts, text[:len(text)-1], resetClose)
-		} else {
-			parts = append(parts, text)
+// appendFrame adds one text frame with the list of these.
+func appendFrame(to []byte, mode Mode, picks []pick) []byte {
+	length := len(opens[mode]) + len(picks) - 1 + len(shut)
+	for _, p := range picks {
+		length += len(p.text)
+		if p.reset {
+			length += len(reset) - 1
 		}
 	}
-	return append(parts, listClose)
+	to = appendHeader(to, length)
+	to = append(to, opens[mode]...)
+	for i, p := range picks {
+		if i > 0 {
+			to = append(to, ',')
+		}
+		if p.reset {
+			to = append(append(to, p.text[:len(p.text)-1]...), reset...)
+		} else {
+			to = append(to, p.text...)
+		}
+	}
+	return append(to, shut...)
+}
+
+// appendHeader adds the header of a text frame (RFC 6455, 5.2). It is written
+// here because ws.WriteHeader wants a Writer, and makes garbage for each frame.
+func appendHeader(to []byte, length int) []byte {
+	const finText = 0x80 | byte(ws.OpText)
+	switch {
+	case length < 126:
+		return append(to, finText, byte(length))
+	case length < 1<<16:
+		return binary.BigEndian.AppendUint16(append(to, finText, 126), uint16(length))
+	}
+	return binary.BigEndian.AppendUint64(append(to, finText, 127), uint64(length))
+}
+
+// changedText is what a session is told that is not sent fragments.
+func changedText(t *topic, version int64) []byte {
+	return fmt.Appendf(nil, `{"id":%d,"version":%d,"view":%q}`, t.id, version, t.kind.view())
 }
 
 // pongFrame answers a request's ping.
 func pongFrame(ping int64) []byte {
 	return ws.MustCompileFrame(ws.NewTextFrame(fmt.Appendf(nil, `{"pong":%d}`, ping)))
-}
-
-func notifyText(some []delivery) []byte {
-	text := []byte(`{"changed":[`)
-	for i, d := range some {
-		if i > 0 {
-			text = append(text, ',')
-		}
-		text = append(text, `{"id":`...)
-		text = strconv.AppendInt(text, d.id, 10)
-		text = append(text, `,"version":`...)
-		text = strconv.AppendInt(text, d.version, 10)
-		text = append(text, `,"view":"`...)
-		text = append(text, d.view...)
-		text = append(text, '"')
-		if d.reset {
-			text = append(text, `,"reset":true`...)
-		}
-		text = append(text, '}')
-	}
-	return append(text, listClose...)
 }

@@ -1,100 +1,103 @@
 package realtime
 
 import (
+	"errors"
 	"fmt"
-	"net"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
-
-	"shelfcast/render"
-	"shelfcast/store"
 )
 
-// A session is one page of one browser. It holds no queue: for each product on
-// the page the newest version it has heard of, and what the page shows.
+// A session is one page of one browser. It holds no queue and no buffer: for
+// each product on the page, which topic it is and what version the page shows.
+// There may be a hundred thousand of them: each field counts.
 type session struct {
 	// Static after construction.
 	hub  *Hub
-	conn net.Conn
-	mode Mode
 	link link
+	id   uint64 // slot and turn, see table
+	mode Mode
+	born int64 // Unix nanoseconds
 
-	// Anybody's.
 	lastRead atomic.Int64 // when the browser was last heard from, in Unix nanoseconds
-	writing  atomic.Bool  // a write has not come back yet
 
-	// Guarded by mu.
+	// Owned by whoever handles what the browser says; one at a time.
+	in *inbound // nil unless a message has come in part
+
+	round uint32 // the last round that it was in; guarded by Hub.mu
+
+	// Guarded by mu. The connection is written, read and closed with it held:
+	// the number of a closed one may be somebody else's the next moment.
 	mu       sync.Mutex
-	shows    map[target]int64  // what is watched → the version the page shows
-	dirty    map[target]change // what there is to send
-	asks     targets           // what was watched and not yet compared with what is current
-	control  []byte            // frames that go before all else: ping, error, close
-	pong     []byte            // the answer to the browser's last ping; the others need none (RFC 6455, 5.5.3)
-	echo     []byte            // the answer to its last request that had a ping
-	closing  bool              // control ends with a close frame: nothing comes after it
-	pingedAt int64             // lastRead at the last ping: one ping a silence
+	watching []watched // added to only with Hub.mu held too
+	out      *outbox   // nil if there is nothing to say
+	blocked  bool      // the link has no room; it says when it has
+	closing  bool      // the last frame is in out or sent: nothing comes after it
+	finished bool      // the last frame is sent
+	closed   bool
+	asking   bool  // it is in the queue of asks
+	pingedAt int64 // lastRead at the last ping: one ping a silence
+	closeBy  int64 // when closing: to be ended then, in Unix nanoseconds
 }
 
-// targets is a set, so that what is asked again and again is asked once.
-type targets map[target]struct{}
-
-// A change is the newest version heard of, for what a page shows.
-type change struct {
-	version int64
-	reset   bool // the page's version is one that the database has lost
+// watched is one product of the page.
+type watched struct {
+	topic *topic
+	shown shown
 }
 
-// offer folds in that a product has a new version.
-func (s *session) offer(r store.Rev) {
-	s.mu.Lock()
-	news := false
-	for _, view := range []render.View{render.Card, render.Detail} {
-		t := target{r.ID, view}
-		shown, watched := s.shows[t]
-		if watched && r.Version > max(shown, s.dirty[t].version) {
-			s.mark(t, change{r.Version, s.dirty[t].reset})
-			news = true
+// shown is the version that the page shows, 0 for none, and whether it is yet
+// to be compared with the database's.
+type shown int64
+
+const (
+	unasked    shown = 1 << 62
+	maxVersion       = 1 << 53 // of a number in JavaScript; the year 2255
+)
+
+func (v shown) version() int64 { return int64(v &^ unasked) }
+
+// stale: the page does not show the newest version. One that shows a version
+// that nobody here has heard of is either ahead of the news, or shows what the
+// database has lost; once it has been asked, it can only be the latter.
+func (w watched) stale() bool {
+	newest := w.topic.newest.Load()
+	if newest == 0 || w.shown&unasked != 0 {
+		return w.shown.version() < newest
+	}
+	return w.shown.version() != newest
+}
+
+// takes says whether the page is to be sent that version of the topic: a newer
+// one, or an older one if its own is lost.
+func (w watched) takes(version int64) bool {
+	shows, newest := w.shown.version(), w.topic.newest.Load()
+	return shows < version || w.shown&unasked == 0 && version <= newest && newest < shows
+}
+
+// outbox has what goes before all fragments.
+type outbox struct {
+	control []byte // errors, pings, the close frame
+	pong    []byte // the answer to the browser's last ping; the others need none (RFC 6455, 5.5.3)
+	echo    []byte // the answer to its last request that had a ping
+}
+
+// find needs mu held, and has the index of the topic, or -1.
+func (s *session) find(t *topic) int {
+	for i := range s.watching {
+		if s.watching[i].topic == t {
+			return i
 		}
 	}
-	s.mu.Unlock()
-	if news {
-		s.link.wake()
-	}
-}
-
-// settle is offer for a Rev that was just read from the database: a page that
-// shows a newer one shows what the database has lost.
-func (s *session) settle(r store.Rev) {
-	s.mu.Lock()
-	for _, view := range []render.View{render.Card, render.Detail} {
-		t := target{r.ID, view}
-		switch shown, watched := s.shows[t]; {
-		case watched && r.Version > shown:
-			s.mark(t, change{max(r.Version, s.dirty[t].version), s.dirty[t].reset})
-		case watched && r.Version < shown:
-			s.mark(t, change{max(r.Version, s.dirty[t].version), true})
-		}
-	}
-	work := len(s.dirty) > 0
-	s.mu.Unlock()
-	if work {
-		s.link.wake()
-	}
-}
-
-// mark needs s.mu held.
-func (s *session) mark(t target, c change) {
-	if s.dirty == nil {
-		s.dirty = map[target]change{}
-	}
-	s.dirty[t] = c
+	return -1
 }
 
 // receive takes a message of the browser.
-func (s *session) receive(message []byte) *refusal {
+func (s *session) receive(message []byte, w *work) *refusal {
 	r, refused := parseRequest(message)
 	if refused != nil {
 		return refused
@@ -102,80 +105,139 @@ func (s *session) receive(message []byte) *refusal {
 	for _, id := range r.Unwatch {
 		s.unwatch(id)
 	}
-	s.mu.Lock()
-	for _, w := range r.Watch {
-		t := target{w.ID, w.View}
-		if _, again := s.shows[t]; !again && len(s.shows) >= s.hub.cfg.MaxProducts {
-			s.mu.Unlock()
-			return &refusal{Code: "too_many_products", Message: fmt.Sprintf("a session watches at most %d products", s.hub.cfg.MaxProducts), close: ws.StatusPolicyViolation}
-		}
-		s.shows[t] = w.Version
-	}
-	s.mu.Unlock()
-
-	// Watch, then ask: what changes from here on is offered, so that nothing
-	// falls between the answer and the first news.
-	for _, w := range r.Watch {
-		s.hub.watch(s, w.ID)
+	if refused := s.watch(r.Watch); refused != nil {
+		return refused
 	}
 	if r.Ping != nil {
-		s.mu.Lock()
-		s.echo = pongFrame(*r.Ping)
-		s.mu.Unlock()
-		s.link.wake()
+		s.say(w, func(o *outbox) { o.echo = pongFrame(*r.Ping) })
 	}
 	if len(r.Watch) > 0 {
-		s.mu.Lock()
-		if s.asks == nil {
-			s.asks = targets{}
+		s.compare(r.Watch)
+		s.flush(w)
+	}
+	return nil
+}
+
+// watch registers the session for all news of these products, and only then is
+// it to ask what is current: nothing falls between the answer and the news.
+func (s *session) watch(all []watch) *refusal {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	if s.watching == nil {
+		s.watching = make([]watched, 0, min(len(all), s.hub.cfg.MaxProducts))
+	}
+	for _, w := range all {
+		k := kindOf(w.View, s.mode)
+		if t := s.hub.topics[k][w.ID]; t != nil {
+			if _, again := t.watchers[s]; again {
+				s.watching[s.find(t)].shown = shown(w.Version) | unasked
+				continue
+			}
 		}
-		for _, w := range r.Watch {
-			s.asks[target{w.ID, w.View}] = struct{}{}
+		if len(s.watching) >= s.hub.cfg.MaxProducts {
+			return &refusal{Code: "too_many_products", Message: fmt.Sprintf("a session watches at most %d products", s.hub.cfg.MaxProducts), close: ws.StatusPolicyViolation}
 		}
-		s.mu.Unlock()
-		s.link.wake()
+		t, _ := s.hub.watch(s, w.ID, k)
+		s.watching = append(s.watching, watched{t, shown(w.Version) | unasked})
 	}
 	return nil
 }
 
 func (s *session) unwatch(id int64) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
 	s.mu.Lock()
-	for _, view := range []render.View{render.Card, render.Detail} {
-		delete(s.shows, target{id, view})
-		delete(s.dirty, target{id, view})
-	}
-	s.mu.Unlock()
-	s.hub.unwatch(s, id)
+	defer s.mu.Unlock()
+	s.watching = slices.DeleteFunc(s.watching, func(w watched) bool {
+		if w.topic.id == id {
+			s.hub.leave(s, w.topic)
+		}
+		return w.topic.id == id
+	})
 }
 
-// say queues frames that go before all else. With last nothing is sent after
-// them, and the connection is closed.
-func (s *session) say(frames []byte, last bool) {
-	s.mu.Lock()
-	if !s.closing {
-		s.control = append(s.control, frames...)
-		s.closing = last
+// compare compares what the page shows with what is current, as far as memory
+// knows it for certain. The rest is asked of the database, together with what
+// other sessions ask.
+func (s *session) compare(all []watch) {
+	ask := false
+	for _, w := range all {
+		version, certain := s.hub.fragments.Known(w.Rev)
+		if certain {
+			s.settle(w.ID, version)
+		} else {
+			ask = true
+		}
 	}
-	s.mu.Unlock()
-	s.link.wake()
+	if ask {
+		s.ask()
+	}
 }
 
-// answer answers a ping.
-func (s *session) answer(ping []byte) {
+func (s *session) ask() {
 	s.mu.Lock()
-	s.pong = ws.MustCompileFrame(ws.NewPongFrame(ping))
+	again := s.asking || s.closed
+	s.asking = true
 	s.mu.Unlock()
-	s.link.wake()
+	if !again {
+		s.hub.asks.add(s)
+	}
+}
+
+// settle takes the current version of a product that was unasked.
+func (s *session) settle(id, version int64) {
+	var learned [kinds]*topic
+	s.mu.Lock()
+	for i := range s.watching {
+		if w := &s.watching[i]; w.topic.id == id && w.shown&unasked != 0 {
+			learned[w.topic.kind] = w.topic
+			w.shown &^= unasked
+		}
+	}
+	s.mu.Unlock()
+	for _, t := range learned {
+		if t != nil {
+			s.hub.learn(t, version)
+		}
+	}
+}
+
+// say puts something into the outbox and sends it.
+func (s *session) say(w *work, put func(*outbox)) {
+	s.mu.Lock()
+	if !s.closing && !s.closed {
+		if s.out == nil {
+			s.out = &outbox{}
+		}
+		put(s.out)
+	}
+	s.mu.Unlock()
+	s.flush(w)
 }
 
 // refuse says what was wrong, and closes if the refusal says so.
-func (s *session) refuse(r *refusal) {
-	frames := r.frame()
-	if r.close != 0 {
-		frames = append(frames, closeFrame(r.close, r.Code)...)
-	}
+func (s *session) refuse(w *work, r *refusal) {
 	s.hub.metrics.refusals.WithLabelValues(r.Code).Inc()
-	s.say(frames, r.close != 0)
+	if r.close != 0 {
+		s.last(w, append(r.frame(), closeFrame(r.close, r.Code)...))
+		return
+	}
+	s.say(w, func(o *outbox) { o.control = append(o.control, r.frame()...) })
+}
+
+// last says the last that this session says. The browser is to close the
+// connection then, and has CloseTimeout for it.
+func (s *session) last(w *work, frames []byte) {
+	s.say(w, func(o *outbox) {
+		o.control = append(o.control, frames...)
+		s.closing = true
+		s.closeBy = time.Now().Add(s.hub.cfg.CloseTimeout).UnixNano()
+	})
 }
 
 func closeFrame(code ws.StatusCode, reason string) []byte {
@@ -188,13 +250,46 @@ func (s *session) heard() { s.lastRead.Store(time.Now().UnixNano()) }
 var pingFrame = ws.MustCompileFrame(ws.NewPingFrame(nil))
 
 // ping asks the browser for a sign of life, once until it is heard from.
-func (s *session) ping() {
+func (s *session) ping(w *work) {
 	now := s.lastRead.Load()
 	s.mu.Lock()
 	asked := s.pingedAt == now
 	s.pingedAt = now
 	s.mu.Unlock()
 	if !asked {
-		s.say(pingFrame, false)
+		s.say(w, func(o *outbox) { o.control = append(o.control, pingFrame...) })
 	}
 }
+
+// end closes the connection, at once.
+func (s *session) end() {
+	s.mu.Lock()
+	s.close()
+	s.mu.Unlock()
+	s.hub.remove(s)
+}
+
+// close needs mu held; Hub.remove is to follow, without.
+func (s *session) close() {
+	if !s.closed {
+		s.closed = true
+		s.link.close()
+	}
+}
+
+// survive keeps a fault of ours that one session meets from ending all others.
+func (s *session) survive() {
+	if fault := recover(); fault != nil {
+		s.hub.fault("a session met a fault, and is closed", fault)
+		s.end()
+	}
+}
+
+// fault counts and logs a fault of ours.
+func (h *Hub) fault(what string, fault any) {
+	h.metrics.faults.Inc()
+	h.log.Error(what, "fault", fault, "stack", string(debug.Stack()))
+}
+
+// errClosed: the browser has closed the connection, or it is broken.
+var errClosed = errors.New("the connection is closed")

@@ -110,6 +110,18 @@ func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragm
 	}
 }
 
+// Cached is that version of the product, or a newer one, if it is in memory;
+// else nil. It never blocks.
+func (c *Cache) Cached(view View, want store.Rev) *Fragment {
+	want.Version = max(want.Version, c.Newest(want.ID))
+	f, ok := c.memory.GetIfPresent(key{view, want})
+	if !ok {
+		return nil
+	}
+	c.metrics.memory.Inc()
+	return f
+}
+
 // fill finds the fragment in Redis or makes it.
 func (c *Cache) fill(ctx context.Context, view View, want store.Rev, certain bool) (*Fragment, error) {
 	if certain {

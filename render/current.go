@@ -74,34 +74,13 @@ func (c *Cache) Newest(id int64) int64 {
 	return version
 }
 
-// Current has the current Rev of each of the products that exists, in no
-// order. They are given as what a page shows: of a product whose version is
-// newer than any heard of here the database itself is asked. If it has less
-// than was shown, it has lost that version, by being restored from a backup.
-func (c *Cache) Current(ctx context.Context, shown []store.Rev) ([]store.Rev, error) {
-	found := make([]store.Rev, 0, len(shown))
-	var ask []int64
-	before := map[int64]int64{}
-	for _, r := range shown {
-		version, certain := c.current.version(r.ID)
-		if certain && r.Version <= version {
-			found = append(found, store.Rev{ID: r.ID, Version: version})
-		} else if _, twice := before[r.ID]; !twice {
-			ask = append(ask, r.ID)
-			before[r.ID] = version
-		}
-	}
-	if len(ask) == 0 {
-		return found, nil
-	}
-	read, err := c.source.Versions(ctx, ask)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range read {
-		c.read(ctx, before[r.ID], r)
-	}
-	return append(found, read...), nil
+// Known is the current version of a product of which a page shows the given
+// one. It is certain only while the feed vouches, and if the page does not show
+// a newer one: then either the news of it is on its way, or the database has
+// lost it by being restored from a backup, and only the database can tell.
+func (c *Cache) Known(shown store.Rev) (version int64, certain bool) {
+	version, certain = c.current.version(shown.ID)
+	return version, certain && shown.Version <= version
 }
 
 // read folds in what the database has of a product of which the version heard

@@ -98,7 +98,9 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	i.rdb = redis.NewClient(options)
 
 	cache := render.NewCache(i.db, i.rdb, templates, render.CacheConfig{Memory: s.Memory << 20, Metrics: i.metrics, Log: i.log})
-	i.hub = realtime.NewHub(cache, realtime.Config{MaxSessions: s.MaxSessions, MaxProducts: s.MaxProducts, Metrics: i.metrics, Log: i.log})
+	i.hub = realtime.NewHub(cache, realtime.Config{
+		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts, Metrics: i.metrics, Log: i.log,
+	})
 	i.bus = realtime.NewBus(i.rdb, i.hub, realtime.BusConfig{Channel: s.Channel, Metrics: i.metrics, Log: i.log})
 	i.feed = realtime.NewFeed(i.db, i.hub, i.bus, realtime.FeedConfig{Metrics: i.metrics, Log: i.log})
 

@@ -39,6 +39,8 @@ type Settings struct {
 	PageSize       int           `default:"24" help:"Products of a page of the shop."`
 	Memory         int64         `default:"64" help:"MiB of memory for fragments."`
 	MaxSessions    int           `default:"15000" help:"At most so many sessions; mind the limit of open files."`
+	JoinRate       int           `default:"1000" help:"At most so many new sessions a second; the others are to come back (503)."`
+	MaxAge         time.Duration `name:"max-session-age" default:"0s" help:"Close sessions of this age, less up to a quarter, so that after a scale-up they come to rest on all instances. 0: never."`
 	MaxProducts    int           `default:"500" help:"Products that a session watches, at most."`
 	Drain          time.Duration `default:"20s" help:"From SIGTERM to the end: a quarter for the load balancer to notice, half to close the sessions."`
 }

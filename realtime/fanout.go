@@ -1,0 +1,212 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"shelfcast/render"
+	"shelfcast/store"
+)
+
+// news is one version of a topic, made once for all who watch it.
+type news struct {
+	topic   *topic
+	version int64
+	text    []byte // as an element of a frame's list; shared, never changed
+	frame   []byte // the whole frame of one that is sent only this; made by a round
+}
+
+// newsOf is the news of a version; its fragment is nil for sessions that are
+// not sent any.
+func newsOf(t *topic, version int64, f *render.Fragment) news {
+	if f == nil {
+		return news{topic: t, version: version, text: changedText(t, version)}
+	}
+	return news{topic: t, version: version, text: f.JSON()}
+}
+
+// tell has all who watch the topic told of its newest version, soon.
+func (h *Hub) tell(t *topic) {
+	if t.kind.mode() == Notify {
+		h.rounds.add(newsOf(t, t.newest.Load(), nil))
+		return
+	}
+	if t.queued.CompareAndSwap(false, true) {
+		h.fills.add(t)
+	}
+}
+
+// fill fetches the fragment of a topic, and hands it to a round.
+func (h *Hub) fill(t *topic) {
+	t.queued.Store(false) // before its newest is read: what comes now is told again
+	want := t.newest.Load()
+	if want == 0 {
+		return
+	}
+	switch n, err := h.news(t, want); {
+	case errors.Is(err, store.ErrNotFound):
+		h.metrics.vanished.Inc()
+		t.newest.CompareAndSwap(want, 0)
+	case err != nil:
+		h.metrics.unanswered.Inc()
+		h.again.topic(t)
+	default:
+		if n.version < want {
+			t.newest.CompareAndSwap(want, n.version) // the database has lost it
+		}
+		t.raise(n.version)
+		h.rounds.add(n)
+	}
+}
+
+// errFault stands for a fault of ours, which is logged.
+var errFault = errors.New("a fault of this program")
+
+func (h *Hub) news(t *topic, version int64) (n news, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			h.fault("a fragment met a fault", fault)
+			err = errFault
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Timeout)
+	defer cancel()
+	f, err := h.fragments.Fragment(ctx, t.kind.view(), store.Rev{ID: t.id, Version: version})
+	if err != nil {
+		return news{}, err
+	}
+	return newsOf(t, f.Version, f), nil
+}
+
+// A round is all the news that came while the last round went on, told to each
+// session that watches any of it in one write. So the more there is to tell,
+// the less each telling costs, and nothing ever waits for a clock.
+type round struct {
+	hub      *Hub
+	news     []news
+	index    map[*topic]int // of news; nil while there are few
+	sessions []*session
+}
+
+// few are looked through faster than looked up.
+const few = 8
+
+// fanOut makes a round.
+func (h *Hub) fanOut(all []news) {
+	r := round{hub: h, news: make([]news, 0, len(all))}
+	if len(all) > few {
+		r.index = make(map[*topic]int, len(all))
+	}
+	for _, n := range all {
+		r.put(n)
+	}
+	h.mu.Lock()
+	h.round++
+	size := 0
+	for _, n := range r.news {
+		size += len(n.topic.watchers)
+	}
+	r.sessions = make([]*session, 0, min(size, h.table.used))
+	for _, n := range r.news {
+		for s := range n.topic.watchers {
+			if s.round != h.round {
+				s.round = h.round
+				r.sessions = append(r.sessions, s)
+			}
+		}
+	}
+	h.mu.Unlock()
+	r.run()
+}
+
+// put adds n, or puts it in the place of an older version.
+func (r *round) put(n news) {
+	if at := r.find(n.topic); at < 0 {
+		n.frame = appendFrame(nil, n.topic.kind.mode(), []pick{{text: n.text}})
+		if r.index != nil {
+			r.index[n.topic] = len(r.news)
+		}
+		r.news = append(r.news, n)
+	} else if r.news[at].version < n.version {
+		n.frame = appendFrame(nil, n.topic.kind.mode(), []pick{{text: n.text}})
+		r.news[at] = n
+	}
+}
+
+// find has the index of the topic's news, or -1.
+func (r *round) find(t *topic) int {
+	if r.index != nil {
+		if at, ok := r.index[t]; ok {
+			return at
+		}
+		return -1
+	}
+	for i := range r.news {
+		if r.news[i].topic == t {
+			return i
+		}
+	}
+	return -1
+}
+
+// share is how many sessions a goroutine takes at a time.
+const share = 64
+
+// run pushes to each session, on all processors if it pays.
+func (r *round) run() {
+	var next atomic.Int64
+	worker := func() {
+		r.hub.withWork(func(w *work) {
+			for {
+				from := int(next.Add(share)) - share
+				if from >= len(r.sessions) {
+					return
+				}
+				for _, s := range r.sessions[from:min(from+share, len(r.sessions))] {
+					r.push(s, w)
+				}
+			}
+		})
+	}
+	var others sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(r.sessions)/(2*share)) - 1 {
+		others.Go(worker)
+	}
+	worker()
+	others.Wait()
+}
+
+// push sends what there is for this session. If it has no room, nothing is
+// kept: when it has, it is sent what is the newest then.
+func (r *round) push(s *session, w *work) {
+	defer s.survive()
+	s.mu.Lock()
+	var framed []byte
+	w.picks = w.picks[:0]
+	if s.ready() {
+		for i, watched := range s.watching {
+			if at := r.find(watched.topic); at >= 0 && watched.takes(r.news[at].version) {
+				w.picks = append(w.picks, watched.pick(i, r.news[at]))
+				framed = r.news[at].frame
+			}
+		}
+	}
+	var err error
+	switch {
+	case len(w.picks) == 0:
+	case len(w.picks) == 1 && !w.picks[0].reset:
+		err = s.deliver(w, framed)
+	default:
+		err = s.deliver(w, nil)
+	}
+	if err != nil {
+		s.close()
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.hub.remove(s)
+	}
+}

@@ -1,0 +1,181 @@
+package realtime
+
+import (
+	"context"
+	"sync/atomic"
+
+	"shelfcast/render"
+	"shelfcast/store"
+)
+
+// A kind is what a session wants of a product: a view of it, as a fragment or
+// only as news. All sessions that want the same are sent the same bytes.
+type kind uint8
+
+const (
+	card kind = iota
+	detail
+	cardNews
+	detailNews
+	kinds
+)
+
+func kindOf(view render.View, mode Mode) kind {
+	k := card
+	if view == render.Detail {
+		k = detail
+	}
+	if mode == Notify {
+		k += cardNews
+	}
+	return k
+}
+
+func (k kind) view() render.View {
+	if k == detail || k == detailNews {
+		return render.Detail
+	}
+	return render.Card
+}
+
+func (k kind) mode() Mode {
+	if k >= cardNews {
+		return Notify
+	}
+	return Full
+}
+
+// A topic is one product in one kind that somebody watches. What a session has
+// yet to be sent is not kept anywhere: it follows from the newest version of
+// the topic and from the one that the page shows.
+type topic struct {
+	// Static after construction.
+	id   int64
+	kind kind
+
+	newest atomic.Int64 // the newest version heard of; 0: none, or the product is not in the database
+	queued atomic.Bool  // its fragment is about to be had
+
+	// Guarded by Hub.mu.
+	watchers map[*session]struct{}
+}
+
+// raise folds in a committed version, and has the one that was the newest.
+func (t *topic) raise(version int64) (before int64) {
+	for {
+		before = t.newest.Load()
+		if before >= version || t.newest.CompareAndSwap(before, version) {
+			return before
+		}
+	}
+}
+
+// topicsOf has those of a product, of every kind that is watched; h.mu held.
+func (h *Hub) topicsOf(id int64, each func(*topic)) {
+	for k := range h.topics {
+		if t := h.topics[k][id]; t != nil {
+			each(t)
+		}
+	}
+}
+
+// watch needs h.mu held. It says whether s watched the topic already.
+func (h *Hub) watch(s *session, id int64, k kind) (t *topic, again bool) {
+	t = h.topics[k][id]
+	if t == nil {
+		t = &topic{id: id, kind: k, watchers: map[*session]struct{}{}}
+		h.topics[k][id] = t
+	}
+	_, again = t.watchers[s]
+	t.watchers[s] = struct{}{}
+	return t, again
+}
+
+// leave needs h.mu held.
+func (h *Hub) leave(s *session, t *topic) {
+	delete(t.watchers, s)
+	if len(t.watchers) == 0 {
+		delete(h.topics[t.kind], t.id)
+	}
+}
+
+// Apply tells every session that watches the product of a committed version,
+// and says whether this instance had not heard of it. Duplicates, reordering
+// and lateness do no harm. It never blocks on a browser, the database or Redis,
+// and its cost does not depend on how many sessions there are.
+func (h *Hub) Apply(r store.Rev) (news bool) {
+	// What was heard and what was offered are two things: a page that is
+	// loaded makes a version heard before the news of it comes.
+	news = h.fragments.Heard(r)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for k := range h.topics {
+		if t := h.topics[k][r.ID]; t != nil && t.raise(r.Version) < r.Version {
+			h.tell(t)
+		}
+	}
+	return news
+}
+
+// learn is Apply for a version that was read while a session joined. If it is
+// the first of its topic, all who watch it are joining, and look for
+// themselves.
+func (h *Hub) learn(t *topic, version int64) {
+	if before := t.raise(version); before != 0 && before < version {
+		h.tell(t)
+	}
+}
+
+// lower takes the version that the database has in place of a newer one that
+// was heard of before it was asked: it has lost that, by being restored from a
+// backup. What was heard meanwhile stays.
+func (h *Hub) lower(t *topic, heard, version int64) {
+	if version != 0 && heard > version && t.newest.CompareAndSwap(heard, version) {
+		h.tell(t)
+	}
+}
+
+// Reconcile compares all that is watched with the database, so that a page is
+// right in the end whatever was lost on the way, the newest versions of a
+// database that was restored from a backup among it.
+func (h *Hub) Reconcile(ctx context.Context) error {
+	h.mu.Lock()
+	before := map[*topic]int64{}
+	ids := make([]int64, 0, len(h.topics[card])+len(h.topics[detail]))
+	seen := map[int64]struct{}{}
+	for k := range h.topics {
+		for id, t := range h.topics[k] {
+			before[t] = t.newest.Load()
+			if _, twice := seen[id]; !twice {
+				seen[id] = struct{}{}
+				ids = append(ids, id)
+			}
+		}
+	}
+	h.mu.Unlock()
+	current, err := h.compare(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for t, had := range before {
+		version := current[t.id]
+		h.lower(t, had, version)
+		if t.raise(version) < version {
+			h.tell(t)
+		}
+	}
+	return nil
+}
+
+// compare has the version in the database of each of the products that it has.
+func (h *Hub) compare(ctx context.Context, ids []int64) (map[int64]int64, error) {
+	found, err := h.fragments.Compare(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	current := make(map[int64]int64, len(found))
+	for _, r := range found {
+		current[r.ID] = r.Version
+	}
+	return current, nil
+}
