@@ -34,6 +34,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 
 bench: deps ## The benchmarks that the README quotes
 	go test -run '^$$' -bench 'Hub|Delivery|Fragment|Sync' -benchmem ./realtime ./render ./api
+	go test -run '^$$' -bench Floor -benchtime 15x ./realtime
 	go test -run '^$$' -bench Edit -benchtime 1000x ./cmd/shelfcast/serve
 
 demo: ## A shop on two instances, with nothing to install

@@ -8,6 +8,20 @@ import (
 	"shelfcast/store"
 )
 
+// ask has what these sessions show compared with the database.
+func (h *Hub) ask(all ...*session) {
+	waiting := make([]*session, 0, len(all))
+	for _, s := range all {
+		s.mu.Lock()
+		if !s.asking && !s.closed {
+			s.asking = true
+			waiting = append(waiting, s)
+		}
+		s.mu.Unlock()
+	}
+	h.asks.add(waiting...)
+}
+
 // answer compares what these sessions show with the database: one question for
 // all that came while the last one was being answered, so that ten thousand
 // browsers that come back at once are not ten thousand queries.

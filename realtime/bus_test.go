@@ -15,8 +15,6 @@ import (
 	"shelfcast/store/storetest"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
-
 // An instance is a bus with a hub, listening.
 type instance struct {
 	*Bus

@@ -28,7 +28,7 @@ type shop struct {
 	trusted time.Time
 	fails   error
 	panics  int64 // the id that nobody may ask for
-	asked   int   // calls of Compare
+	asks    int   // calls of Compare
 
 	read chan struct{} // if not nil: Compare has read, and waits for go on it
 }
@@ -88,7 +88,7 @@ func (s *shop) Compare(_ context.Context, ids []int64) (found []store.Rev, err e
 func (s *shop) versions(ids []int64) (found []store.Rev, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
+	s.asks++
 	for _, id := range ids {
 		if id == s.panics && id != 0 {
 			panic("a fault of ours")
@@ -250,3 +250,6 @@ func (b *browser) nothing() {
 		b.t.Errorf("got %s", fmt.Sprint(f.Header.OpCode, string(f.Payload)))
 	}
 }
+
+// asked is how often Compare was called.
+func (s *shop) asked() int { s.mu.Lock(); defer s.mu.Unlock(); return s.asks }

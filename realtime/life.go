@@ -95,8 +95,9 @@ func (s *session) lookAfter(now time.Time, w *work) {
 // part is d less up to so many percent, which is always the same for a seed and
 // differs between them: what was begun together does not go on together.
 func part(d time.Duration, percent int64, seed uint64) time.Duration {
-	const golden = 0x9e3779b97f4a7c15 // spreads neighbouring seeds (Knuth, The Art of Computer Programming 3, 6.4)
-	return d - d/100*time.Duration(percent)*time.Duration(seed*golden>>32)/(1<<32)
+	const golden = 0x9e3779b97f4a7c15             // spreads neighbouring seeds (Knuth, The Art of Computer Programming 3, 6.4)
+	share := float64(seed*golden>>11) / (1 << 53) // from 0 to 1
+	return d - time.Duration(float64(d)*float64(percent)/100*share)
 }
 
 // again has what could not be had and is to be tried again.
@@ -136,9 +137,7 @@ func (a *again) due(h *Hub, now time.Time) {
 	for t := range topics {
 		h.tell(t)
 	}
-	for _, s := range sessions {
-		s.ask()
-	}
+	h.ask(sessions...)
 }
 
 // Drain admits no more sessions and closes those that there are with 1012

@@ -175,17 +175,7 @@ func (s *session) compare(all []watch) {
 		}
 	}
 	if ask {
-		s.ask()
-	}
-}
-
-func (s *session) ask() {
-	s.mu.Lock()
-	again := s.asking || s.closed
-	s.asking = true
-	s.mu.Unlock()
-	if !again {
-		s.hub.asks.add(s)
+		s.hub.ask(s)
 	}
 }
 

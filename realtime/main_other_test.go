@@ -1,0 +1,5 @@
+//go:build !linux
+
+package realtime
+
+func browse() bool { return false }
