@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"render":              {"store"},
 	"realtime":            {"store", "render"},
 	"api":                 {"store", "render", "realtime"},
+	"cmd/crowd":           {},
 	"cmd/shelfcast/serve": {"store", "render", "realtime", "api", "web"},
 	"cmd/shelfcast":       {"store", "store/shopify", "cmd/shelfcast/serve"},
 }

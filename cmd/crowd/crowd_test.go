@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/store"
+	"shelfcast/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == workerArg {
+		if err := work(os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+		return
+	}
+	storetest.Main(m)
+}
+
+const token = "a token of the tests"
+
+// startFleet is two instances, as their settings for a crowd.
+func startFleet(t *testing.T, change func(*serve.Settings)) Settings {
+	t.Helper()
+	dsn := storetest.DSN(t)
+	db, err := store.Open(dsn, store.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	crowd := Settings{Token: token, Browsers: 60, Products: 5, Edits: 20, At: 1500 * time.Millisecond, Rate: 200, Procs: 2, Prepare: 12,
+		Sources: []string{"127.0.0.2", "127.0.0.3"}, Pid: []int{os.Getpid()}, Quiet: true}
+	redis := storetest.StartRedis(t)
+	for range 2 {
+		s := serve.Settings{Database: serve.Database{MySQL: dsn}, Redis: redis.URL(), AdminToken: token,
+			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Drain: 400 * time.Millisecond}
+		if change != nil {
+			change(&s)
+		}
+		i, err := serve.New(t.Context(), s, serve.Options{Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- i.Run(ctx) }()
+		t.Cleanup(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+		crowd.Live = append(crowd.Live, "ws://"+i.PublicAddr()+"/live")
+		crowd.Admin = "http://" + i.AdminAddr()
+	}
+	return crowd
+}
+
+func TestEachModeReportsWhatHappened(t *testing.T) {
+	settings := startFleet(t, nil)
+	for _, mode := range []string{"idle", "fan-out", "spread", "churn", "slow"} {
+		t.Run(mode, func(t *testing.T) {
+			s := settings
+			s.Mode, s.Slow = mode, 50
+			r, err := perform(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Wrong != 0 || r.Errors != 0 || r.Sessions != 60 || r.First < 60*5 || len(r.Timeline) == 0 {
+				t.Errorf("%s", r.text())
+			}
+			for _, p := range r.Phases {
+				if edits := p.Edits > 0; edits != (mode != "idle") {
+					t.Errorf("%d edits", p.Edits)
+				}
+				// All watch the hot one; what comes after the last second is not counted.
+				if mode == "fan-out" && (p.Deliveries < 60*p.Edits*2/3 || p.P50 <= 0 || p.P99 < p.P50 || p.Max > 2000) {
+					t.Errorf("%+v", p)
+				}
+			}
+			if churned := r.Lost > 0; churned && mode != "churn" {
+				t.Errorf("%d were cut off", r.Lost)
+			}
+			page, err := r.page()
+			if err != nil || strings.Count(string(page), "<svg") != 5 || strings.Contains(string(page), "src=") {
+				t.Errorf("%v: %.2000s", err, page)
+			}
+		})
+	}
+}
+
+// All are cut off and come back at the rate that the instances let in, with
+// what they had missed.
+func TestAStormEndsWithEveryPageRight(t *testing.T) {
+	s := startFleet(t, func(s *serve.Settings) { s.JoinRate = 20 })
+	s.Mode, s.At, s.Rate, s.Edits = "storm", 6*time.Second, 30, 20
+	r, err := perform(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Wrong != 0 || r.Errors != 0 || r.BackSeconds == 0 || r.Lost != 60 || r.Opened != 120 {
+		t.Errorf("%s", r.text())
+	}
+	if r.Refused == 0 {
+		t.Error("nobody was asked to come later")
+	}
+}
+
+func TestWrongPagesAreSeen(t *testing.T) {
+	b := &browser{shown: map[int64]int64{1: 10, 2: 10}}
+	if n := b.wrong(map[int64]int64{1: 10, 2: 11}); n != 1 {
+		t.Errorf("%d", n)
+	}
+	if err := run(t.Context(), Settings{Browsers: -1}); err == nil {
+		t.Error("a crowd of less than nobody")
+	}
+}

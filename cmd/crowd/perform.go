@@ -1,0 +1,393 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/prometheus/procfs"
+	"github.com/schollz/progressbar/v3"
+)
+
+// settle is how long is waited after the last edit before pages are compared
+// with the shop: more than the two seconds that Shelfcast promises.
+const settle = 3 * time.Second
+
+// A conductor has the workers do what the mode says, and notes what happens.
+type conductor struct {
+	settings Settings
+	shop     *shop
+	products []product
+	hands    []*hand
+	ticks    chan tick
+	server   []procfs.Proc
+	bar      *progressbar.ProgressBar
+
+	report *Report
+	began  time.Time
+	late   *hdrhistogram.Histogram // since the phase began
+	phase  *Phase
+
+	// Of the second that is being noted.
+	second  tick
+	lateNow *hdrhistogram.Histogram
+	watch   func() // called after it; may be nil
+
+	checked int // workers
+}
+
+// A hand is a worker process.
+type hand struct {
+	say io.WriteCloser
+	cmd *exec.Cmd
+}
+
+func (h *hand) tell(v any) error { return json.NewEncoder(h.say).Encode(v) }
+
+func perform(ctx context.Context, s Settings) (_ *Report, err error) {
+	c := &conductor{
+		settings: s, shop: &shop{at: strings.TrimSuffix(s.Admin, "/"), token: s.Token},
+		ticks: make(chan tick, 64), began: time.Now(), late: newLate(), lateNow: newLate(), phase: &Phase{},
+		report: &Report{Mode: s.Mode, Browsers: s.Browsers, Products: s.Products, all: newLate()},
+	}
+	c.shop.client.Timeout = 30 * time.Second
+	for _, pid := range s.Pid {
+		p, err := procfs.NewProc(pid)
+		if err != nil {
+			return nil, fmt.Errorf("process %d: %w", pid, err)
+		}
+		c.server = append(c.server, p)
+	}
+	if err := c.shop.prepare(ctx, s.Prepare); err != nil {
+		return nil, err
+	}
+	if c.products, err = c.shop.all(ctx, 50_000); err != nil {
+		return nil, err
+	}
+	if len(c.products) < s.Products {
+		return nil, fmt.Errorf("the shop has %d products, and each browser is to watch %d: see --prepare", len(c.products), s.Products)
+	}
+	if !s.Quiet {
+		c.bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSpinnerType(14), progressbar.OptionClearOnFinish())
+		defer c.bar.Finish()
+	}
+	_, c.report.RSSBefore = c.usage()
+	if err := c.hire(); err != nil {
+		return nil, err
+	}
+	defer c.dismiss()
+	if err := c.gather(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.play(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.check(ctx); err != nil {
+		return nil, err
+	}
+	return c.report, nil
+}
+
+// hire starts the workers.
+func (c *conductor) hire() error {
+	s := c.settings
+	fresh, ids := int64(0), make([]int64, len(c.products))
+	for n, p := range c.products {
+		fresh, ids[n] = max(fresh, p.Version), p.ID
+	}
+	var talking sync.WaitGroup
+	for n := range s.Procs {
+		cmd := exec.Command(os.Args[0], workerArg)
+		cmd.Stderr = os.Stderr
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return err
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return err
+		}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		h := &hand{in, cmd}
+		c.hands = append(c.hands, h)
+		o := orders{
+			Live: s.Live, Sources: s.Sources, Products: ids, Each: s.Products, Hot: s.Mode != "spread" && s.Mode != "idle",
+			From: s.Browsers * n / s.Procs, To: s.Browsers * (n + 1) / s.Procs, Rate: float64(s.Rate) / float64(s.Procs), Fresh: fresh,
+		}
+		if s.Mode == "slow" {
+			o.Slow = s.Slow
+		}
+		if err := h.tell(o); err != nil {
+			return err
+		}
+		talking.Go(func() {
+			lines := bufio.NewScanner(out)
+			lines.Buffer(nil, 16<<20)
+			for lines.Scan() {
+				var t tick
+				if err := json.Unmarshal(lines.Bytes(), &t); err != nil {
+					t = tick{Errors: 1, Error: err.Error()}
+				}
+				c.ticks <- t
+			}
+		})
+	}
+	go func() { talking.Wait(); close(c.ticks) }()
+	return nil
+}
+
+// dismiss ends the workers and waits for them.
+func (c *conductor) dismiss() {
+	for _, h := range c.hands {
+		h.say.Close()
+	}
+	for range c.ticks { // what they have yet to say is after the report
+	}
+	for _, h := range c.hands {
+		_ = h.cmd.Wait() // it has nothing to say any more
+	}
+}
+
+// all tells every worker.
+func (c *conductor) all(o order) error {
+	for _, h := range c.hands {
+		if err := h.tell(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// until notes ticks until done says so, which is asked after each second.
+func (c *conductor) until(ctx context.Context, done func() bool) error {
+	for n := 1; ; n++ {
+		select {
+		case t, ok := <-c.ticks:
+			if !ok {
+				return errors.New("a process of the crowd has ended")
+			}
+			c.note(t, n%len(c.hands) == 0)
+			if n%len(c.hands) == 0 && done() {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// gather waits until all sessions are there and have what they watch.
+func (c *conductor) gather(ctx context.Context) error {
+	began, first := time.Now(), -1
+	err := c.until(ctx, func() bool {
+		same := first == c.report.First
+		first = c.report.First
+		return same && c.report.Sessions == c.settings.Browsers && first >= c.settings.Browsers*c.settings.Products
+	})
+	c.report.GatherSeconds = time.Since(began).Seconds()
+	return err
+}
+
+// play is the run itself.
+func (c *conductor) play(ctx context.Context) error {
+	switch c.settings.Mode {
+	case "idle":
+		return c.during(ctx, "idle", false)
+	case "storm":
+		if err := c.during(ctx, "before", true); err != nil {
+			return err
+		}
+		cut := time.Now()
+		if err := c.all(order{Do: "cut"}); err != nil {
+			return err
+		}
+		opened := c.report.Opened
+		back := 0.0
+		c.watch = func() {
+			if back == 0 && c.report.Opened-opened >= c.settings.Browsers && c.report.Sessions == c.settings.Browsers {
+				back = time.Since(cut).Seconds()
+			}
+		}
+		err := c.during(ctx, "storm", true)
+		c.report.BackSeconds = back
+		return err
+	case "churn":
+		if err := c.all(order{Do: "churn"}); err != nil {
+			return err
+		}
+	case "slow":
+		if err := c.during(ctx, "all read", true); err != nil {
+			return err
+		}
+		if err := c.all(order{Do: "slow"}); err != nil {
+			return err
+		}
+		if err := c.during(ctx, fmt.Sprintf("%d %% do not read", c.settings.Slow), true); err != nil {
+			return err
+		}
+		return c.all(order{Do: "wake"})
+	}
+	return c.during(ctx, c.settings.Mode, true)
+}
+
+// during is a phase of the run.
+func (c *conductor) during(ctx context.Context, name string, edit bool) error {
+	c.late.Reset()
+	cpu, _ := c.usage()
+	c.phase = &Phase{Name: name}
+	began := time.Now()
+	editing, stop := context.WithCancel(ctx)
+	defer stop()
+	edited := make(chan error, 1)
+	edits := 0
+	go func() {
+		if !edit || c.settings.Edits == 0 {
+			edited <- nil
+			return
+		}
+		var err error
+		edits, err = c.edit(editing)
+		edited <- err
+	}()
+	if err := c.until(ctx, func() bool { return time.Since(began) >= c.settings.At }); err != nil {
+		return err
+	}
+	stop()
+	err := <-edited
+	after, rss := c.usage()
+	p := c.phase
+	p.Edits = edits
+	p.Seconds, p.CPUSeconds, p.RSS = time.Since(began).Seconds(), after-cpu, rss
+	p.measure(c.late)
+	c.report.Phases = append(c.report.Phases, *p)
+	return err
+}
+
+// edit edits at the rate asked for until ctx ends.
+func (c *conductor) edit(ctx context.Context) (done int, err error) {
+	every := time.NewTicker(time.Duration(float64(time.Second) / c.settings.Edits))
+	defer every.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return done, nil
+		}
+		at := 0
+		if c.settings.Mode == "spread" {
+			at = n % len(c.products)
+		}
+		if err := c.shop.edit(ctx, &c.products[at]); err != nil {
+			if ctx.Err() != nil {
+				return done, nil
+			}
+			return done, err
+		}
+		done++
+	}
+}
+
+// check compares all pages with the shop.
+func (c *conductor) check(ctx context.Context) error {
+	time.Sleep(settle)
+	found, err := c.shop.all(ctx, 50_000)
+	if err != nil {
+		return err
+	}
+	now := make(map[int64]int64, len(found))
+	for _, p := range found {
+		now[p.ID] = p.Version
+	}
+	if err := c.all(order{Do: "check", Version: now}); err != nil {
+		return err
+	}
+	if err := c.until(ctx, func() bool { return c.checked >= len(c.hands) }); err != nil {
+		return err
+	}
+	_, c.report.RSSAfter = c.usage()
+	if len(c.server) > 0 {
+		c.report.PerSession = float64(c.report.RSSAfter-c.report.RSSBefore) / float64(c.settings.Browsers)
+	}
+	return nil
+}
+
+// usage is the CPU seconds that the server has used and the bytes of memory that
+// it has now, all its processes together.
+func (c *conductor) usage() (cpu float64, rss int) {
+	for _, p := range c.server {
+		stat, err := p.Stat()
+		if err != nil {
+			c.report.Errors++
+			c.report.LastError = err.Error()
+			continue
+		}
+		cpu += stat.CPUTime()
+		rss += stat.ResidentMemory()
+	}
+	return cpu, rss
+}
+
+// note adds up a tick; whole: it is the last of its second.
+func (c *conductor) note(t tick, whole bool) {
+	r := c.report
+	r.Sessions += t.Sessions
+	r.Opened += t.Opened
+	r.Refused += t.Refused
+	r.Lost += t.Lost
+	r.Errors += t.Errors
+	r.Wrong += t.Wrong
+	r.First += t.First
+	c.phase.Deliveries += t.Deliveries
+	if t.Error != "" {
+		r.LastError = t.Error
+	}
+	if t.Checked {
+		c.checked++
+	}
+	c.second.Opened += t.Opened
+	c.second.Refused += t.Refused
+	c.second.Deliveries += t.Deliveries
+	if len(t.Late) > 0 {
+		late, err := hdrhistogram.Decode(t.Late)
+		if err != nil {
+			r.Errors++
+			r.LastError = err.Error()
+		} else {
+			c.late.Merge(late)
+			r.all.Merge(late)
+			c.lateNow.Merge(late)
+		}
+	}
+	if !whole {
+		return
+	}
+	cpu, rss := c.usage()
+	p := Point{Second: time.Since(c.began).Seconds(), Sessions: r.Sessions, Opened: c.second.Opened, Refused: c.second.Refused,
+		Deliveries: c.second.Deliveries, CPUSeconds: cpu, RSS: rss}
+	if c.lateNow.TotalCount() > 0 {
+		p.P50, p.P99 = ms(c.lateNow.ValueAtQuantile(50)), ms(c.lateNow.ValueAtQuantile(99))
+		c.lateNow.Reset()
+	}
+	r.PeakRate = max(r.PeakRate, p.Opened)
+	r.Timeline = append(r.Timeline, p)
+	c.second = tick{}
+	if c.watch != nil {
+		c.watch()
+	}
+	if c.bar != nil {
+		c.bar.Describe(fmt.Sprintf("%-8s %6d sessions  %5d new/s  %4d refused/s  %7d deliveries/s  p50 %6.1f  p99 %6.1f ms  %4d MB",
+			c.phase.Name, p.Sessions, p.Opened, p.Refused, p.Deliveries, p.P50, p.P99, p.RSS>>20))
+		_ = c.bar.Add(1) // it is for the eye
+	}
+}
