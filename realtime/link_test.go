@@ -226,6 +226,28 @@ func TestMessagesComeInPieces(t *testing.T) {
 	})
 }
 
+// A message may end where the server's buffer does.
+func TestAMessageThatFillsTheBuffer(t *testing.T) {
+	onBothLinks(t, func(t *testing.T, portable bool) {
+		d := openDoor(t, quietHub(t, newShop(), Config{Portable: portable}))
+		a, b := d.enter(t), d.enter(t)
+		half := len(new(work).read) / 2
+		for n := range 3 {
+			for _, page := range []*browser{a, b} {
+				text := fmt.Appendf(nil, `{"ping":%d}`, n)
+				text = append(text, strings.Repeat(" ", half-8-len(text))...) // 8: the header
+				frame := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame(text)))
+				if _, err := page.conn.Write(append(frame, frame...)); err != nil {
+					t.Fatal(err)
+				}
+				want := fmt.Sprintf(`{"pong":%d}`, n)
+				for string(page.frame().Payload) != want { // of the last pair there may be another
+				}
+			}
+		}
+	})
+}
+
 // Bad input is answered with what is wrong and a close frame, and the
 // connection ends without a reset, in which both might be lost.
 func TestBadInputIsAnsweredBeforeTheEnd(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"shelfcast/render"
 )
 
 // A thousand browsers come back while the database thinks: they are a few
@@ -76,6 +78,9 @@ func TestNobodyHammersADatabaseThatIsAway(t *testing.T) {
 func TestAnOldAnswerDoesNotTakeAPageBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
+		if _, err := s.Fragment(t.Context(), render.Card, rev(1, 10)); err != nil { // which is in memory then
+			t.Fatal(err)
+		}
 		s.read = make(chan struct{})
 		h := quietHub(t, s, Config{})
 		b := join(t, h, Full)

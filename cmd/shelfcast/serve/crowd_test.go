@@ -1,0 +1,159 @@
+package serve_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/realtime"
+	"shelfcast/store"
+	"shelfcast/store/storetest"
+)
+
+// A browser that sends its first message together with the handshake is heard,
+// though the server has read both in one piece.
+func TestWhatComesWithTheHandshakeIsHeard(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, sofa := f.product(t, "lamp"), f.product(t, "sofa")
+	for n, p := range []store.Product{lamp, sofa} {
+		conn, err := net.Dial("tcp", f.instances[n].PublicAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		watch := fmt.Sprintf(`{"watch":[{"id":%d,"version":0,"view":"card"}]}`, p.ID)
+		request := "GET /live HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + realtime.Subprotocol + "\r\n\r\n"
+		early := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte(watch))))
+		if _, err := conn.Write(append([]byte(request), early...)); err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		r := bufio.NewReader(conn)
+		answer, err := http.ReadResponse(r, nil)
+		if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatal(answer, err)
+		}
+		got, err := ws.ReadFrame(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := string(got.Payload); !strings.Contains(text, fmt.Sprintf(`{"id":%d,"version":%d,`, p.ID, p.Version)) {
+			t.Errorf("got %s", text)
+		}
+	}
+}
+
+// More sessions than an instance may have, or than it may have in a second, are
+// refused before the upgrade, and told to come again.
+func TestTooManySessionsAreRefusedBeforeTheUpgrade(t *testing.T) {
+	f := startFleet(t, func(s *serve.Settings) { s.MaxSessions, s.JoinRate = 2, 1 })
+	refused := func(n int) string {
+		status, headers, body := call(t, "GET", f.public(n, "/live"), "", http.Header{
+			"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
+		})
+		if status != http.StatusServiceUnavailable || headers.Get("Retry-After") == "" {
+			t.Errorf("%d %v", status, headers)
+		}
+		return body
+	}
+	f.shopper(t, 0, "").settled()
+	if body := refused(0); !strings.Contains(body, "too-many-new-sessions") {
+		t.Errorf("got %s", body)
+	}
+	storetest.Eventually(t, "the next second has room", func() bool {
+		conn, _, _, err := ws.Dial(t.Context(), strings.Replace(f.public(0, "/live"), "http", "ws", 1))
+		if err == nil {
+			t.Cleanup(func() { conn.Close() })
+		}
+		return err == nil
+	})
+	if body := refused(0); !strings.Contains(body, "problem:full") {
+		t.Errorf("got %s", body)
+	}
+	if n := f.counter(t, "shelfcast_sessions_refused_total"); n < 2 {
+		t.Errorf("%v were counted", n)
+	}
+	f.shopper(t, 1, "").settled() // the other has room
+}
+
+// A page whose instance stops goes to another one, and misses nothing of what
+// is edited all the while.
+func TestNothingIsLostForAPageThatMoves(t *testing.T) {
+	f := startFleet(t, func(s *serve.Settings) { s.Drain = 2 * time.Second })
+	lamp, sofa := f.product(t, "lamp"), f.product(t, "sofa")
+	all := []store.Product{lamp, sofa}
+	type page struct {
+		s     *shopper
+		shown map[int64]int64
+		moved int
+	}
+	var pages []*page
+	for range 6 {
+		p := &page{s: f.shopper(t, 0, ""), shown: map[int64]int64{lamp.ID: lamp.Version, sofa.ID: sofa.Version}}
+		p.s.watch("card", lamp.Rev, sofa.Rev)
+		p.s.settled()
+		pages = append(pages, p)
+	}
+	stop := make(chan struct{})
+	edited := make(chan struct{})
+	go func() {
+		defer close(edited)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			i := n % len(all)
+			all[i] = f.edit(t, 1, all[i].Rev, fmt.Sprintf(`{"stock":%d}`, n%50+1))
+		}
+	}()
+	go f.stop[0]()
+	for _, p := range pages {
+		for p.moved == 0 { // until it is closed
+			p.s.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			got, err := ws.ReadFrame(p.s.conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch got.Header.OpCode {
+			case ws.OpClose:
+				if code, _ := ws.ParseCloseFrameData(got.Payload); code != 1012 {
+					t.Errorf("closed with %d", code)
+				}
+				p.s.conn.Close()
+				p.moved++
+			case ws.OpText:
+				for _, r := range parse[frame](t, string(got.Payload)).Fragments {
+					p.shown[r.ID] = r.Version
+				}
+			}
+		}
+	}
+	close(stop)
+	<-edited
+	for _, p := range pages {
+		p.s = f.shopper(t, 1, "")
+		p.s.watch("card", store.Rev{ID: lamp.ID, Version: p.shown[lamp.ID]}, store.Rev{ID: sofa.ID, Version: p.shown[sofa.ID]})
+		for p.shown[lamp.ID] != all[0].Version || p.shown[sofa.ID] != all[1].Version {
+			for _, r := range p.s.next().Fragments {
+				if r.Version <= p.shown[r.ID] {
+					t.Errorf("%d went from %d to %d", r.ID, p.shown[r.ID], r.Version)
+				}
+				p.shown[r.ID] = r.Version
+			}
+		}
+	}
+	if !slices.ContainsFunc(pages, func(p *page) bool { return p.shown[lamp.ID] > lamp.Version }) {
+		t.Error("nothing was edited meanwhile")
+	}
+}
