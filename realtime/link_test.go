@@ -264,7 +264,7 @@ func TestBadInputIsAnsweredBeforeTheEnd(t *testing.T) {
 			{ws.MustCompileFrame(ws.NewTextFrame([]byte(`{"ping":1}`))), 1002}, // not masked
 		} {
 			b := d.enter(t)
-			if _, err := b.conn.Write(append(c.send, make([]byte, 5000)...)); err != nil {
+			if _, err := b.conn.Write(append(c.send, make([]byte, 100_000)...)); err != nil {
 				t.Fatal(err)
 			}
 			if f := b.frame(); !strings.Contains(string(f.Payload), `"error"`) {
