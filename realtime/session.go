@@ -142,8 +142,7 @@ func (s *session) watch(all []watch) *refusal {
 		if len(s.watching) >= s.hub.cfg.MaxProducts {
 			return &refusal{Code: "too_many_products", Message: fmt.Sprintf("a session watches at most %d products", s.hub.cfg.MaxProducts), close: ws.StatusPolicyViolation}
 		}
-		t, _ := s.hub.watch(s, w.ID, k)
-		s.watching = append(s.watching, watched{t, shown(w.Version) | unasked})
+		s.watching = append(s.watching, watched{s.hub.watch(s, w.ID, k), shown(w.Version) | unasked})
 	}
 	return nil
 }

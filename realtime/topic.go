@@ -79,16 +79,15 @@ func (h *Hub) topicsOf(id int64, each func(*topic)) {
 	}
 }
 
-// watch needs h.mu held. It says whether s watched the topic already.
-func (h *Hub) watch(s *session, id int64, k kind) (t *topic, again bool) {
-	t = h.topics[k][id]
+// watch needs h.mu held.
+func (h *Hub) watch(s *session, id int64, k kind) *topic {
+	t := h.topics[k][id]
 	if t == nil {
 		t = &topic{id: id, kind: k, watchers: map[*session]struct{}{}}
 		h.topics[k][id] = t
 	}
-	_, again = t.watchers[s]
 	t.watchers[s] = struct{}{}
-	return t, again
+	return t
 }
 
 // leave needs h.mu held.
