@@ -14,10 +14,11 @@ test: deps lint web-test go-test demo-test ## Run every test; nothing is skipped
 deps:
 	@scripts/test-deps
 
-lint: ## gofmt and vet
+lint: ## gofmt and vet, also of what other systems than this one run
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	go vet ./...
 	cd cmd/demo && go vet ./...
+	GOOS=darwin go build ./realtime ./cmd/crowd
 
 go-test: ## The product's tests, with real servers and a real browser
 	SHELFCAST_TEST_REQUIRE=1 go test -race -timeout 10m ./...

@@ -102,7 +102,7 @@ func TestEachModeReportsWhatHappened(t *testing.T) {
 // what they had missed.
 func TestAStormEndsWithEveryPageRight(t *testing.T) {
 	s := startFleet(t, func(s *serve.Settings) { s.JoinRate = 20 })
-	s.Mode, s.At, s.Rate, s.Edits = "storm", 6*time.Second, 30, 20
+	s.Mode, s.Rate = "storm", 30
 	r, err := perform(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)

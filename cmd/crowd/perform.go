@@ -213,19 +213,20 @@ func (c *conductor) play(ctx context.Context) error {
 			return err
 		}
 		opened := c.report.Opened
-		back := 0.0
 		c.watch = func() {
-			if back == 0 && c.report.Opened-opened >= c.settings.Browsers && c.report.Sessions == c.settings.Browsers {
-				back = time.Since(cut).Seconds()
+			if c.report.BackSeconds == 0 && c.report.Opened-opened >= c.settings.Browsers && c.allThere() {
+				c.report.BackSeconds = time.Since(cut).Seconds()
 			}
 		}
-		err := c.during(ctx, "storm", true)
-		c.report.BackSeconds = back
-		return err
+		return c.during(ctx, "storm", true)
 	case "churn":
 		if err := c.all(order{Do: "churn"}); err != nil {
 			return err
 		}
+		if err := c.during(ctx, "churn", true); err != nil {
+			return err
+		}
+		return c.all(order{Do: "rest"})
 	case "slow":
 		if err := c.during(ctx, "all read", true); err != nil {
 			return err
@@ -241,7 +242,12 @@ func (c *conductor) play(ctx context.Context) error {
 	return c.during(ctx, c.settings.Mode, true)
 }
 
-// during is a phase of the run.
+func (c *conductor) allThere() bool { return c.report.Sessions == c.settings.Browsers }
+
+// comeBack is how long after a phase all have to be back.
+const comeBack = 2 * time.Minute
+
+// during is a phase of the run. It lasts until all are there, too.
 func (c *conductor) during(ctx context.Context, name string, edit bool) error {
 	c.late.Reset()
 	cpu, _ := c.usage()
@@ -260,7 +266,10 @@ func (c *conductor) during(ctx context.Context, name string, edit bool) error {
 		edits, err = c.edit(editing)
 		edited <- err
 	}()
-	if err := c.until(ctx, func() bool { return time.Since(began) >= c.settings.At }); err != nil {
+	if err := c.until(ctx, func() bool {
+		lasted := time.Since(began)
+		return lasted >= c.settings.At && (c.settings.Mode == "churn" || c.allThere() || lasted > c.settings.At+comeBack)
+	}); err != nil {
 		return err
 	}
 	stop()
@@ -300,7 +309,12 @@ func (c *conductor) edit(ctx context.Context) (done int, err error) {
 
 // check compares all pages with the shop.
 func (c *conductor) check(ctx context.Context) error {
-	time.Sleep(settle)
+	ended := time.Now()
+	if err := c.until(ctx, func() bool {
+		return time.Since(ended) > settle && (c.allThere() || time.Since(ended) > comeBack)
+	}); err != nil {
+		return err
+	}
 	found, err := c.shop.all(ctx, 50_000)
 	if err != nil {
 		return err

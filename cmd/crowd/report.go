@@ -79,7 +79,7 @@ func (r *Report) text() string {
 		if r.BackSeconds > 0 {
 			fmt.Fprintf(&b, "all were back %.1f s after the cut\n", r.BackSeconds)
 		} else {
-			fmt.Fprintf(&b, "NOT all were back in the time of the run\n")
+			fmt.Fprintf(&b, "NOT all came back\n")
 		}
 	}
 	for _, p := range r.Phases {

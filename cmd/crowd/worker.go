@@ -32,7 +32,7 @@ type orders struct {
 
 // order is what a worker is told later.
 type order struct {
-	Do      string          `json:"do"` // cut, churn, slow, wake, check
+	Do      string          `json:"do"` // cut, churn, rest, slow, wake, check
 	Version map[int64]int64 `json:"version,omitempty"`
 }
 
@@ -55,6 +55,7 @@ type tick struct {
 type workers struct {
 	orders   orders
 	browsers []*browser
+	rest     context.CancelFunc // ends the churn
 
 	mu     sync.Mutex
 	now    tick
@@ -125,7 +126,11 @@ func (c *workers) obey(ctx context.Context, all *sync.WaitGroup, o order) {
 			b.cut()
 		}
 	case "churn":
-		all.Go(func() { c.churn(ctx) })
+		var churning context.Context
+		churning, c.rest = context.WithCancel(ctx)
+		all.Go(func() { c.churn(churning) })
+	case "rest":
+		c.rest()
 	case "slow":
 		c.mu.Lock()
 		c.asleep = make(chan struct{})
