@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"shelfcast/render"
 	"shelfcast/store/storetest"
 )
 
@@ -71,4 +72,82 @@ func TestTheDeadAreFoundWhileAWriteIsUnderWay(t *testing.T) {
 		}
 	}
 	slow.nothing()
+}
+
+// Between the end of a session and the moment when nothing knows it any more,
+// its descriptor's number is somebody else's already.
+func TestAnEndedSessionIsNotWrittenTo(t *testing.T) {
+	s := newShop(rev(1, 1), rev(2, 1))
+	h := quietHub(t, s, Config{})
+	d := openDoor(t, h)
+	first, second := d.enter(t), d.enter(t)
+	for _, b := range []*browser{first, second} {
+		b.watch(rev(1, 1), rev(2, 1))
+		b.nothing()
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	next, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+
+	h.mu.Lock() // nobody can forget a session now
+	var sessions []*session
+	h.table.all(func(s *session) { sessions = append(sessions, s) })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		sessions[0].end()
+	}()
+	storetest.Eventually(t, "its descriptor is closed", func() bool {
+		sessions[0].mu.Lock()
+		defer sessions[0].mu.Unlock()
+		return sessions[0].closed
+	})
+	reused, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reused.Close()
+	raw, err := reused.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		if int(fd) != sessions[0].link.(*parked).fd {
+			t.Logf("the number was not reused: %d", fd)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.set(rev(1, 2))
+	f, err := s.Fragment(t.Context(), render.Card, rev(1, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := h.topics[card][1]
+	topic.raise(2)
+	r := round{hub: h}
+	r.put(newsOf(topic, 2, f))
+	h.withWork(func(w *work) {
+		for _, s := range sessions {
+			r.push(s, w)
+			s.flush(w)
+			s.link.readable(w)
+		}
+	})
+	h.mu.Unlock()
+	<-ended
+	if _, err := reused.Write([]byte("mine")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 100)
+	if n, err := next.Read(got); err != nil || string(got[:n]) != "mine" {
+		t.Errorf("%v: got %q", err, got[:n])
+	}
 }
