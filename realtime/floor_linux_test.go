@@ -39,7 +39,9 @@ func BenchmarkFloor(b *testing.B) {
 			f := newField(b, sessions)
 			b.Run("way=single", f.single)
 			b.Run("way=joined", f.joined)
-			b.Run("way=latency", f.latency)
+			if sessions == 5_000 { // more at ten a second are too much for two processors
+				b.Run("way=latency", f.latency)
+			}
 		})
 	}
 }
@@ -151,7 +153,8 @@ func (f *field) byLoop(b *testing.B) {
 	f.edit(1)
 	frame := f.frame(b, 1)
 	for _, fd := range f.fds {
-		if n, err := unix.Write(fd, frame); n < len(frame) {
+		// A browser that has not caught up misses this one, as it might with the hub.
+		if n, err := unix.Write(fd, frame); n < len(frame) && err != unix.EAGAIN {
 			b.Fatal(n, err)
 		}
 	}

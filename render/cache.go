@@ -43,7 +43,7 @@ type Cache struct {
 	cfg       CacheConfig
 	log       *slog.Logger
 	current   *current
-	memory    *otter.Cache[key, *Fragment]
+	memory    *otter.Cache[key, *Fragment] // of each product the newest only: who asks for an older one takes it
 	shared    *shared
 	flights   singleflight.Group
 	metrics   metrics
@@ -51,7 +51,17 @@ type Cache struct {
 
 type key struct {
 	view View
-	store.Rev
+	id   int64
+}
+
+// inMemory has exactly that version, or nil.
+func (c *Cache) inMemory(view View, r store.Rev) *Fragment {
+	f, ok := c.memory.GetIfPresent(key{view, r.ID})
+	if !ok || f.Version != r.Version {
+		return nil
+	}
+	c.metrics.memory.Inc()
+	return f
 }
 
 // NewCache makes a Cache over source, shared through rdb with all others that
@@ -87,8 +97,7 @@ func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragm
 	certain = certain || want.Version > 0
 	want.Version = max(want.Version, newest)
 	if certain {
-		if f, ok := c.memory.GetIfPresent(key{view, want}); ok {
-			c.metrics.memory.Inc()
+		if f := c.inMemory(view, want); f != nil {
 			return f, nil
 		}
 	}
@@ -114,20 +123,14 @@ func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragm
 // else nil. It never blocks.
 func (c *Cache) Cached(view View, want store.Rev) *Fragment {
 	want.Version = max(want.Version, c.Newest(want.ID))
-	f, ok := c.memory.GetIfPresent(key{view, want})
-	if !ok {
-		return nil
-	}
-	c.metrics.memory.Inc()
-	return f
+	return c.inMemory(view, want)
 }
 
 // fill finds the fragment in Redis or makes it.
 func (c *Cache) fill(ctx context.Context, view View, want store.Rev, certain bool) (*Fragment, error) {
 	if certain {
 		// A flight may have landed between the look into memory and this one.
-		if f, ok := c.memory.GetIfPresent(key{view, want}); ok {
-			c.metrics.memory.Inc()
+		if f := c.inMemory(view, want); f != nil {
 			return f, nil
 		}
 	}
@@ -204,7 +207,9 @@ func (c *Cache) make(ctx context.Context, view View, id int64) (*Fragment, error
 
 func (c *Cache) remember(f *Fragment) {
 	c.current.heard(f.Rev)
-	c.memory.Set(key{f.View, f.Rev}, f)
+	if f.Version == c.Newest(f.ID) { // or else it is an old one that came late
+		c.memory.Set(key{f.View, f.ID}, f)
+	}
 }
 
 type metrics struct {
