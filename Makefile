@@ -4,7 +4,7 @@
 # The product is built and tested without the demo's modules.
 export GOWORK = off
 
-.PHONY: help test deps lint go-test web-test demo-test bench demo build
+.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,6 +37,9 @@ bench: deps ## The benchmarks that the README quotes
 	go test -run '^$$' -bench 'Hub|Delivery|Fragment|Sync' -benchmem ./realtime ./render ./api
 	go test -run '^$$' -bench Floor -benchtime 15x ./realtime
 	go test -run '^$$' -bench Edit -benchtime 1000x ./cmd/shelfcast/serve
+
+crowd: deps ## The crowds that the README quotes; five minutes
+	go test -run '^$$' -bench Crowd -benchtime 1x -v -timeout 30m ./cmd/crowd
 
 demo: ## A shop on two instances, with nothing to install
 	GOWORK= go run ./cmd/demo
