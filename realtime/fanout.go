@@ -104,20 +104,14 @@ func (h *Hub) fanOut(all []news) {
 		r.put(n)
 	}
 	h.mu.Lock()
-	h.round++
 	size := 0
 	for _, n := range r.news {
 		size += len(n.topic.watchers)
-	}
-	r.sessions = make([]*session, 0, min(size, h.table.used))
-	for _, n := range r.news {
-		for s := range n.topic.watchers {
-			if s.round != h.round {
-				s.round = h.round
-				r.sessions = append(r.sessions, s)
-			}
+		for at := range n.topic.watchers {
+			h.table.mark(at)
 		}
 	}
+	r.sessions = h.table.take(min(size, h.table.used))
 	h.mu.Unlock()
 	r.run()
 }

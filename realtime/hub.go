@@ -81,7 +81,6 @@ type Hub struct {
 	mu       sync.Mutex
 	table    table
 	topics   [kinds]map[int64]*topic // by product
-	round    uint32
 	draining bool
 	gone     chan struct{} // closed when draining has left no session
 	pollers  *pollers      // made for the first session that can be parked

@@ -16,7 +16,7 @@ import (
 const Subprotocol = "shelfcast.v1"
 
 // A Mode is what a session is sent.
-type Mode int
+type Mode uint8
 
 const (
 	Full   Mode = iota // fragments

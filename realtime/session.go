@@ -18,31 +18,37 @@ import (
 type session struct {
 	// Static after construction.
 	hub  *Hub
-	link link
 	id   uint64 // slot and turn, see table
-	mode Mode
-	born int64 // Unix nanoseconds
+	born int64  // Unix nanoseconds
 
 	lastRead atomic.Int64 // when the browser was last heard from, in Unix nanoseconds
 
 	// Owned by whoever handles what the browser says; one at a time.
 	in *inbound // nil unless a message has come in part
 
-	round uint32 // the last round that it was in; guarded by Hub.mu
+	// What a round needs is side by side: among thousands of sessions, whose
+	// writes go through the kernel, every line of the cache that it touches has
+	// to be fetched from memory.
+
+	link link // static after construction
+	mode Mode // static after construction
 
 	// Guarded by mu. The connection is written, read and closed with it held:
 	// the number of a closed one may be somebody else's the next moment.
 	mu       sync.Mutex
+	blocked  bool // the link has no room; it says when it has
+	closing  bool // the last frame is in out or sent: nothing comes after it
+	finished bool // the last frame is sent
+	closed   bool
+	asking   bool      // it is in the queue of asks
 	watching []watched // added to only with Hub.mu held too
 	out      *outbox   // nil if there is nothing to say
-	blocked  bool      // the link has no room; it says when it has
-	closing  bool      // the last frame is in out or sent: nothing comes after it
-	finished bool      // the last frame is sent
-	closed   bool
-	asking   bool  // it is in the queue of asks
-	pingedAt int64 // lastRead at the last ping: one ping a silence
-	closeBy  int64 // when closing: to be ended then, in Unix nanoseconds
+	pingedAt int64     // lastRead at the last ping: one ping a silence
+	closeBy  int64     // when closing: to be ended then, in Unix nanoseconds
 }
+
+// slot is where the table has it.
+func (s *session) slot() uint32 { return uint32(s.id) }
 
 // watched is one product of the page.
 type watched struct {
@@ -134,7 +140,7 @@ func (s *session) watch(all []watch) *refusal {
 	for _, w := range all {
 		k := kindOf(w.View, s.mode)
 		if t := s.hub.topics[k][w.ID]; t != nil {
-			if _, again := t.watchers[s]; again {
+			if _, again := t.watchers[s.slot()]; again {
 				s.watching[s.find(t)].shown = shown(w.Version) | unasked
 				continue
 			}

@@ -57,7 +57,7 @@ type topic struct {
 	queued atomic.Bool  // its fragment is about to be had
 
 	// Guarded by Hub.mu.
-	watchers map[*session]struct{}
+	watchers map[uint32]struct{} // the slots of sessions
 }
 
 // raise folds in a committed version, and has the one that was the newest.
@@ -83,16 +83,16 @@ func (h *Hub) topicsOf(id int64, each func(*topic)) {
 func (h *Hub) watch(s *session, id int64, k kind) *topic {
 	t := h.topics[k][id]
 	if t == nil {
-		t = &topic{id: id, kind: k, watchers: map[*session]struct{}{}}
+		t = &topic{id: id, kind: k, watchers: map[uint32]struct{}{}}
 		h.topics[k][id] = t
 	}
-	t.watchers[s] = struct{}{}
+	t.watchers[s.slot()] = struct{}{}
 	return t
 }
 
 // leave needs h.mu held.
 func (h *Hub) leave(s *session, t *topic) {
-	delete(t.watchers, s)
+	delete(t.watchers, s.slot())
 	if len(t.watchers) == 0 {
 		delete(h.topics[t.kind], t.id)
 	}

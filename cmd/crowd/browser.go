@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -77,7 +78,14 @@ func (b *browser) open(ctx context.Context) (net.Conn, *bufio.Reader, error) {
 	if len(orders.Sources) > 0 {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(orders.Sources[b.n%len(orders.Sources)])}
 	}
+	var date time.Time
 	handshake := ws.Dialer{
+		OnHeader: func(key, value []byte) (err error) {
+			if string(key) == "Date" {
+				date, err = http.ParseTime(string(value))
+			}
+			return err
+		},
 		Timeout: 20 * time.Second, ReadBufferSize: 512, WriteBufferSize: 512, NetDial: dialer.DialContext,
 		Protocols: []string{"shelfcast.v1"},
 		Header: ws.HandshakeHeaderString("User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n" +
@@ -104,7 +112,14 @@ func (b *browser) open(ctx context.Context) (net.Conn, *bufio.Reader, error) {
 		conn.Close()
 		return nil, nil, err
 	}
-	b.crowd.count(func(t *tick) { t.Sessions++; t.Opened++ })
+	b.crowd.count(func(t *tick) {
+		t.Sessions++
+		t.Opened++
+		if t.Dates == nil {
+			t.Dates = map[int64]int{}
+		}
+		t.Dates[date.Unix()]++
+	})
 	return conn, r, nil
 }
 

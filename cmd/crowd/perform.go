@@ -42,7 +42,8 @@ type conductor struct {
 	lateNow *hdrhistogram.Histogram
 	watch   func() // called after it; may be nil
 
-	checked int // workers
+	checked int           // workers
+	dates   map[int64]int // sessions opened, by the server's clock
 }
 
 // A hand is a worker process.
@@ -56,7 +57,7 @@ func (h *hand) tell(v any) error { return json.NewEncoder(h.say).Encode(v) }
 func perform(ctx context.Context, s Settings) (_ *Report, err error) {
 	c := &conductor{
 		settings: s, shop: &shop{at: strings.TrimSuffix(s.Admin, "/"), token: s.Token},
-		ticks: make(chan tick, 64), began: time.Now(), late: newLate(), lateNow: newLate(), phase: &Phase{},
+		ticks: make(chan tick, 64), dates: map[int64]int{}, began: time.Now(), late: newLate(), lateNow: newLate(), phase: &Phase{},
 		report: &Report{Mode: s.Mode, Browsers: s.Browsers, Products: s.Products, all: newLate()},
 	}
 	c.shop.client.Timeout = 30 * time.Second
@@ -369,6 +370,10 @@ func (c *conductor) note(t tick, whole bool) {
 	if t.Checked {
 		c.checked++
 	}
+	for date, opened := range t.Dates {
+		c.dates[date] += opened
+		r.PeakRate = max(r.PeakRate, c.dates[date])
+	}
 	c.second.Opened += t.Opened
 	c.second.Refused += t.Refused
 	c.second.Deliveries += t.Deliveries
@@ -393,7 +398,6 @@ func (c *conductor) note(t tick, whole bool) {
 		p.P50, p.P99 = ms(c.lateNow.ValueAtQuantile(50)), ms(c.lateNow.ValueAtQuantile(99))
 		c.lateNow.Reset()
 	}
-	r.PeakRate = max(r.PeakRate, p.Opened)
 	r.Timeline = append(r.Timeline, p)
 	c.second = tick{}
 	if c.watch != nil {

@@ -41,6 +41,9 @@ type tick struct {
 	Sessions   int    `json:"sessions"` // a change, in a second
 	Opened     int    `json:"opened"`
 	Refused    int    `json:"refused"` // with 503
+	// How many were opened in each second by the clock of the server: on a busy
+	// machine the browsers see those of two seconds in one.
+	Dates map[int64]int `json:"dates,omitempty"`
 	Lost       int    `json:"lost"`    // cut off, or closed by the server
 	Errors     int    `json:"errors"`  // anything else that failed
 	Error      string `json:"error,omitempty"`
