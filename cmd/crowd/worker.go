@@ -38,20 +38,20 @@ type order struct {
 
 // tick is what happened in a second, or since the start in the sum.
 type tick struct {
-	Sessions   int    `json:"sessions"` // a change, in a second
-	Opened     int    `json:"opened"`
-	Refused    int    `json:"refused"` // with 503
+	Sessions int `json:"sessions"` // a change, in a second
+	Opened   int `json:"opened"`
+	Refused  int `json:"refused"` // with 503
 	// How many were opened in each second by the clock of the server: on a busy
 	// machine the browsers see those of two seconds in one.
-	Dates map[int64]int `json:"dates,omitempty"`
-	Lost       int    `json:"lost"`    // cut off, or closed by the server
-	Errors     int    `json:"errors"`  // anything else that failed
-	Error      string `json:"error,omitempty"`
-	Deliveries int    `json:"deliveries"` // of edits
-	First      int    `json:"first"`      // others: what a page had not shown before
-	Late       []byte `json:"late,omitempty"`
-	Checked    bool   `json:"checked,omitempty"`
-	Wrong      int    `json:"wrong"`
+	Dates      map[int64]int `json:"dates,omitempty"`
+	Lost       int           `json:"lost"`   // cut off, or closed by the server
+	Errors     int           `json:"errors"` // anything else that failed
+	Error      string        `json:"error,omitempty"`
+	Deliveries int           `json:"deliveries"` // of edits
+	First      int           `json:"first"`      // others: what a page had not shown before
+	Late       []byte        `json:"late,omitempty"`
+	Checked    bool          `json:"checked,omitempty"`
+	Wrong      int           `json:"wrong"`
 }
 
 // workers are the browsers of this process.
