@@ -15,6 +15,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"shelfcast/realtime"
+	"shelfcast/render"
 	"shelfcast/store"
 )
 
@@ -30,6 +31,7 @@ var statuses = []struct {
 	{store.ErrDuplicateSKU, http.StatusConflict, "duplicate-sku"},
 	{store.ErrArchived, http.StatusConflict, "archived"},
 	{store.ErrInvalid, http.StatusUnprocessableEntity, "invalid-product"},
+	{render.ErrBusy, http.StatusServiceUnavailable, "busy"},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{realtime.ErrDraining, http.StatusServiceUnavailable, "draining"},
 	{realtime.ErrFull, http.StatusServiceUnavailable, "full"},

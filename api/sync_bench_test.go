@@ -28,6 +28,8 @@ func (one) Versions(context.Context, []int64) ([]store.Rev, error) {
 	return []store.Rev{{ID: 42, Version: 17}}, nil
 }
 
+func (one) Highest(context.Context) (int64, error) { return 42, nil }
+
 // BenchmarkSync is POST /product/tree/sync through the whole app but for the
 // socket, while the feed vouches for memory and while it does not.
 func BenchmarkSync(b *testing.B) {

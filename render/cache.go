@@ -3,6 +3,7 @@ package render
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
 	"shelfcast/store"
@@ -21,6 +23,8 @@ import (
 type Source interface {
 	Shown(ctx context.Context, id int64) (store.Product, error)
 	Versions(ctx context.Context, ids []int64) ([]store.Rev, error)
+	// Highest is the greatest id that a product has, 0 if there is none.
+	Highest(ctx context.Context) (int64, error)
 }
 
 // CacheConfig tunes a Cache. The zero value means the defaults.
@@ -30,6 +34,9 @@ type CacheConfig struct {
 	Lease        time.Duration // within which a fragment is made, or another instance makes it; 2s
 	LeaseWait    time.Duration // for another instance's fragment, before we make our own; 500ms
 	FillTimeout  time.Duration // of all that; 5s
+	Fills        int           // that read the database at a time; 8
+	FillWait     time.Duration // of one more, for one of those to end; 1s
+	Unknown      time.Duration // for which a product that is not there is taken to be so still; 1s
 	Metrics      prometheus.Registerer
 	Log          *slog.Logger
 }
@@ -45,9 +52,15 @@ type Cache struct {
 	current   *current
 	memory    *otter.Cache[key, *Fragment] // of each product the newest only: who asks for an older one takes it
 	shared    *shared
+	unknown   *unknown
+	fills     *semaphore.Weighted
 	flights   singleflight.Group
 	metrics   metrics
 }
+
+// ErrBusy: the database is asked for as many fragments as it is to be asked at
+// a time, and none of those ended soon enough. The same call may succeed later.
+var ErrBusy = errors.New("too many fragments are being made")
 
 type key struct {
 	view View
@@ -72,6 +85,9 @@ func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cf
 	cfg.Lease = cmp.Or(cfg.Lease, 2*time.Second)
 	cfg.LeaseWait = cmp.Or(cfg.LeaseWait, 500*time.Millisecond)
 	cfg.FillTimeout = cmp.Or(cfg.FillTimeout, 5*time.Second)
+	cfg.Fills = cmp.Or(cfg.Fills, 8)
+	cfg.FillWait = cmp.Or(cfg.FillWait, time.Second)
+	cfg.Unknown = cmp.Or(cfg.Unknown, time.Second)
 	c := &Cache{
 		source: source, templates: templates, cfg: cfg,
 		log:     cmp.Or(cfg.Log, slog.Default()),
@@ -80,6 +96,8 @@ func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cf
 			MaximumWeight: uint64(cfg.Memory),
 			Weigher:       func(_ key, f *Fragment) uint32 { return f.size() },
 		}),
+		unknown: newUnknown(cfg.Unknown),
+		fills:   semaphore.NewWeighted(int64(cfg.Fills)),
 		metrics: newMetrics(cfg.Metrics),
 	}
 	c.shared = newShared(rdb, templates.Hash(), cfg.RedisTimeout, func(from, to string) {
@@ -90,9 +108,13 @@ func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cf
 
 // Fragment is the product in that view at the version wanted or a newer one;
 // version 0 wants the current one. It may be older than wanted only if the
-// database has no such version. Errors: store.ErrNotFound, or what kept the
-// database from answering, or ctx's.
+// database has no such version. Errors: store.ErrNotFound, ErrBusy, or what kept
+// the database from answering, or ctx's.
 func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragment, error) {
+	if c.unknown.has(want.ID) {
+		c.metrics.unknown.Inc()
+		return nil, store.ErrNotFound
+	}
 	newest, certain := c.current.version(want.ID)
 	certain = certain || want.Version > 0
 	want.Version = max(want.Version, newest)
@@ -183,8 +205,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // read, whatever was asked for.
 func (c *Cache) make(ctx context.Context, view View, id int64) (*Fragment, error) {
 	heard := c.Newest(id)
-	c.metrics.loads.WithLabelValues(string(view)).Inc()
-	p, err := c.source.Shown(ctx, id)
+	p, err := c.load(ctx, view, id)
 	if err != nil {
 		return nil, err
 	}
@@ -205,6 +226,23 @@ func (c *Cache) make(ctx context.Context, view View, id int64) (*Fragment, error
 	return f, nil
 }
 
+// load reads the product, when it is its turn.
+func (c *Cache) load(ctx context.Context, view View, id int64) (store.Product, error) {
+	turn, cancel := context.WithTimeout(ctx, c.cfg.FillWait)
+	defer cancel()
+	if err := c.fills.Acquire(turn, 1); err != nil {
+		c.metrics.busy.Inc()
+		return store.Product{}, ErrBusy
+	}
+	defer c.fills.Release(1)
+	c.metrics.loads.WithLabelValues(string(view)).Inc()
+	p, err := c.source.Shown(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		c.missing(ctx, id)
+	}
+	return p, err
+}
+
 func (c *Cache) remember(f *Fragment) {
 	c.current.heard(f.Rev)
 	if f.Version == c.Newest(f.ID) { // or else it is an old one that came late
@@ -216,6 +254,7 @@ type metrics struct {
 	memory, redis  prometheus.Counter
 	loads, renders *prometheus.CounterVec
 	unshared, lost prometheus.Counter
+	busy, unknown  prometheus.Counter
 }
 
 func newMetrics(to prometheus.Registerer) metrics {
@@ -234,6 +273,12 @@ func newMetrics(to prometheus.Registerer) metrics {
 		}, []string{"view"}),
 		unshared: metric.NewCounter(prometheus.CounterOpts{
 			Name: "shelfcast_fragment_unshared_total", Help: "Fragments made that Redis did not take.",
+		}),
+		busy: metric.NewCounter(prometheus.CounterOpts{
+			Name: "shelfcast_fragment_busy_total", Help: "Fragments not made because too many were being made.",
+		}),
+		unknown: metric.NewCounter(prometheus.CounterOpts{
+			Name: "shelfcast_fragment_unknown_total", Help: "Requests for products that are not there, answered without the database.",
 		}),
 		lost: metric.NewCounter(prometheus.CounterOpts{
 			Name: "shelfcast_lost_versions_total", Help: "Versions that the database had and has no more.",

@@ -61,6 +61,15 @@ func (r *rows) Shown(_ context.Context, id int64) (store.Product, error) {
 	return p, nil
 }
 
+func (r *rows) Highest(context.Context) (highest int64, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.all {
+		highest = max(highest, id)
+	}
+	return highest, nil
+}
+
 func (r *rows) Versions(_ context.Context, ids []int64) (revs []store.Rev, err error) {
 	r.asks.Add(1)
 	r.mu.Lock()
@@ -319,6 +328,83 @@ func TestALostVersionIsForgotten(t *testing.T) {
 	c.Trust(time.Now().Add(-time.Hour))
 	if _, certain := c.Known(rev(1, 15)); certain {
 		t.Error("nobody vouches")
+	}
+}
+
+// Beyond the limit nobody reads the database; who has waited for a while is told
+// to come back.
+func TestTheDatabaseIsNotCrowded(t *testing.T) {
+	source, server := newRows(10, 10, 10, 10), storetest.StartRedis(t)
+	source.slow = make(chan struct{})
+	c := render.NewCache(source, client(t, server.Addr()), load(t, render.Config{}), render.CacheConfig{
+		Fills: 2, FillWait: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+	})
+	var patient sync.WaitGroup
+	for id := int64(1); id <= 2; id++ {
+		patient.Go(func() { want(t, c, render.Card, rev(id, 10), rev(id, 10)) })
+	}
+	storetest.Eventually(t, "two products are being read", func() bool { return source.reads.Load() == 2 })
+	for id := int64(3); id <= 4; id++ {
+		if _, err := c.Fragment(t.Context(), render.Card, rev(id, 10)); !errors.Is(err, render.ErrBusy) {
+			t.Errorf("a third at a time: %v", err)
+		}
+	}
+	close(source.slow)
+	patient.Wait()
+	want(t, c, render.Card, rev(3, 10), rev(3, 10))
+	if n := source.reads.Load(); n != 3 {
+		t.Errorf("%d reads", n)
+	}
+}
+
+func TestAScanOfIdsIsNoScanOfTheDatabase(t *testing.T) {
+	source, server := newRows(10, 10), storetest.StartRedis(t)
+	source.set(rev(5, 10))
+	rdb, templates := client(t, server.Addr()), load(t, render.Config{})
+	make := func(keep time.Duration) *render.Cache {
+		return render.NewCache(source, rdb, templates, render.CacheConfig{Unknown: keep, Log: slog.New(slog.DiscardHandler)})
+	}
+	c := make(time.Hour)
+	unknown := func(id int64) {
+		t.Helper()
+		if _, err := c.Fragment(t.Context(), render.Card, rev(id, 0)); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("product %d: %v", id, err)
+		}
+	}
+	for range 2 {
+		for id := int64(1); id <= 1000; id++ {
+			if id != 1 && id != 2 && id != 5 {
+				unknown(id)
+			}
+		}
+	}
+	if n := source.reads.Load(); n != 2 { // 3 and 4; 6 is above all that there are
+		t.Errorf("%d reads", n)
+	}
+	if found, err := c.Compare(t.Context(), []int64{1, 3, 700}); err != nil || len(found) != 1 {
+		t.Errorf("%v, %v", found, err)
+	}
+	for _, id := range []int64{3, 9} {
+		source.set(rev(id, 20))
+		c.Heard(rev(id, 20))
+		want(t, c, render.Card, rev(id, 0), rev(id, 20))
+	}
+	unknown(4)
+	unknown(10)
+	if n := source.reads.Load(); n != 4 {
+		t.Errorf("%d reads after two products came", n)
+	}
+	// Nothing is believed for long: nobody may have told of it.
+	c = make(10 * time.Millisecond)
+	unknown(4)
+	unknown(11)
+	source.set(rev(4, 20))
+	source.set(rev(11, 20))
+	for _, id := range []int64{4, 11} {
+		storetest.Eventually(t, "the product is there", func() bool {
+			_, err := c.Fragment(t.Context(), render.Card, rev(id, 0))
+			return err == nil
+		})
 	}
 }
 

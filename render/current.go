@@ -2,6 +2,7 @@ package render
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -62,7 +63,12 @@ func (c *current) version(id int64) (version int64, certain bool) {
 
 // Heard tells the cache of a committed version, and says whether that was news.
 // It never blocks.
-func (c *Cache) Heard(r store.Rev) (news bool) { return c.current.heard(r) }
+func (c *Cache) Heard(r store.Rev) (news bool) {
+	if news = c.current.heard(r); news {
+		c.unknown.known(r.ID) // after it is in current: whoever is noting just now that it is not there looks there
+	}
+	return news
+}
 
 // Trust says that until then every commit has been Heard: the word of whoever
 // reads all changes from the database, given anew after each read.
@@ -98,6 +104,7 @@ func (c *Cache) read(ctx context.Context, heard int64, r store.Rev) {
 // Compare has the Rev of each of the products that the database has, read from
 // it and folded in.
 func (c *Cache) Compare(ctx context.Context, ids []int64) ([]store.Rev, error) {
+	ids = slices.DeleteFunc(slices.Clone(ids), c.unknown.has)
 	before := make(map[int64]int64, len(ids))
 	for _, id := range ids {
 		before[id] = c.Newest(id)

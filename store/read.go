@@ -167,6 +167,15 @@ func (db *DB) ChangedSince(ctx context.Context, after Rev, limit int) ([]Rev, er
 	return revs, err
 }
 
+// Highest is the greatest id that a product has, 0 if there is none.
+func (db *DB) Highest(ctx context.Context) (int64, error) {
+	var id int64
+	err := db.read(ctx, func(ctx context.Context) error {
+		return db.db.GetContext(ctx, &id, `SELECT COALESCE(MAX(id), 0) FROM products`)
+	})
+	return id, err
+}
+
 // Clock is the database's time as a version: microseconds since 1970.
 func (db *DB) Clock(ctx context.Context) (int64, error) {
 	var now int64

@@ -97,7 +97,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	}
 	i.rdb = redis.NewClient(options)
 
-	cache := render.NewCache(i.db, i.rdb, templates, render.CacheConfig{Memory: s.Memory << 20, Metrics: i.metrics, Log: i.log})
+	cache := render.NewCache(i.db, i.rdb, templates, render.CacheConfig{Memory: s.Memory << 20, Fills: s.Fills, Metrics: i.metrics, Log: i.log})
 	i.hub = realtime.NewHub(cache, realtime.Config{
 		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts, Metrics: i.metrics, Log: i.log,
 	})

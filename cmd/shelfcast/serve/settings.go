@@ -37,6 +37,7 @@ type Settings struct {
 	ShopName       string        `default:"Shelfcast" help:"As the pages show it."`
 	Locale         string        `default:"en" help:"How prices are written, as de or en-GB."`
 	PageSize       int           `default:"24" help:"Products of a page of the shop."`
+	Fills          int           `default:"8" help:"Fragments for which the database is read at a time. The others wait for a second and are refused then (503)."`
 	Memory         int64         `default:"64" help:"MiB of memory for fragments."`
 	MaxSessions    int           `default:"15000" help:"At most so many sessions; mind the limit of open files."`
 	JoinRate       int           `default:"1000" help:"At most so many new sessions a second; the others are to come back (503)."`
