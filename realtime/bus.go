@@ -130,6 +130,13 @@ func (b *Bus) Share(ctx context.Context, revs []store.Rev) error {
 	return nil
 }
 
+// Forget drops what Redis has yet to be told.
+func (b *Bus) Forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.unshared)
+}
+
 // Listen applies what other instances publish, until ctx ends. It calls gap
 // after each subscription, the first one too: what was published before it has
 // been missed.

@@ -1,11 +1,13 @@
 package realtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +79,9 @@ func (s *shop) Cached(view render.View, want store.Rev) *render.Fragment {
 }
 
 func (s *shop) Compare(_ context.Context, ids []int64) (found []store.Rev, err error) {
+	s.mu.Lock()
+	s.asks++
+	s.mu.Unlock()
 	found, err = s.versions(ids)
 	if s.read != nil {
 		s.read <- struct{}{}
@@ -88,7 +93,6 @@ func (s *shop) Compare(_ context.Context, ids []int64) (found []store.Rev, err e
 func (s *shop) versions(ids []int64) (found []store.Rev, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asks++
 	for _, id := range ids {
 		if id == s.panics && id != 0 {
 			panic("a fault of ours")
@@ -130,8 +134,19 @@ func (s *shop) ChangedSince(_ context.Context, after store.Rev, _ int) (revs []s
 			revs = append(revs, store.Rev{ID: id, Version: version})
 		}
 	}
+	slices.SortFunc(revs, func(a, b store.Rev) int { return cmp.Compare(a.Version, b.Version) })
 	return revs, s.fails
 }
+
+func (s *shop) Latest(_ context.Context, limit int) (revs []store.Rev, err error) {
+	revs, err = s.ChangedSince(context.Background(), store.Rev{}, 0)
+	slices.Reverse(revs)
+	return revs[:min(limit, len(revs))], err
+}
+
+func (s *shop) Versions(_ context.Context, ids []int64) ([]store.Rev, error) { return s.versions(ids) }
+
+func (s *shop) Restored(context.Context) { s.mu.Lock(); defer s.mu.Unlock(); clear(s.heard) }
 
 func rev(id, version int64) store.Rev { return store.Rev{ID: id, Version: version} }
 

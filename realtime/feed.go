@@ -19,11 +19,15 @@ import (
 type Changes interface {
 	Clock(ctx context.Context) (int64, error)
 	ChangedSince(ctx context.Context, after store.Rev, limit int) ([]store.Rev, error)
+	Latest(ctx context.Context, limit int) ([]store.Rev, error)
+	Versions(ctx context.Context, ids []int64) ([]store.Rev, error)
 }
 
 // A Sharer tells instances that start later what is current. *Bus is one.
 type Sharer interface {
 	Share(ctx context.Context, revs []store.Rev) error
+	// Forget drops what is yet to be shared: it may never have been.
+	Forget()
 }
 
 // FeedConfig tunes a Feed. The zero value means the defaults.
@@ -44,7 +48,7 @@ type Feed struct {
 	log     *slog.Logger
 	ask     chan struct{} // capacity 1; never closed
 
-	repaired, failed prometheus.Counter
+	repaired, failed, restored prometheus.Counter
 
 	lastRead atomic.Int64 // when the last read that succeeded began, Unix nanoseconds; 0: none yet
 
@@ -52,6 +56,8 @@ type Feed struct {
 	started time.Time
 	cursor  int64 // the database's clock at the last read; 0: none yet
 	failing bool
+
+	witnesses []store.Rev // versions that the database had, newest first; see testify
 }
 
 // page is how many changes are read at a time.
@@ -68,6 +74,7 @@ func NewFeed(changes Changes, hub *Hub, shared Sharer, cfg FeedConfig) *Feed {
 		ask:      make(chan struct{}, 1),
 		repaired: counter("shelfcast_feed_repaired_total", "Versions that came from the database before, or instead of, the bus."),
 		failed:   counter("shelfcast_feed_failed_total", "Reads of the feed that failed."),
+		restored: counter("shelfcast_restores_total", "Times that the database had lost versions, after which all that is shown was compared with it."),
 	}
 	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "shelfcast_feed_age_seconds", Help: "Since the last read of the feed.",
@@ -142,6 +149,9 @@ func (f *Feed) note(ctx context.Context, err error) {
 // version seen: a clock that was ahead for a while must not blind it.
 func (f *Feed) read(ctx context.Context) error {
 	began := time.Now()
+	if err := f.testify(ctx); err != nil {
+		return err
+	}
 	now, err := f.changes.Clock(ctx)
 	if err != nil {
 		return err
@@ -162,6 +172,7 @@ func (f *Feed) read(ctx context.Context) error {
 				news = append(news, r)
 			}
 		}
+		f.witness(revs)
 		if len(revs) < page {
 			break
 		}

@@ -37,6 +37,8 @@ type Fragments interface {
 	Known(shown store.Rev) (version int64, certain bool)
 	// Cached is the version wanted or a newer one, if it is in memory, or nil.
 	Cached(view render.View, want store.Rev) *render.Fragment
+	// Restored says that the database may have lost anything that was Heard.
+	Restored(ctx context.Context)
 	// Compare has the current Rev of each of these products that exists, asked
 	// of the database itself.
 	Compare(ctx context.Context, ids []int64) ([]store.Rev, error)

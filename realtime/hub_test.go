@@ -389,6 +389,55 @@ func TestTheFeedFindsWhatTheBusLost(t *testing.T) {
 	})
 }
 
+// A database that comes back from a backup is found out at the next read,
+// also if it is edited at once, and all pages have what it has.
+func TestTheFeedFindsOutThatTheDatabaseWasRestored(t *testing.T) {
+	for name, edited := range map[string]int64{"nobody edits": 0, "the newest is edited at once": 3} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShop(rev(1, 5), rev(2, 5), rev(3, 5))
+				h := quietHub(t, s, Config{})
+				shared := sharer{}
+				feed := NewFeed(s, h, &shared, FeedConfig{Log: slog.New(slog.DiscardHandler)})
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() { defer close(ended); feed.Run(ctx) }()
+				synctest.Wait()
+				for id := int64(1); id <= 3; id++ {
+					s.set(rev(id, time.Now().UnixMicro()))
+					time.Sleep(2 * time.Second) // the feed has read it
+				}
+				there, notified := join(t, h, Full), join(t, h, Notify)
+				there.watch(rev(1, 0), rev(2, 0))
+				notified.watch(rev(1, 0))
+				there.both()
+				notified.next()
+				time.Sleep(15 * time.Second) // what the feed reads again is later than the edits
+
+				restored := time.Now()
+				for id := int64(1); id <= 3; id++ {
+					s.set(rev(id, 5))
+				}
+				if edited != 0 {
+					s.set(rev(edited, time.Now().UnixMicro()))
+				}
+				if got := there.both(); got[1] != 5 || got[2] != 5 {
+					t.Errorf("got %v", got)
+				}
+				notified.sees(rev(1, 5))
+				if late := time.Since(restored); late > 2*time.Second {
+					t.Errorf("found out after %v", late)
+				}
+				cancel()
+				<-ended
+				if !shared.forgotten() {
+					t.Error("lost versions may yet be shared")
+				}
+			})
+		})
+	}
+}
+
 // A sharer counts how often it was given each Rev.
 type sharer map[store.Rev]int
 
@@ -401,3 +450,7 @@ func (s *sharer) Share(_ context.Context, revs []store.Rev) error {
 	}
 	return nil
 }
+
+func (s *sharer) Forget() { (*s)[rev(-1, -1)]++ }
+
+func (s sharer) forgotten() bool { return s[rev(-1, -1)] > 0 }

@@ -331,6 +331,30 @@ func TestALostVersionIsForgotten(t *testing.T) {
 	}
 }
 
+// When the database was restored neither memory nor Redis says what is current,
+// also of what nobody compares.
+func TestAfterARestoreNothingIsBelieved(t *testing.T) {
+	source, server := newRows(10, 10), storetest.StartRedis(t)
+	templates := load(t, render.Config{})
+	c := cache(t, source, client(t, server.Addr()), templates)
+	c.Trust(time.Now().Add(time.Hour))
+	for id := int64(1); id <= 2; id++ {
+		source.set(rev(id, 20))
+		c.Heard(rev(id, 20))
+		want(t, c, render.Card, rev(id, 0), rev(id, 20))
+		source.set(rev(id, 10))
+	}
+	c.Restored(t.Context())
+	for id := int64(1); id <= 2; id++ {
+		if _, certain := c.Known(rev(id, 20)); certain {
+			t.Error("it is certain of what may be lost")
+		}
+		cold := cache(t, source, client(t, server.Addr()), templates)
+		want(t, cold, render.Card, rev(id, 0), rev(id, 10))
+		want(t, c, render.Card, rev(id, 0), rev(id, 10))
+	}
+}
+
 // Beyond the limit nobody reads the database; who has waited for a while is told
 // to come back.
 func TestTheDatabaseIsNotCrowded(t *testing.T) {

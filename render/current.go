@@ -101,6 +101,16 @@ func (c *Cache) read(ctx context.Context, heard int64, r store.Rev) {
 	c.current.heard(r)
 }
 
+// Restored says that the database may have lost versions that were heard of, by
+// being restored from a backup. What is current is forgotten, here and in Redis,
+// and asked of the database. Fragments stay: each says of which version it is.
+func (c *Cache) Restored(ctx context.Context) {
+	c.current.newest.InvalidateAll()
+	if err := c.shared.forgetAll(ctx); err != nil {
+		c.log.Warn("what Redis has for current could not be deleted, and may be lost versions for a day", "error", err)
+	}
+}
+
 // Compare has the Rev of each of the products that the database has, read from
 // it and folded in.
 func (c *Cache) Compare(ctx context.Context, ids []int64) ([]store.Rev, error) {

@@ -149,6 +149,38 @@ func (s *shared) forget(ctx context.Context, r store.Rev) {
 	})
 }
 
+// forgetAll deletes what is current of all products. It is not under the time
+// limit of a round trip: there may be many, and it is done once in years.
+func (s *shared) forgetAll(ctx context.Context) error {
+	if cluster, ok := s.rdb.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+			return deleteCurrent(ctx, master)
+		})
+	}
+	return deleteCurrent(ctx, s.rdb)
+}
+
+func deleteCurrent(ctx context.Context, rdb redis.Cmdable) error {
+	const some = 1000
+	for cursor := uint64(0); ; {
+		keys, next, err := rdb.Scan(ctx, cursor, "current:{*}", some).Result()
+		if err != nil {
+			return err
+		}
+		if _, err := rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error { // keys of several slots: one at a time
+			for _, key := range keys {
+				pipe.Unlink(ctx, key)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
+}
+
 // lease asks to be the one who makes a fragment. With true comes the function
 // that gives the lease back; it ends by itself after d.
 func (s *shared) lease(ctx context.Context, view View, id int64, d time.Duration) (giveBack func(), ok bool, err error) {

@@ -167,6 +167,15 @@ func (db *DB) ChangedSince(ctx context.Context, after Rev, limit int) ([]Rev, er
 	return revs, err
 }
 
+// Latest has the Revs of the products that changed last, newest first.
+func (db *DB) Latest(ctx context.Context, limit int) ([]Rev, error) {
+	var revs []Rev
+	err := db.read(ctx, func(ctx context.Context) error {
+		return db.db.SelectContext(ctx, &revs, `SELECT id, version FROM products ORDER BY version DESC, id DESC LIMIT ?`, limit)
+	})
+	return revs, err
+}
+
 // Highest is the greatest id that a product has, 0 if there is none.
 func (db *DB) Highest(ctx context.Context) (int64, error) {
 	var id int64
