@@ -4,15 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 
 	"shelfcast/render"
@@ -23,7 +21,8 @@ import (
 type BusConfig struct {
 	Channel string        // of Redis pub/sub; "product_updates"
 	Timeout time.Duration // of a publish; 300ms
-	Silence time.Duration // after which the subscription is tested, and within which the answer must come; 2s
+	Probe   time.Duration // between probes, which are published and have to come back; 1s
+	Silence time.Duration // on the subscription, after which it is made anew; 3s
 	Metrics prometheus.Registerer
 	Log     *slog.Logger
 }
@@ -37,9 +36,15 @@ type Bus struct {
 	cfg BusConfig
 	log *slog.Logger
 
-	published, unpublished, received, garbled, gaps prometheus.Counter
+	sharded bool   // Redis is a Cluster: pub/sub is sharded, so that a message goes to one shard and not to all nodes
+	probe   string // the channel of this instance's probes
 
-	failing atomic.Bool // the subscription is down
+	subscribed chan struct{} // to it: capacity 1; never closed
+
+	published, unpublished, received, garbled, gaps, silent prometheus.Counter
+
+	failing  atomic.Bool  // the subscription is down
+	lastBack atomic.Int64 // when a probe last came back, Unix nanoseconds; 0: none yet
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -54,18 +59,29 @@ const maxUnshared = 100_000
 func NewBus(rdb redis.UniversalClient, hub *Hub, cfg BusConfig) *Bus {
 	cfg.Channel = cmp.Or(cfg.Channel, "product_updates")
 	cfg.Timeout = cmp.Or(cfg.Timeout, 300*time.Millisecond)
-	cfg.Silence = cmp.Or(cfg.Silence, 2*time.Second)
+	cfg.Probe = cmp.Or(cfg.Probe, time.Second)
+	cfg.Silence = cmp.Or(cfg.Silence, 3*time.Second)
 	counter := counters(cfg.Metrics)
-	return &Bus{
-		rdb: rdb, hub: hub, cfg: cfg,
+	_, sharded := rdb.(*redis.ClusterClient)
+	b := &Bus{
+		sharded: sharded,
+		probe:   probeChannel(cfg.Channel),
+
+		subscribed: make(chan struct{}, 1),
+		rdb:        rdb, hub: hub, cfg: cfg,
 		log:         cmp.Or(cfg.Log, slog.Default()),
 		published:   counter("shelfcast_bus_published_total", "Versions published to Redis."),
 		unpublished: counter("shelfcast_bus_unpublished_total", "Versions that Redis did not take; the feed carries them."),
 		received:    counter("shelfcast_bus_received_total", "Versions received from Redis."),
 		garbled:     counter("shelfcast_bus_garbled_total", "Messages on the channel that are no versions."),
 		gaps:        counter("shelfcast_bus_gaps_total", "Subscriptions made, each of which may have missed messages before it."),
+		silent:      counter("shelfcast_bus_silent_total", "Subscriptions on which nothing came any more, and which were made anew."),
 		unshared:    map[int64]int64{},
 	}
+	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "shelfcast_bus_age_seconds", Help: "Since a probe last came back through Redis.",
+	}, func() float64 { return b.Age().Seconds() })
+	return b
 }
 
 // Publish tells every instance of a version that has been committed, this one
@@ -81,7 +97,7 @@ func (b *Bus) Publish(ctx context.Context, r store.Rev) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.Timeout)
 	defer cancel()
 	pipe := b.rdb.Pipeline()
-	pipe.Publish(ctx, b.cfg.Channel, message)
+	_ = b.publish(ctx, pipe, b.cfg.Channel, message) // Exec says
 	render.SetCurrent(ctx, pipe, r)
 	if _, err := pipe.Exec(ctx); err != nil {
 		b.unpublished.Inc()
@@ -90,6 +106,13 @@ func (b *Bus) Publish(ctx context.Context, r store.Rev) {
 		return
 	}
 	b.published.Inc()
+}
+
+func (b *Bus) publish(ctx context.Context, to redis.Cmdable, channel string, message any) error {
+	if b.sharded {
+		return to.SPublish(ctx, channel, message).Err()
+	}
+	return to.Publish(ctx, channel, message).Err()
 }
 
 // keep remembers that Redis has to be told of r.
@@ -135,76 +158,4 @@ func (b *Bus) Forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.unshared)
-}
-
-// Listen applies what other instances publish, until ctx ends. It calls gap
-// after each subscription, the first one too: what was published before it has
-// been missed.
-func (b *Bus) Listen(ctx context.Context, gap func()) error {
-	for ctx.Err() == nil {
-		err := b.subscribe(ctx, func() {
-			if b.failing.Swap(false) {
-				b.log.Info("the bus is back")
-			}
-			b.gaps.Inc()
-			gap()
-		})
-		if ctx.Err() != nil {
-			break
-		}
-		if !b.failing.Swap(true) {
-			b.log.Warn("the bus is down; the feed goes on", "error", err)
-		}
-		select {
-		case <-time.After(50*time.Millisecond + rand.N(100*time.Millisecond)):
-		case <-ctx.Done():
-		}
-	}
-	return nil
-}
-
-var errSilent = errors.New("Redis does not answer on the subscription")
-
-// subscribe subscribes once, and receives until that fails. Redis says nothing
-// when it dies without closing the connection, so silence is broken by a ping,
-// whose answer must come.
-func (b *Bus) subscribe(ctx context.Context, gap func()) error {
-	subscription := b.rdb.Subscribe(ctx, b.cfg.Channel)
-	defer subscription.Close()
-	stop := context.AfterFunc(ctx, func() { subscription.Close() }) // ends a Receive
-	defer stop()
-	asked := false
-	for {
-		message, err := subscription.ReceiveTimeout(ctx, b.cfg.Silence)
-		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !asked {
-			asked = true
-			if err := subscription.Ping(ctx); err != nil {
-				return err
-			}
-			continue
-		} else if ok && timeout.Timeout() {
-			return errSilent
-		}
-		if err != nil {
-			return err
-		}
-		asked = false
-		switch m := message.(type) {
-		case *redis.Subscription:
-			gap()
-		case *redis.Message:
-			b.receive(m.Payload)
-		}
-	}
-}
-
-func (b *Bus) receive(payload string) {
-	var r store.Rev
-	if err := json.Unmarshal([]byte(payload), &r); err != nil || r.ID <= 0 || r.Version <= 0 {
-		b.garbled.Inc()
-		b.log.Debug("a message on the bus is no version", "payload", payload)
-		return
-	}
-	b.received.Inc()
-	b.hub.Apply(r)
 }

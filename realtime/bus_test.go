@@ -30,12 +30,12 @@ func listening(t *testing.T, server *storetest.RedisServer) *instance {
 	})
 	log := slog.New(slog.DiscardHandler)
 	i := &instance{shop: newShop()}
-	i.Bus = NewBus(rdb, NewHub(i.shop, Config{Log: log}), BusConfig{Log: log, Silence: 100 * time.Millisecond})
+	i.Bus = NewBus(rdb, NewHub(i.shop, Config{Log: log}), BusConfig{Log: log, Probe: 20 * time.Millisecond, Silence: 100 * time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); i.Listen(ctx, func() { i.gaps.Add(1) }) }()
 	t.Cleanup(func() { cancel(); <-ended; rdb.Close() })
-	storetest.Eventually(t, "it has subscribed", func() bool { return i.gaps.Load() > 0 })
+	storetest.Eventually(t, "it has subscribed", func() bool { return i.gaps.Load() > 0 && i.Healthy() })
 	return i
 }
 

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -28,20 +29,40 @@ func Redis(t testing.TB) string {
 	return StartRedis(t).URL()
 }
 
-// StartRedis starts a Redis, which ends with the test.
-func StartRedis(t testing.TB) *RedisServer {
+// StartRedis starts a Redis, which ends with the test. The flags come after
+// ours.
+func StartRedis(t testing.TB, flags ...string) *RedisServer {
+	t.Helper()
+	return startRedis(t, pong, func(dir string, port int) []string {
+		return append([]string{"--port", strconv.Itoa(port), "--save", "", "--appendonly", "no"}, flags...)
+	})
+}
+
+// StartRedisTLS starts a Redis that speaks TLS only, with a certificate of the
+// authority in that file, and whose password is secret. It ends with the test.
+func StartRedisTLS(t testing.TB) (server *RedisServer, ca string) {
+	t.Helper()
+	ca, cert, key := Certificates(t)
+	server = startRedis(t, pongTLS, func(dir string, port int) []string {
+		return []string{"--port", "0", "--tls-port", strconv.Itoa(port), "--tls-cert-file", cert, "--tls-key-file", key,
+			"--tls-ca-cert-file", ca, "--tls-auth-clients", "no", "--save", "", "--appendonly", "no", "--requirepass", "secret"}
+	})
+	return server, ca
+}
+
+// startRedis starts a server with the flags for a folder and a port, which
+// answers once ready has no error.
+func startRedis(t testing.TB, ready func(addr string) error, flags func(dir string, port int) []string) *RedisServer {
 	t.Helper()
 	program := find(t, "redis-server", "redis-server")
 	var err error
 	for range 5 { // somebody else may take the port first
-		port := FreePort(t)
-		dir := t.TempDir()
+		port, dir := FreePort(t), t.TempDir()
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		r := &RedisServer{addr: addr, process: &process{
 			t: t, dir: dir, log: filepath.Join(dir, "redis.log"),
-			argv: []string{program, "--port", strconv.Itoa(port), "--bind", "127.0.0.1",
-				"--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", dir},
-			ready: func() error { return pong(addr) },
+			argv:  append(append([]string{program}, flags(dir, port)...), "--bind", "127.0.0.1", "--daemonize", "no", "--dir", dir),
+			ready: func() error { return ready(addr) },
 		}}
 		if err = r.start(); err == nil {
 			t.Cleanup(r.Kill)
@@ -53,12 +74,25 @@ func StartRedis(t testing.TB) *RedisServer {
 	return nil
 }
 
-// pong is nil when a Redis answers at addr.
+// pong is nil when a Redis answers at addr, if only to ask who we are.
 func pong(addr string) error {
 	conn, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {
 		return err
 	}
+	return ping(conn)
+}
+
+// pongTLS is pong for one that speaks TLS.
+func pongTLS(addr string) error {
+	conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		return err
+	}
+	return ping(conn)
+}
+
+func ping(conn net.Conn) error {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Second))
 	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
@@ -66,8 +100,9 @@ func pong(addr string) error {
 	}
 	answer := make([]byte, 64)
 	n, err := conn.Read(answer)
-	if err == nil && !strings.HasPrefix(string(answer[:n]), "+PONG") {
-		err = fmt.Errorf("answered %q", answer[:n])
+	said := string(answer[:n])
+	if err == nil && !strings.HasPrefix(said, "+PONG") && !strings.HasPrefix(said, "-NOAUTH") {
+		err = fmt.Errorf("answered %q", said)
 	}
 	return err
 }

@@ -44,7 +44,7 @@ type Instance struct {
 
 	db    *store.DB
 	ownDB bool
-	rdb   *redis.Client
+	rdb   redis.UniversalClient
 	hub   *realtime.Hub
 	bus   *realtime.Bus
 	feed  *realtime.Feed
@@ -78,6 +78,9 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 			i.close()
 		}
 	}()
+	if i.rdb, err = newRedis(s.Redis, s.RedisCA); err != nil {
+		return nil, err
+	}
 	if i.db == nil {
 		i.ownDB = true
 		i.db, err = store.Open(s.MySQL, store.Config{Timeout: s.Timeout, MaxOpen: s.MaxOpen, Metrics: i.metrics})
@@ -91,11 +94,6 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	case err != nil:
 		i.log.Warn("the database does not answer yet", "error", err)
 	}
-	options, err := redisOptions(s.Redis)
-	if err != nil {
-		return nil, err
-	}
-	i.rdb = redis.NewClient(options)
 
 	cache := render.NewCache(i.db, i.rdb, templates, render.CacheConfig{Memory: s.Memory << 20, Fills: s.Fills, Metrics: i.metrics, Log: i.log})
 	i.hub = realtime.NewHub(cache, realtime.Config{
@@ -131,7 +129,10 @@ func (i *Instance) AdminAddr() string { return i.adminL.Addr().String() }
 // Metrics are the instance's own.
 func (i *Instance) Metrics() prometheus.Gatherer { return i.metrics }
 
-var errFeed = errors.New("the last read of changes is too long ago")
+var (
+	errFeed = errors.New("the last read of changes is too long ago")
+	errBus  = errors.New("what is published to Redis does not come back; edits come through the database")
+)
 
 func (i *Instance) health() api.Health {
 	return api.Health{
@@ -149,7 +150,12 @@ func (i *Instance) health() api.Health {
 			return nil
 		}},
 		{Name: "sessions", Check: func(context.Context) error { return i.hub.Admits() }},
-		{Name: "redis", Optional: true, Check: func(ctx context.Context) error { return i.rdb.Ping(ctx).Err() }},
+		{Name: "bus", Optional: true, Check: func(context.Context) error {
+			if !i.bus.Healthy() {
+				return errBus
+			}
+			return nil
+		}},
 	}
 }
 

@@ -7,9 +7,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
-
 	"shelfcast/render"
 	"shelfcast/web"
 )
@@ -28,7 +25,8 @@ type Settings struct {
 	Listen         string        `default:":8080" help:"Address of the public app."`
 	AdminListen    string        `default:":8081" help:"Address of the admin app, which is never to be reachable from the internet."`
 	AdminToken     string        `placeholder:"TOKEN" help:"Bearer token of the admin API, at least 16 characters. Required."`
-	Redis          string        `default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis, as redis://user:password@host:6379/0, or rediss:// for TLS."`
+	Redis          string        `default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis, as redis://user:password@host:6379/0, or rediss:// for TLS. Sentinel: redis://host:26379/0?master_name=NAME&addr=host2:26379; Cluster: redis+cluster://host:6379?addr=host2:6379."`
+	RedisCA        string        `name:"redis-ca" type:"existingfile" placeholder:"FILE" help:"Certificates (PEM) of those whom Redis's TLS certificate is to be from; by default the system's."`
 	Channel        string        `name:"redis-channel" default:"product_updates" help:"Pub/sub channel. Two shops on one Redis need two, and two database numbers."`
 	Origins        []string      `placeholder:"ORIGIN" help:"Origins whose pages may open sessions, besides this host's own, as https://shop.example; * for all."`
 	TrustedProxies []string      `placeholder:"NET" help:"Addresses or networks of load balancers, whose X-Forwarded headers are believed."`
@@ -69,24 +67,4 @@ func before(dir string, ours fs.FS) []fs.FS {
 		return []fs.FS{ours}
 	}
 	return []fs.FS{os.DirFS(dir), ours}
-}
-
-// redisOptions has limits for all that may hang: go-redis waits for seconds by
-// default, and longer than a context allows.
-func redisOptions(url string) (*redis.Options, error) {
-	o, err := redis.ParseURL(url)
-	if err != nil {
-		return nil, fmt.Errorf("Redis URL: %w", err)
-	}
-	o.ContextTimeoutEnabled = true
-	o.DialTimeout = 300 * time.Millisecond
-	o.ReadTimeout = 500 * time.Millisecond
-	o.WriteTimeout = 500 * time.Millisecond
-	o.DialerRetries = 1
-	o.MaxRetries = 1 // a connection that Redis closed while it was idle
-	o.MinRetryBackoff = time.Millisecond
-	o.MaxRetryBackoff = 5 * time.Millisecond
-	o.ReadBufferSize, o.WriteBufferSize = 8<<10, 8<<10
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return o, nil
 }

@@ -1,0 +1,134 @@
+package serve_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/store/storetest"
+)
+
+// whole: every instance says that all is well.
+func (f *fleet) whole(t testing.TB) {
+	t.Helper()
+	for _, i := range f.instances {
+		storetest.Eventually(t, "all is well", func() bool {
+			status, _, answer := call(t, "GET", "http://"+i.AdminAddr()+"/readyz", "", nil)
+			return status == http.StatusOK && strings.Contains(answer, `"status":"ok"`)
+		})
+	}
+}
+
+// Redis comes in several forms. In each the bus carries an edit, a fragment is
+// made once, and when the primary dies another one takes over, with nothing
+// restarted.
+func TestRedisComesInSeveralForms(t *testing.T) {
+	for name, start := range map[string]func(t *testing.T, s *serve.Settings) (kill func()){
+		"password": func(t *testing.T, s *serve.Settings) func() {
+			s.Redis = strings.Replace(storetest.StartRedis(t, "--requirepass", "secret").URL(), "//", "//:secret@", 1)
+			return nil
+		},
+		"TLS": func(t *testing.T, s *serve.Settings) func() {
+			server, ca := storetest.StartRedisTLS(t)
+			s.Redis, s.RedisCA = "rediss://:secret@"+server.Addr()+"/0", ca
+			return nil
+		},
+		"Sentinel": func(t *testing.T, s *serve.Settings) func() {
+			redis := storetest.StartSentinel(t)
+			s.Redis = redis.URL()
+			return redis.Primary.Kill
+		},
+		"Cluster": func(t *testing.T, s *serve.Settings) func() {
+			redis := storetest.StartRedisCluster(t)
+			s.Redis = "redis+cluster" + strings.TrimPrefix(redis.URL(), "redis")
+			return func() { redis.Owner("product_updates").Kill() }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var settings serve.Settings
+			kill := start(t, &settings)
+			f := startFleet(t, func(s *serve.Settings) { s.Redis, s.RedisCA = settings.Redis, settings.RedisCA })
+			f.whole(t)
+			lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+			shoppers := []*shopper{f.shopper(t, 0, ""), f.shopper(t, 1, "")}
+			for _, s := range shoppers {
+				s.watch("card", lamp.Rev, mug.Rev)
+				s.settled()
+			}
+			edited := func() {
+				t.Helper()
+				received := f.counter(t, "shelfcast_bus_received_total")
+				renders := f.counter(t, "shelfcast_fragment_renders_total")
+				lamp = f.edit(t, 0, lamp.Rev, `{"stock":`+string("12"[lamp.Stock%2])+`}`)
+				for _, s := range shoppers {
+					if got := s.next().Fragments; len(got) != 1 || got[0].Rev != lamp.Rev {
+						t.Errorf("got %v, want %v", got, lamp.Rev)
+					}
+				}
+				storetest.Eventually(t, "the bus carried it to both", func() bool {
+					return f.counter(t, "shelfcast_bus_received_total") >= received+2
+				})
+				if n := f.counter(t, "shelfcast_fragment_renders_total") - renders; n != 1 {
+					t.Errorf("%v renders of one version", n)
+				}
+			}
+			edited()
+			if kill == nil {
+				return
+			}
+			gaps := f.counter(t, "shelfcast_bus_gaps_total")
+			kill()
+			mug = f.edit(t, 1, mug.Rev, `{"stock":1}`)
+			for _, s := range shoppers {
+				if got := s.next().Fragments; len(got) != 1 || got[0].Rev != mug.Rev {
+					t.Errorf("without a primary: got %v, want %v", got, mug.Rev)
+				}
+			}
+			storetest.Eventually(t, "both have subscribed to another primary", func() bool {
+				return f.counter(t, "shelfcast_bus_gaps_total") >= gaps+2
+			})
+			f.whole(t)
+			edited()
+		})
+	}
+}
+
+// A connection that is open and answers is none if what is published does not
+// come on it: of a primary that was demoted, for one.
+func TestASubscriptionToWhichNobodyPublishesIsMadeAnew(t *testing.T) {
+	sentinel := storetest.StartSentinel(t)
+	f := startFleet(t, func(s *serve.Settings) { s.Redis = sentinel.URL() })
+	f.whole(t)
+	gaps := f.counter(t, "shelfcast_bus_gaps_total")
+	sentinel.Primary.Pause() // it keeps its connections, and is a primary no more
+	lamp := f.product(t, "lamp")
+	storetest.Eventually(t, "both have subscribed to another", func() bool {
+		return f.counter(t, "shelfcast_bus_silent_total") >= 2 && f.counter(t, "shelfcast_bus_gaps_total") >= gaps+2
+	})
+	f.whole(t)
+	received := f.counter(t, "shelfcast_bus_received_total")
+	f.edit(t, 0, lamp.Rev, `{"stock":1}`)
+	storetest.Eventually(t, "the bus carries again", func() bool {
+		return f.counter(t, "shelfcast_bus_received_total") >= received+2
+	})
+	sentinel.Primary.Resume()
+}
+
+func TestABadRedisURLIsSaidAtTheStart(t *testing.T) {
+	for url, says := range map[string]string{
+		"redis://:pass word@x":                     "not one",
+		"http://127.0.0.1:6379":                    "scheme",
+		"redis+magic://127.0.0.1:6379":             "no form",
+		"redis://127.0.0.1:6379/0?pool_size=9":     "pool_size",
+		"redis://127.0.0.1:6379/x":                 "database number",
+		"redis+cluster://127.0.0.1:6379?addr=none": "addr",
+	} {
+		s := serve.Settings{Database: serve.Database{MySQL: "root@tcp(127.0.0.1:1)/x"}, Redis: url, AdminToken: token, Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0"}
+		_, err := serve.New(t.Context(), s, serve.Options{})
+		if err == nil || !strings.Contains(err.Error(), says) || slices.Contains(strings.Fields(err.Error()), "word@x") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package realtime
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"shelfcast/store"
+)
+
+// Listen applies what other instances publish, until ctx ends. It calls gap
+// after each subscription, the first one too: what was published before it has
+// been missed.
+func (b *Bus) Listen(ctx context.Context, gap func()) error {
+	var g errgroup.Group
+	g.Go(func() error { return b.probing(ctx) })
+	for ctx.Err() == nil {
+		err := b.subscribe(ctx, func() {
+			b.gaps.Inc()
+			gap()
+		})
+		if ctx.Err() != nil {
+			break
+		}
+		if errors.Is(err, errSilent) {
+			b.silent.Inc()
+		}
+		if !b.failing.Swap(true) {
+			b.log.Warn("the bus is down; the feed goes on", "error", err)
+		}
+		if cluster, ok := b.rdb.(*redis.ClusterClient); ok {
+			// Or it may go on asking a node that is gone for half a minute.
+			cluster.ReloadState(ctx)
+		}
+		select {
+		case <-time.After(50*time.Millisecond + mathrand.N(100*time.Millisecond)):
+		case <-ctx.Done():
+		}
+	}
+	return g.Wait()
+}
+
+// Age is how long ago a probe last came back; an hour if none has.
+func (b *Bus) Age() time.Duration {
+	last := b.lastBack.Load()
+	if last == 0 {
+		return time.Hour
+	}
+	return time.Since(time.Unix(0, last))
+}
+
+// Healthy: what is published comes back. If not, edits come through the
+// database, a second later.
+func (b *Bus) Healthy() bool { return b.Age() < b.cfg.Silence+b.cfg.Probe }
+
+// probeChannel is a channel of this instance's own, in the same slot of a
+// Cluster: a connection is subscribed to channels of one slot only.
+func probeChannel(channel string) string {
+	if !strings.Contains(channel, "{") {
+		channel = "{" + channel + "}"
+	}
+	return channel + ":probe:" + rand.Text()
+}
+
+// probing publishes probes in the way that versions are published. That a
+// connection is open, and even that a ping on it is answered, says little: Redis
+// may hang, or be a primary no more, to which nobody publishes.
+func (b *Bus) probing(ctx context.Context) error {
+	tick := time.NewTicker(b.cfg.Probe)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-b.subscribed:
+		case <-ctx.Done():
+			return nil
+		}
+		limited, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+		if err := b.publish(limited, b.rdb, b.probe, "?"); err != nil {
+			b.log.Debug("a probe could not be published", "error", err)
+		}
+		cancel()
+	}
+}
+
+var errSilent = errors.New("nothing comes on the subscription, not even what this instance publishes")
+
+// subscribe subscribes once, and receives until that fails or nothing comes.
+func (b *Bus) subscribe(ctx context.Context, gap func()) error {
+	subscribe := b.rdb.Subscribe
+	if b.sharded {
+		subscribe = b.rdb.SSubscribe
+	}
+	subscription := subscribe(ctx, b.cfg.Channel, b.probe)
+	defer subscription.Close()
+	stop := context.AfterFunc(ctx, func() { subscription.Close() }) // ends a Receive
+	defer stop()
+	for heard := time.Now(); ; {
+		message, err := subscription.ReceiveTimeout(ctx, b.cfg.Probe)
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+			if time.Since(heard) > b.cfg.Silence {
+				return errSilent
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		heard = time.Now()
+		switch m := message.(type) {
+		case *redis.Subscription:
+			if strings.HasSuffix(m.Kind, "unsubscribe") { // the slot has moved
+				return fmt.Errorf("Redis has ended the subscription to %s", m.Channel)
+			}
+			if m.Channel == b.cfg.Channel {
+				gap()
+				break
+			}
+			select {
+			case b.subscribed <- struct{}{}:
+			default: // a probe is about to be published
+			}
+		case *redis.Message:
+			b.receive(m)
+		}
+	}
+}
+
+func (b *Bus) receive(m *redis.Message) {
+	if m.Channel == b.probe {
+		b.lastBack.Store(time.Now().UnixNano())
+		if b.failing.Swap(false) {
+			b.log.Info("the bus is back")
+		}
+		return
+	}
+	var r store.Rev
+	if err := json.Unmarshal([]byte(m.Payload), &r); err != nil || r.ID <= 0 || r.Version <= 0 {
+		b.garbled.Inc()
+		b.log.Debug("a message on the bus is no version", "payload", m.Payload)
+		return
+	}
+	b.received.Inc()
+	b.hub.Apply(r)
+}
