@@ -19,7 +19,7 @@ import (
 // one is a store with one product.
 type one struct{}
 
-func (one) Shown(context.Context, int64) (store.Product, error) {
+func (one) Shown(context.Context, store.Rev) (store.Product, error) {
 	price, err := store.ParsePrice("19.90")
 	return store.Product{Rev: store.Rev{ID: 42, Version: 17}, Title: "Lamp", Price: price, Currency: "EUR", Stock: 7, Published: true}, err
 }

@@ -21,7 +21,7 @@ import (
 
 // A Source has the products as shoppers may see them. *store.DB is one.
 type Source interface {
-	Shown(ctx context.Context, id int64) (store.Product, error)
+	Shown(ctx context.Context, want store.Rev) (store.Product, error)
 	Versions(ctx context.Context, ids []int64) ([]store.Rev, error)
 	// Highest is the greatest id that a product has, 0 if there is none.
 	Highest(ctx context.Context) (int64, error)
@@ -187,7 +187,7 @@ func (c *Cache) fill(ctx context.Context, view View, want store.Rev, certain boo
 		}
 		break
 	}
-	return c.make(ctx, view, want.ID)
+	return c.make(ctx, view, want, certain)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -203,9 +203,13 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // make reads the product and renders it. It is kept under the version that was
 // read, whatever was asked for.
-func (c *Cache) make(ctx context.Context, view View, id int64) (*Fragment, error) {
-	heard := c.Newest(id)
-	p, err := c.load(ctx, view, id)
+func (c *Cache) make(ctx context.Context, view View, want store.Rev, certain bool) (*Fragment, error) {
+	heard := c.Newest(want.ID)
+	want.Version = max(want.Version, heard)
+	if !certain {
+		want.Version = 0 // what we know of is a lower bound, and the source has to know more
+	}
+	p, err := c.load(ctx, view, want)
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +231,7 @@ func (c *Cache) make(ctx context.Context, view View, id int64) (*Fragment, error
 }
 
 // load reads the product, when it is its turn.
-func (c *Cache) load(ctx context.Context, view View, id int64) (store.Product, error) {
+func (c *Cache) load(ctx context.Context, view View, want store.Rev) (store.Product, error) {
 	turn, cancel := context.WithTimeout(ctx, c.cfg.FillWait)
 	defer cancel()
 	if err := c.fills.Acquire(turn, 1); err != nil {
@@ -236,9 +240,9 @@ func (c *Cache) load(ctx context.Context, view View, id int64) (store.Product, e
 	}
 	defer c.fills.Release(1)
 	c.metrics.loads.WithLabelValues(string(view)).Inc()
-	p, err := c.source.Shown(ctx, id)
+	p, err := c.source.Shown(ctx, want)
 	if errors.Is(err, store.ErrNotFound) {
-		c.missing(ctx, id)
+		c.missing(ctx, want.ID)
 	}
 	return p, err
 }

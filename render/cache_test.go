@@ -29,6 +29,8 @@ type rows struct {
 	reads atomic.Int64  // of rows
 	asks  atomic.Int64  // of versions
 	slow  chan struct{} // if not nil, a read waits until it is closed
+
+	wanted store.Rev // by the last read; guarded by mu
 }
 
 func newRows(versions ...int64) *rows {
@@ -47,10 +49,11 @@ func (r *rows) set(rev store.Rev) {
 	r.all[rev.ID] = p
 }
 
-func (r *rows) Shown(_ context.Context, id int64) (store.Product, error) {
+func (r *rows) Shown(_ context.Context, want store.Rev) (store.Product, error) {
 	r.reads.Add(1)
 	r.mu.Lock()
-	p, ok := r.all[id]
+	p, ok := r.all[want.ID]
+	r.wanted = want
 	r.mu.Unlock()
 	if r.slow != nil {
 		<-r.slow
@@ -193,6 +196,26 @@ func TestWhatIsCurrent(t *testing.T) {
 	want(t, b, render.Card, rev(1, 0), rev(1, 12)) // the row itself
 	b.Heard(rev(2, 10))
 	want(t, b, render.Card, rev(2, 10), rev(2, 10))
+}
+
+// A source with a replica has to know how new a row is to be: as new as all that
+// was heard of, and as new as can be if that may not be all.
+func TestTheSourceIsToldWhatIsWanted(t *testing.T) {
+	source, server := newRows(30, 30), storetest.StartRedis(t)
+	c := cache(t, source, client(t, server.Addr()), load(t, render.Config{}))
+	wanted := func(want store.Rev) {
+		t.Helper()
+		if source.wanted != want {
+			t.Errorf("the source was asked for %v, want %v", source.wanted, want)
+		}
+	}
+	c.Heard(rev(1, 20))
+	want(t, c, render.Card, rev(1, 0), rev(1, 30))
+	wanted(rev(1, 0)) // nobody vouches that 20 is all
+	c.Trust(time.Now().Add(time.Hour))
+	c.Heard(rev(2, 20))
+	want(t, c, render.Card, rev(2, 10), rev(2, 30))
+	wanted(rev(2, 20))
 }
 
 func TestTwoReleasesShareOneRedis(t *testing.T) {

@@ -2,9 +2,12 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -21,7 +24,12 @@ type Config struct {
 	LockWait time.Duration // for a row that another transaction holds, in whole seconds; 2s; negative: as the server has it
 	MaxOpen  int           // connections; 16
 	MaxTries int           // of a transaction that met a deadlock or a lock wait; 5
-	Metrics  prometheus.Registerer
+
+	Replica        string         // DSN of a server that has what the primary had a moment ago: rows to render are read there; "": none
+	ReplicaTimeout time.Duration  // after which the primary is asked instead; 500ms
+	Roots          *x509.CertPool // speak TLS, to servers with a certificate from these; nil: as the DSN says
+
+	Metrics prometheus.Registerer
 }
 
 // Overlap is how far a reader of ChangedSince goes back behind the clock of
@@ -33,6 +41,7 @@ const Overlap = 10 * time.Second
 // A DB has the products. Its methods may be called concurrently.
 type DB struct {
 	db      *sqlx.DB
+	replica *replica // nil if there is none
 	cfg     Config
 	retries prometheus.Counter
 }
@@ -53,12 +62,43 @@ func Open(dsn string, cfg Config) (*DB, error) {
 	if cfg.MaxTries <= 0 {
 		cfg.MaxTries = 5
 	}
-	my, err := mysql.ParseDSN(dsn)
+	if cfg.ReplicaTimeout <= 0 {
+		cfg.ReplicaTimeout = 500 * time.Millisecond
+	}
+	primary, err := open(dsn, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("MySQL DSN: %w", err) // the driver's words have no password in them
 	}
+	db := &DB{
+		db:  primary,
+		cfg: cfg,
+		retries: promauto.With(cfg.Metrics).NewCounter(prometheus.CounterOpts{
+			Name: "shelfcast_store_retries_total",
+			Help: "Transactions tried again after a deadlock or a lock wait.",
+		}),
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(collectors.NewDBStatsCollector(primary.DB, "mysql"))
+	}
+	if cfg.Replica != "" {
+		second, err := open(cfg.Replica, cfg)
+		if err != nil {
+			primary.Close()
+			return nil, fmt.Errorf("MySQL DSN of the replica: %w", err)
+		}
+		db.replica = newReplica(second, cfg)
+	}
+	return db, nil
+}
+
+// open makes a pool for one server.
+func open(dsn string, cfg Config) (*sqlx.DB, error) {
+	my, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return nil, err
+	}
 	if my.DBName == "" {
-		return nil, errors.New("MySQL DSN: names no database")
+		return nil, errors.New("names no database")
 	}
 	my.ParseTime = true
 	my.Loc = time.UTC
@@ -73,31 +113,32 @@ func Open(dsn string, cfg Config) (*DB, error) {
 	if cfg.LockWait > 0 {
 		my.Params["innodb_lock_wait_timeout"] = fmt.Sprint(int(max(cfg.LockWait, time.Second).Seconds()))
 	}
+	if cfg.Roots != nil {
+		host, _, err := net.SplitHostPort(my.Addr)
+		if err != nil {
+			return nil, fmt.Errorf("certificates are for a TCP address: %w", err)
+		}
+		my.TLS = &tls.Config{RootCAs: cfg.Roots, ServerName: host, MinVersion: tls.VersionTLS12}
+	}
 	connector, err := mysql.NewConnector(my)
 	if err != nil {
-		return nil, fmt.Errorf("MySQL DSN: %w", err)
+		return nil, err
 	}
 	pool := sql.OpenDB(connector)
 	pool.SetMaxOpenConns(cfg.MaxOpen)
 	pool.SetMaxIdleConns(cfg.MaxOpen)
 	pool.SetConnMaxIdleTime(time.Minute)
 	pool.SetConnMaxLifetime(30 * time.Minute) // so that a new primary behind the same name is found
-	db := &DB{
-		db:  sqlx.NewDb(pool, "mysql"),
-		cfg: cfg,
-		retries: promauto.With(cfg.Metrics).NewCounter(prometheus.CounterOpts{
-			Name: "shelfcast_store_retries_total",
-			Help: "Transactions tried again after a deadlock or a lock wait.",
-		}),
-	}
-	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(collectors.NewDBStatsCollector(pool, "mysql"))
-	}
-	return db, nil
+	return sqlx.NewDb(pool, "mysql"), nil
 }
 
 // Close closes the connections. Calls under way fail.
-func (db *DB) Close() error { return db.db.Close() }
+func (db *DB) Close() error {
+	if db.replica != nil {
+		db.replica.db.Close()
+	}
+	return db.db.Close()
+}
 
 // Ping asks the server whether it answers: nil or an ErrUnavailable.
 func (db *DB) Ping(ctx context.Context) error {

@@ -27,10 +27,17 @@ func (db *DB) Product(ctx context.Context, id int64) (Product, error) {
 	return p, err
 }
 
-// Shown is the product as shoppers may see it: of one that is unpublished or
-// archived the Rev alone leaves this package. ErrNotFound if there is none.
-func (db *DB) Shown(ctx context.Context, id int64) (Product, error) {
-	p, err := db.Product(ctx, id)
+// Shown is the product as shoppers may see it, at the version wanted or a newer
+// one; version 0 wants the current one. It is older than wanted only if the
+// database has no such version. Of a product that is unpublished or archived the
+// Rev alone leaves this package. ErrNotFound if there is none.
+//
+// It is read from the replica if that has it.
+func (db *DB) Shown(ctx context.Context, want Rev) (Product, error) {
+	p, found, err := db.fromReplica(ctx, want)
+	if err == nil && !found {
+		p, err = db.Product(ctx, want.ID)
+	}
 	if err == nil && !p.Available() {
 		p = Product{Rev: p.Rev}
 	}

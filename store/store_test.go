@@ -205,7 +205,7 @@ func TestWhatShoppersMayNotSeeStaysInTheStore(t *testing.T) {
 		t.Fatalf("got %+v, %v", archived, err)
 	}
 	for _, id := range []int64{lamp.ID, mug.ID} {
-		p, err := db.Shown(ctx, id)
+		p, err := db.Shown(ctx, store.Rev{ID: id})
 		if err != nil || p.Available() || p.Title != "" || p.SKU != "" || p.Version == 0 {
 			t.Errorf("got %+v, %v", p, err)
 		}

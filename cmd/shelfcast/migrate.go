@@ -34,5 +34,5 @@ func (c *migrateCommand) Run(ctx context.Context) error {
 }
 
 func open(d serve.Database) (*store.DB, error) {
-	return store.Open(d.MySQL, store.Config{Timeout: d.Timeout, MaxOpen: d.MaxOpen})
+	return d.Open(nil)
 }

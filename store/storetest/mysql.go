@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,12 +79,51 @@ func run(m *testing.M) int {
 }
 
 // StartMySQL starts a server of this test's own, to be stopped, killed and
-// frozen. It ends with the test.
-func StartMySQL(t testing.TB) *MySQLServer {
+// frozen. It ends with the test. The flags come after ours.
+func StartMySQL(t testing.TB, flags ...string) *MySQLServer {
 	t.Helper()
-	m := startMySQL(t, t.TempDir())
+	m := startMySQL(t, t.TempDir(), flags...)
 	t.Cleanup(m.Kill)
 	return m
+}
+
+// StartMySQLTLS starts a server that takes TCP connections with TLS only, with a
+// certificate of the authority in that file.
+func StartMySQLTLS(t testing.TB) (server *MySQLServer, ca string) {
+	t.Helper()
+	ca, cert, key := Certificates(t)
+	return StartMySQL(t, "--ssl-ca="+ca, "--ssl-cert="+cert, "--ssl-key="+key, "--require-secure-transport=ON"), ca
+}
+
+// StartMySQLPair starts a primary, and a replica that follows it.
+func StartMySQLPair(t testing.TB) (primary, replica *MySQLServer) {
+	t.Helper()
+	primary = StartMySQL(t, "--log-bin=binlog", "--server-id=1", "--binlog-format=ROW")
+	replica = StartMySQL(t, "--server-id=2", "--read-only=ON")
+	if !maria(primary.argv[0]) {
+		missing(t, "the tests make a replica of MariaDB only")
+	}
+	for _, statement := range []string{
+		fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='root', MASTER_USE_GTID=slave_pos", primary.port),
+		"START SLAVE",
+	} {
+		replica.Exec(statement)
+	}
+	return primary, replica
+}
+
+// Exec runs a statement that is the server's own affair.
+func (m *MySQLServer) Exec(statement string) {
+	m.t.Helper()
+	if err := m.exec(statement); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// DSN is that of a database which the server has, or is to have from its
+// primary.
+func (m *MySQLServer) DSN(name string) string {
+	return fmt.Sprintf("root@tcp(127.0.0.1:%d)/%s", m.port, name)
 }
 
 // Database makes an empty database, and is its DSN. It is dropped with the
@@ -99,7 +139,7 @@ func (m *MySQLServer) Database(t testing.TB) string {
 			_ = m.exec("DROP DATABASE " + name) // the whole server goes in the end
 		}
 	})
-	return fmt.Sprintf("root@tcp(127.0.0.1:%d)/%s", m.port, name)
+	return m.DSN(name)
 }
 
 func (m *MySQLServer) exec(query string) error {
@@ -114,7 +154,7 @@ func (m *MySQLServer) exec(query string) error {
 	return err
 }
 
-func startMySQL(t testing.TB, dir string) *MySQLServer {
+func startMySQL(t testing.TB, dir string, flags ...string) *MySQLServer {
 	t.Helper()
 	program := find(t, "mariadb-server-core", "mariadbd", "mysqld")
 	data := filepath.Join(dir, "data")
@@ -126,7 +166,7 @@ func startMySQL(t testing.TB, dir string) *MySQLServer {
 		m := &MySQLServer{socket: filepath.Join(dir, "s.sock"), port: FreePort(t)}
 		m.process = &process{
 			t: t, dir: dir, log: filepath.Join(dir, "mysql.log"),
-			argv:  append([]string{program}, serverFlags(program, dir, m.socket, m.port)...),
+			argv:  slices.Concat([]string{program}, serverFlags(program, dir, m.socket, m.port), flags),
 			ready: func() error { return m.exec("DO 1") },
 		}
 		if err = m.start(); err == nil {

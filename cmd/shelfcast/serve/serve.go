@@ -83,8 +83,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	}
 	if i.db == nil {
 		i.ownDB = true
-		i.db, err = store.Open(s.MySQL, store.Config{Timeout: s.Timeout, MaxOpen: s.MaxOpen, Metrics: i.metrics})
-		if err != nil {
+		if i.db, err = s.Database.Open(i.metrics); err != nil {
 			return nil, err
 		}
 	}

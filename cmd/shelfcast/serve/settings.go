@@ -7,7 +7,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"shelfcast/render"
+	"shelfcast/store"
 	"shelfcast/web"
 )
 
@@ -15,7 +18,18 @@ import (
 type Database struct {
 	MySQL   string        `name:"mysql" required:"" placeholder:"DSN" help:"MySQL or MariaDB, as user:password@tcp(host:3306)/database."`
 	Timeout time.Duration `name:"mysql-timeout" default:"3s" help:"Of each query."`
-	MaxOpen int           `name:"mysql-connections" default:"16" help:"At most so many connections."`
+	MaxOpen int           `name:"mysql-connections" default:"16" help:"At most so many connections, to each server."`
+	Replica string        `name:"mysql-replica" placeholder:"DSN" help:"A read replica: rows to render are read there, if it has the version wanted."`
+	CA      string        `name:"mysql-ca" type:"existingfile" placeholder:"FILE" help:"Speak TLS, to servers whose certificate is from these (PEM). Without it the DSN says: tls=true."`
+}
+
+// Open makes a store for it, which need not be reachable yet.
+func (d Database) Open(metrics prometheus.Registerer) (*store.DB, error) {
+	roots, err := rootsOf(d.CA)
+	if err != nil {
+		return nil, fmt.Errorf("MySQL: %w", err)
+	}
+	return store.Open(d.MySQL, store.Config{Timeout: d.Timeout, MaxOpen: d.MaxOpen, Replica: d.Replica, Roots: roots, Metrics: metrics})
 }
 
 // Settings of an instance. Each is a flag, and an environment variable of the
