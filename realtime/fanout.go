@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"shelfcast/render"
 	"shelfcast/store"
@@ -159,6 +160,7 @@ func (r *round) run() {
 				if from >= len(r.sessions) {
 					return
 				}
+				w.now = time.Now()
 				for _, s := range r.sessions[from:min(from+share, len(r.sessions))] {
 					r.push(s, w)
 				}

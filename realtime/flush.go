@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"sync"
+	"time"
 
 	"shelfcast/store"
 )
@@ -13,7 +14,10 @@ type work struct {
 	picks  []pick
 	read   [16 << 10]byte
 
+	now time.Time // about
+
 	deliveries, bytes, blocked int // since the last report
+	ages                       ages
 }
 
 // pick is a product of the page that is to be sent.
@@ -45,11 +49,13 @@ func (w *work) report(h *Hub) {
 	h.metrics.bytes.Add(float64(w.bytes))
 	h.metrics.blocked.Add(float64(w.blocked))
 	w.deliveries, w.bytes, w.blocked = 0, 0, 0
+	h.metrics.fresh.take(&w.ages)
 }
 
 // flush sends what there is to send, until there is nothing or no room. It
 // never blocks: what is not in memory is fetched, and sent when it is there.
 func (s *session) flush(w *work) {
+	w.now = time.Now()
 	s.mu.Lock()
 	err := s.flushOutbox(w)
 	for err == nil && s.ready() {
@@ -148,6 +154,9 @@ func (s *session) deliver(w *work, framed []byte) error {
 	}
 	w.deliveries += len(w.picks)
 	for _, p := range w.picks {
+		if age, counts := s.fresh(p.version, w.now); counts {
+			w.ages.add(age)
+		}
 		s.watching[p.at].shown = shown(p.version) | s.watching[p.at].shown&unasked
 	}
 	return nil

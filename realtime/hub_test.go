@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"shelfcast/store"
 )
@@ -436,6 +440,52 @@ func TestTheFeedFindsOutThatTheDatabaseWasRestored(t *testing.T) {
 			})
 		})
 	}
+}
+
+// How late a page was is measured for edits that were made while it was there,
+// and by its own word once for each.
+func TestTimeToFreshIsMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10), rev(2, 10))
+		h := quietHub(t, s, Config{})
+		a, b := join(t, h, Full), join(t, h, Notify)
+		a.watch(rev(1, 0), rev(2, 0))
+		b.watch(rev(1, 0))
+		a.both()
+		b.next()
+		time.Sleep(time.Second)
+		edit := rev(1, time.Now().UnixMicro())
+		time.Sleep(3 * time.Second)
+		s.set(edit)
+		h.Apply(edit)
+		a.sees(edit)
+		b.sees(edit)
+		time.Sleep(4 * time.Second)
+		for _, said := range [][]store.Rev{
+			{edit},                                  // true
+			{edit},                                  // said before
+			{rev(1, edit.Version+1), rev(2, 10)},    // was never sent; is older than the session
+			{rev(3, edit.Version), rev(-1, -1), {}}, // is not watched
+		} {
+			a.say(request{Applied: said})
+		}
+		a.nothing()
+		for name, c := range map[string]struct {
+			of         prometheus.Metric
+			count, sum int
+		}{
+			"fresh":   {h.metrics.fresh.metric(), 2, 6},
+			"applied": {h.metrics.applied, 1, 7},
+		} {
+			var m dto.Metric
+			if err := c.of.Write(&m); err != nil {
+				t.Fatal(err)
+			}
+			if got := m.GetHistogram(); int(got.GetSampleCount()) != c.count || math.Round(got.GetSampleSum()) != float64(c.sum) {
+				t.Errorf("%s: %v, want %d of %d s together", name, got, c.count, c.sum)
+			}
+		}
+	})
 }
 
 // A sharer counts how often it was given each Rev.

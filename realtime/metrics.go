@@ -10,6 +10,8 @@ type metrics struct {
 	deliveries, bytes, blocked               prometheus.Counter
 	asked, unanswered, vanished              prometheus.Counter
 	refused, refusals                        *prometheus.CounterVec
+	fresh                                    *ageHistogram
+	applied                                  prometheus.Histogram
 }
 
 func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
@@ -29,6 +31,12 @@ func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
 		asked:      counter("shelfcast_asked_total", "Products whose version was asked of the database because memory did not know it for certain."),
 		unanswered: counter("shelfcast_unanswered_total", "Fragments and answers that could not be had, and are tried again."),
 		vanished:   counter("shelfcast_vanished_total", "News dropped because the product is not in the database."),
+		fresh: newAgeHistogram(to, "shelfcast_time_to_fresh_seconds",
+			"From the version, which is when an edit was made, until its frame was written to a session that was there."),
+		applied: promauto.With(to).NewHistogram(prometheus.HistogramOpts{
+			Name: "shelfcast_time_to_applied_seconds", Buckets: freshness[:],
+			Help: "From the version until a page said that it shows it; of a sample of pages, with the way back.",
+		}),
 		refused: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
 			Name: "shelfcast_sessions_refused_total", Help: "Handshakes refused with 503, by why.",
 		}, []string{"why"}),

@@ -25,9 +25,10 @@ const (
 
 // request is what a browser sends.
 type request struct {
-	Watch   []watch `json:"watch"`
-	Unwatch []int64 `json:"unwatch"`
-	Ping    *int64  `json:"ping"` // to be answered with {"pong": the same}: a script in a page sees no other sign of life
+	Watch   []watch     `json:"watch"`
+	Unwatch []int64     `json:"unwatch"`
+	Applied []store.Rev `json:"applied"` // the page shows these now; said by a sample of pages
+	Ping    *int64      `json:"ping"`    // to be answered with {"pong": the same}: a script in a page sees no other sign of life
 }
 
 // watch: the page has this product in this view, and shows this version of it;

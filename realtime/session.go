@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"shelfcast/store"
 )
 
 // A session is one page of one browser. It holds no queue and no buffer: for
@@ -17,9 +19,8 @@ import (
 // There may be a hundred thousand of them: each field counts.
 type session struct {
 	// Static after construction.
-	hub  *Hub
-	id   uint64 // slot and turn, see table
-	born int64  // Unix nanoseconds
+	hub *Hub
+	id  uint64 // slot and turn, see table
 
 	lastRead atomic.Int64 // when the browser was last heard from, in Unix nanoseconds
 
@@ -30,8 +31,9 @@ type session struct {
 	// writes go through the kernel, every line of the cache that it touches has
 	// to be fetched from memory.
 
-	link link // static after construction
-	mode Mode // static after construction
+	link link  // static after construction
+	born int64 // Unix nanoseconds; static after construction
+	mode Mode  // static after construction
 
 	// Guarded by mu. The connection is written, read and closed with it held:
 	// the number of a closed one may be somebody else's the next moment.
@@ -56,16 +58,17 @@ type watched struct {
 	shown shown
 }
 
-// shown is the version that the page shows, 0 for none, and whether it is yet
-// to be compared with the database's.
+// shown is the version that the page shows, 0 for none; whether it is yet to be
+// compared with the database's; and whether the page has said that it shows it.
 type shown int64
 
 const (
 	unasked    shown = 1 << 62
+	reported   shown = 1 << 61
 	maxVersion       = 1 << 53 // of a number in JavaScript; the year 2255
 )
 
-func (v shown) version() int64 { return int64(v &^ unasked) }
+func (v shown) version() int64 { return int64(v &^ (unasked | reported)) }
 
 // stale: the page does not show the newest version. One that shows a version
 // that nobody here has heard of is either ahead of the news, or shows what the
@@ -116,6 +119,9 @@ func (s *session) receive(message []byte, w *work) *refusal {
 	}
 	if r.Ping != nil {
 		s.say(w, func(o *outbox) { o.echo = pongFrame(*r.Ping) })
+	}
+	if len(r.Applied) > 0 {
+		s.applied(r.Applied)
 	}
 	if len(r.Watch) > 0 {
 		s.compare(r.Watch)
@@ -198,6 +204,33 @@ func (s *session) settle(id, version int64) {
 	for _, t := range learned {
 		if t != nil {
 			s.hub.learn(t, version)
+		}
+	}
+}
+
+// fresh is how long ago the version was made, if it was made while the session
+// was there: what a page missed while it was away says nothing of this tier.
+func (s *session) fresh(version int64, now time.Time) (age time.Duration, counts bool) {
+	made := version * 1000
+	return time.Duration(max(now.UnixNano()-made, 0)), made > s.born
+}
+
+// applied takes the word of a page that it now shows what it was sent, once for
+// each version.
+func (s *session) applied(revs []store.Rev) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range revs {
+		for i := range s.watching {
+			w := &s.watching[i]
+			if w.topic.id != r.ID || w.shown.version() != r.Version || w.shown&reported != 0 {
+				continue
+			}
+			w.shown |= reported
+			if age, counts := s.fresh(r.Version, now); counts {
+				s.hub.metrics.applied.Observe(age.Seconds())
+			}
 		}
 	}
 }

@@ -10,7 +10,7 @@
  * What a Live needs of a page. Page is one.
  * @typedef {object} Shows
  * @property {() => Shown[]} shown
- * @property {(fragments: Fragment[]) => void} take
+ * @property {(fragments: Fragment[]) => Fragment[]} take has those that the page shows now, and did not before
  */
 
 /**
@@ -21,6 +21,7 @@
  * @property {(f: () => void, ms: number) => any} later
  * @property {(timer: any) => void} cancel
  * @property {(status: "connecting" | "live" | "offline") => void} status
+ * @property {boolean} tells the server is told when something is shown, for its measurements
  */
 
 /** A session watches no more than this. */
@@ -155,8 +156,15 @@ export class Live {
   /** @param {unknown} data */
   #receive(data) {
     const frame = parse(data);
-    if (Array.isArray(frame?.fragments)) this.page.take(frame.fragments);
+    if (Array.isArray(frame?.fragments)) this.#take(frame.fragments);
     if (frame?.error) console.warn(`shelfcast: ${frame.error.code}: ${frame.error.message}`, frame.error.id ?? "");
+  }
+
+  /** @param {Fragment[]} fragments */
+  #take(fragments) {
+    const taken = this.page.take(fragments);
+    if (!this.env.tells || taken.length === 0) return;
+    this.#socket?.send(JSON.stringify({ applied: taken.map(({ id, version }) => ({ id, version })) }));
   }
 }
 

@@ -59,17 +59,21 @@ export class Page {
   /**
    * Brings the elements of these fragments up to date.
    * @param {Fragment[]} fragments
+   * @returns {Fragment[]} those that are in the page now, and were not before
    */
   take(fragments) {
+    /** @type {Set<Fragment>} */
+    const taken = new Set();
     for (const fragment of fragments) {
       for (const element of this.#elements(fragment)) {
         if (this.#composing && element.contains(this.#composing)) {
           this.#waiting.push(fragment);
         } else if (fragment.reset || fragment.version > versionOf(element)) {
-          update(element, fragment);
+          if (update(element, fragment)) taken.add(fragment);
         }
       }
     }
+    return [...taken];
   }
 
   /** @param {Fragment} fragment */
@@ -93,6 +97,7 @@ function versionOf(element) {
  * Replaces the element, unless the page says no.
  * @param {Element} element
  * @param {Fragment} fragment
+ * @returns {boolean} whether it was replaced
  */
 function update(element, fragment) {
   const holder = element.ownerDocument.createElement("template");
@@ -100,11 +105,12 @@ function update(element, fragment) {
   const fresh = holder.content.firstElementChild;
   if (!fresh || fresh.getAttribute("data-product-id") !== String(fragment.id)) {
     console.warn(`shelfcast: the fragment of product ${fragment.id} is not of that product`);
-    return;
+    return false;
   }
   const detail = { id: fragment.id, view: fragment.view, version: fragment.version, previous: versionOf(element) };
   const before = new CustomEvent("shelfcast:before-update", { bubbles: true, cancelable: true, detail });
-  if (!element.dispatchEvent(before)) return;
+  if (!element.dispatchEvent(before)) return false;
   replaceKeeping(element, fresh);
   fresh.dispatchEvent(new CustomEvent("shelfcast:updated", { bubbles: true, detail }));
+  return true;
 }

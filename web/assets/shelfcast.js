@@ -13,6 +13,7 @@ import { Page } from "./page.js";
  * @property {string} [endpoint] the tier's origin or URL, such as https://live.shop.example; the page's own by default
  * @property {ParentNode & EventTarget} [root] where products are looked for; the document by default
  * @property {(status: "connecting" | "live" | "offline") => void} [onStatus]
+ * @property {number} [sample] the share of pages that tell the server when they show what they were sent; 0.01
  */
 
 /**
@@ -31,6 +32,7 @@ export function connect(options = {}) {
     later: (f, ms) => setTimeout(f, ms),
     cancel: (timer) => clearTimeout(timer),
     status: options.onStatus ?? (() => {}),
+    tells: Math.random() < (options.sample ?? 0.01),
   });
   addEventListener("online", () => live.hurry());
   addEventListener("offline", () => live.lost());

@@ -33,18 +33,19 @@ class Clock {
   delays() { return [...this.timers.values()].map((t) => t.at - this.now); }
 }
 
-let sockets, clock, random, statuses, page, live;
+let sockets, clock, random, statuses, page, live, tells;
 
 beforeEach(() => {
   sockets = [];
   clock = new Clock();
   random = 1;
+  tells = false;
   statuses = [];
   page = {
     products: [{ id: 1, version: 10, view: "card" }, { id: 2, version: 20, view: "detail" }],
     taken: [],
     shown() { return this.products; },
-    take(fragments) { this.taken.push(...fragments); },
+    take(fragments) { this.taken.push(...fragments); return fragments.filter((f) => f.html !== "no"); },
   };
   live = new Live(page, {
     open: () => { sockets.push(new Socket()); return sockets.at(-1); },
@@ -52,6 +53,7 @@ beforeEach(() => {
     later: clock.later,
     cancel: clock.cancel,
     status: (s) => statuses.push(s),
+    get tells() { return tells; },
   });
 });
 
@@ -64,6 +66,18 @@ test("it watches what the page shows, and hands over what comes", () => {
   sockets[0].onmessage({ data: "no JSON" });
   sockets[0].onmessage({ data: '{"something":"else"}' });
   assert.deepEqual(page.taken, fragments);
+});
+
+test("a page of the sample tells what it shows now, and no other does", () => {
+  live.resume();
+  sockets[0].onopen();
+  const say = (...fragments) => sockets[0].onmessage({ data: JSON.stringify({ fragments }) });
+  say({ id: 1, version: 11, view: "card", html: "" });
+  assert.deepEqual(sockets[0].sent.filter((f) => f.applied), []);
+  tells = true;
+  say({ id: 1, version: 12, view: "card", html: "" }, { id: 2, version: 21, view: "detail", html: "no" });
+  say({ id: 2, version: 22, view: "detail", html: "no" });
+  assert.deepEqual(sockets[0].sent.filter((f) => f.applied), [{ applied: [{ id: 1, version: 12 }] }]);
 });
 
 test("after a loss it watches anew, with what the page shows by then", () => {
