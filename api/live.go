@@ -2,8 +2,8 @@ package api
 
 import (
 	"io"
-	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -25,8 +25,8 @@ func (p *Public) live() fiber.Handler {
 		WriteBufferSize: 256,
 		WriteBufferPool: &sync.Pool{},
 	}
-	full := websocket.New(func(c *websocket.Conn) { adopt(p.Hub, c, realtime.Full, p.Log) }, config)
-	notify := websocket.New(func(c *websocket.Conn) { adopt(p.Hub, c, realtime.Notify, p.Log) }, config)
+	full := websocket.New(func(c *websocket.Conn) { p.adopt(c, realtime.Full) }, config)
+	notify := websocket.New(func(c *websocket.Conn) { p.adopt(c, realtime.Notify) }, config)
 	return func(c *fiber.Ctx) error {
 		if !websocket.IsWebSocketUpgrade(c) {
 			return fiber.NewError(fiber.StatusUpgradeRequired, "this is a WebSocket: ws(s)://…/live, subprotocol "+realtime.Subprotocol)
@@ -42,9 +42,11 @@ func (p *Public) live() fiber.Handler {
 		default:
 			return fiber.NewError(fiber.StatusBadRequest, "there is no such mode")
 		}
-		if err := p.Hub.Admit(); err != nil {
+		from := p.client(c)
+		if err := p.Hub.Admit(from); err != nil {
 			return err
 		}
+		c.Locals(fromLocal, from)
 		return upgrade(c)
 	}
 }
@@ -60,18 +62,22 @@ func (p *Public) allowed(c *fiber.Ctx) bool {
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, c.Hostname())
 }
 
+// fromLocal is where the handshake leaves the client's address.
+const fromLocal = "from"
+
 // adopt takes the socket out of its wrappers and hands it to the hub. The
 // wrappers are pooled: once this has returned they are somebody else's.
-func adopt(hub *realtime.Hub, c *websocket.Conn, mode realtime.Mode, log *slog.Logger) {
+func (p *Public) adopt(c *websocket.Conn, mode realtime.Mode) {
 	conn := c.NetConn()
+	from, _ := c.Locals(fromLocal).(netip.Addr)
 	var early []byte
 	if hijacked, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
 		early = buffered(conn)
 		conn = hijacked.UnsafeConn()
 	}
 	conn.SetDeadline(time.Time{})
-	if err := hub.Adopt(conn, early, mode); err != nil {
-		log.Debug("a session came too late", "error", err)
+	if err := p.Hub.Adopt(conn, early, mode, from); err != nil {
+		p.Log.Debug("a session came too late", "error", err)
 	}
 }
 

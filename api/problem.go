@@ -35,10 +35,11 @@ var statuses = []struct {
 	{store.ErrUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{realtime.ErrDraining, http.StatusServiceUnavailable, "draining"},
 	{realtime.ErrFull, http.StatusServiceUnavailable, "full"},
+	{realtime.ErrAddress, http.StatusTooManyRequests, "too-many-sessions-of-address"},
 	{realtime.ErrRate, http.StatusServiceUnavailable, "too-many-new-sessions"},
 }
 
-// retryAfter is what a 503 asks for, in seconds.
+// retryAfter is what a 503 or a 429 asks for, in seconds.
 const retryAfter = 5
 
 // problem is err as problem details (RFC 9457), with the headers that belong to
@@ -69,7 +70,7 @@ func problem(err error) (p *huma.ErrorModel, headers http.Header, known bool) {
 			p.Detail = conflict.Error()
 			headers.Set("ETag", etag(conflict.Current))
 		}
-		if s.status == http.StatusServiceUnavailable {
+		if s.status == http.StatusServiceUnavailable || s.status == http.StatusTooManyRequests {
 			headers.Set("Retry-After", strconv.Itoa(retryAfter))
 		}
 		return p, headers, true

@@ -27,9 +27,9 @@ type Public struct {
 	Templates      *render.Templates
 	Assets         *Assets
 	Health         Health
-	Origins        []string // that may open sessions, besides the app's own; "*": all
-	TrustedProxies []string // addresses or networks whose X-Forwarded-… are believed
-	PageSize       int      // products of a page of the shop; 24
+	Origins        []string  // that may open sessions, besides the app's own; "*": all
+	TrustedProxies []Network // whose X-Forwarded-… are believed
+	PageSize       int       // products of a page of the shop; 24
 	Log            *slog.Logger
 }
 
@@ -41,7 +41,11 @@ func (p *Public) App() *fiber.App {
 	if p.Log == nil {
 		p.Log = slog.Default()
 	}
-	app := newApp("shelfcast", maxPublicBody, p.TrustedProxies, p.Log, p.fail)
+	trusted := make([]string, len(p.TrustedProxies))
+	for i, network := range p.TrustedProxies {
+		trusted[i] = network.String()
+	}
+	app := newApp("shelfcast", maxPublicBody, trusted, p.Log, p.fail)
 	app.Server().KeepHijackedConns = true // the hub keeps what live hands over
 	p.Health.mount(app, false)
 	app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("/shop") })

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -173,7 +174,7 @@ func join(t testing.TB, h *Hub, mode Mode) *browser {
 	t.Helper()
 	server, client := net.Pipe()
 	t.Cleanup(func() { client.Close() })
-	if err := h.Adopt(server, nil, mode); err != nil {
+	if err := h.Adopt(server, nil, mode, netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
 	return &browser{t, client}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -96,7 +97,7 @@ func newField(b *testing.B, sessions int) *field {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := f.hub.Adopt(conn, nil, Full); err != nil {
+		if err := f.hub.Adopt(conn, nil, Full, netip.Addr{}); err != nil {
 			b.Fatal(err)
 		}
 	}

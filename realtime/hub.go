@@ -14,6 +14,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"time"
@@ -51,6 +52,7 @@ type Fragments interface {
 type Config struct {
 	MaxSessions  int           // 15000; a process has a limit of open files
 	JoinRate     int           // new sessions a second; 1000
+	MaxPerClient int           // sessions of an address, or of an IPv6 /64; 0: no limit
 	MaxProducts  int           // a session; 500
 	MaxFrame     int           // bytes of a message of a browser; 16 KiB
 	Ping         time.Duration // after a browser was last heard from; 25s
@@ -82,6 +84,7 @@ type Hub struct {
 	// Guarded by mu, which is taken before a session's own.
 	mu       sync.Mutex
 	table    table
+	clients  map[client]int          // their sessions
 	topics   [kinds]map[int64]*topic // by product
 	draining bool
 	gone     chan struct{} // closed when draining has left no session
@@ -92,13 +95,6 @@ type Hub struct {
 	ended   bool
 	running sync.WaitGroup // the goroutines
 }
-
-// What Admit says of a browser that is to come back later, or elsewhere.
-var (
-	ErrDraining = errors.New("this instance is about to stop")
-	ErrFull     = errors.New("this instance has all the sessions it may have")
-	ErrRate     = errors.New("this instance has had all the new sessions of this second")
-)
 
 // fillers is how many fragments are fetched at a time.
 const fillers = 16
@@ -120,8 +116,9 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 		log:       cmp.Or(cfg.Log, slog.Default()),
 		// A burst of a twentieth of a second, so that the rate is one in
 		// every second, and browsers that come together by chance may.
-		joins: rate.NewLimiter(rate.Limit(cfg.JoinRate), max(cfg.JoinRate/20, 1)),
-		gone:  make(chan struct{}),
+		joins:   rate.NewLimiter(rate.Limit(cfg.JoinRate), max(cfg.JoinRate/20, 1)),
+		gone:    make(chan struct{}),
+		clients: map[client]int{},
 	}
 	for k := range h.topics {
 		h.topics[k] = map[int64]*topic{}
@@ -157,51 +154,19 @@ func (h *Hub) Sessions() int {
 	return h.table.used
 }
 
-// Admits is nil if there is room for sessions, or ErrDraining or ErrFull: the
-// health of the instance.
-func (h *Hub) Admits() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case h.draining:
-		return ErrDraining
-	case h.table.used >= h.cfg.MaxSessions:
-		return ErrFull
-	}
-	return nil
-}
-
-// Admit is to be called for each handshake, which is to be refused with 503
-// before the upgrade if it says why: an accept and a close would tell the
-// browser that all is well, and to come again at once.
-func (h *Hub) Admit() error {
-	err := h.Admits()
-	if err == nil && !h.joins.Allow() {
-		err = ErrRate
-	}
-	switch err {
-	case ErrDraining:
-		h.metrics.refused.WithLabelValues("draining").Inc()
-	case ErrFull:
-		h.metrics.refused.WithLabelValues("full").Inc()
-	case ErrRate:
-		h.metrics.refused.WithLabelValues("rate").Inc()
-	}
-	return err
-}
-
 // Adopt makes a session of a connection whose handshake is done and was
 // admitted. Early is what the browser has sent after it already, if it has been
 // read. The hub owns the connection from here on, also when it returns an error:
 // the hub has begun to drain meanwhile, or the kernel's.
-func (h *Hub) Adopt(conn net.Conn, early []byte, mode Mode) error {
-	s := &session{hub: h, mode: mode, born: time.Now().UnixNano()}
+func (h *Hub) Adopt(conn net.Conn, early []byte, mode Mode, from netip.Addr) error {
+	s := &session{hub: h, mode: mode, from: clientOf(from), born: time.Now().UnixNano()}
 	s.heard()
 	s.link = h.newLink(s, conn)
 	h.mu.Lock()
 	draining := h.draining
 	if !draining {
 		h.table.add(s)
+		h.clients[s.from]++
 	}
 	h.mu.Unlock()
 	if draining {
@@ -261,6 +226,9 @@ func (h *Hub) remove(s *session) {
 		return // done
 	}
 	h.table.remove(s)
+	if h.clients[s.from]--; h.clients[s.from] == 0 {
+		delete(h.clients, s.from)
+	}
 	s.mu.Lock()
 	for _, w := range s.watching {
 		h.leave(s, w.topic)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"testing"
 
 	"shelfcast/render"
@@ -108,7 +109,7 @@ func BenchmarkDelivery(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := h.Adopt(server, nil, Full); err != nil {
+				if err := h.Adopt(server, nil, Full, netip.Addr{}); err != nil {
 					b.Fatal(err)
 				}
 				page := &browser{b, client}

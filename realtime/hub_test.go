@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -276,7 +277,7 @@ func TestAFullHubTurnsAwayAndForgets(t *testing.T) {
 		if err := h.Admits(); err != ErrFull {
 			t.Errorf("got %v", err)
 		}
-		if err := h.Admit(); err != ErrFull {
+		if err := h.Admit(netip.Addr{}); err != ErrFull {
 			t.Errorf("got %v", err)
 		}
 		first.watch(rev(1, 10))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -46,7 +47,7 @@ func openDoor(t testing.TB, h *Hub) *door {
 			if err != nil {
 				return
 			}
-			if err := h.Adopt(conn, nil, Full); err != nil {
+			if err := h.Adopt(conn, nil, Full, netip.Addr{}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -336,7 +337,7 @@ func TestEarlyBytesAreTaken(t *testing.T) {
 				t.Fatal(err)
 			}
 			frame := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame(fmt.Appendf(nil, `{"watch":[{"id":%d,"view":"card"}]}`, id))))
-			if err := h.Adopt(server, frame[:9], Full); err != nil {
+			if err := h.Adopt(server, frame[:9], Full, netip.Addr{}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := client.Write(frame[9:]); err != nil {

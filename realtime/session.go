@@ -19,8 +19,9 @@ import (
 // There may be a hundred thousand of them: each field counts.
 type session struct {
 	// Static after construction.
-	hub *Hub
-	id  uint64 // slot and turn, see table
+	hub  *Hub
+	id   uint64 // slot and turn, see table
+	from client
 
 	lastRead atomic.Int64 // when the browser was last heard from, in Unix nanoseconds
 

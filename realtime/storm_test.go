@@ -3,6 +3,7 @@ package realtime
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -103,7 +104,7 @@ func TestSessionsComeAtARate(t *testing.T) {
 		for second := range 3 {
 			admitted, refused := 0, 0
 			for range 1000 {
-				switch h.Admit() {
+				switch h.Admit(netip.Addr{}) {
 				case nil:
 					admitted++
 				case ErrRate:

@@ -66,7 +66,7 @@ func serveProcess(b *testing.B, program string, s *Settings) {
 	public, admin := storetest.FreePort(b), storetest.FreePort(b)
 	dsn := storetest.DSN(b)
 	env := append(os.Environ(), "SHELFCAST_MYSQL="+dsn, "SHELFCAST_REDIS="+storetest.StartRedis(b).URL(), "SHELFCAST_ADMIN_TOKEN="+token,
-		fmt.Sprintf("SHELFCAST_LISTEN=127.0.0.1:%d", public), fmt.Sprintf("SHELFCAST_ADMIN_LISTEN=127.0.0.1:%d", admin), "SHELFCAST_DRAIN=1s")
+		fmt.Sprintf("SHELFCAST_LISTEN=127.0.0.1:%d", public), fmt.Sprintf("SHELFCAST_ADMIN_LISTEN=127.0.0.1:%d", admin), "SHELFCAST_DRAIN=1s", "SHELFCAST_MAX_SESSIONS_PER_ADDRESS=0")
 	migrate := exec.Command(program, "migrate")
 	migrate.Env = env
 	if out, err := migrate.CombinedOutput(); err != nil {

@@ -157,3 +157,80 @@ func TestNothingIsLostForAPageThatMoves(t *testing.T) {
 		t.Error("nothing was edited meanwhile")
 	}
 }
+
+// One address cannot take all the room, whatever it says of itself; who stands
+// behind a proxy of ours is told apart.
+func TestAFloodFromOneAddressIsLimited(t *testing.T) {
+	f := startFleet(t, func(s *serve.Settings) { s.MaxPerAddress, s.TrustedProxies = 2, []string{"127.0.0.0/8", "10.0.0.9"} })
+	knock := func(n int, forwarded string) (status int, leave func()) {
+		t.Helper()
+		request, err := http.NewRequest("GET", f.public(n, "/live"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header = http.Header{
+			"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
+		}
+		if forwarded != "" {
+			request.Header.Set("X-Forwarded-For", forwarded)
+		}
+		response, err := http.DefaultTransport.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { response.Body.Close() })
+		if response.StatusCode == http.StatusTooManyRequests && response.Header.Get("Retry-After") == "" {
+			t.Error("refused without Retry-After")
+		}
+		return response.StatusCode, func() { response.Body.Close() }
+	}
+	const fine, refused = http.StatusSwitchingProtocols, http.StatusTooManyRequests
+	var leave func()
+	for i, c := range []struct {
+		forwarded string
+		status    int
+	}{
+		{"203.0.113.7", fine}, {"203.0.113.7, 10.0.0.9", fine},
+		{"203.0.113.7", refused}, {"1.2.3.4, 203.0.113.7", refused}, {"203.0.113.8, nonsense, 203.0.113.7", refused},
+		{"::ffff:203.0.113.7", refused}, {"203.0.113.8", fine}, {"203.0.113.7, 203.0.113.9", fine},
+		{"2001:db8:1:1::1", fine}, {"2001:db8:1:1:ffff::2", fine}, {"2001:db8:1:1::3", refused}, {"2001:db8:1:2::1", fine},
+		{"", fine}, {"nonsense", fine}, {"", refused}, // the proxy itself
+	} {
+		before := f.instances[0].Sessions()
+		status, left := knock(0, c.forwarded)
+		if status != c.status {
+			t.Errorf("%d, %q: %d, want %d", i, c.forwarded, status, c.status)
+		}
+		if status == fine {
+			storetest.Eventually(t, "the session is there", func() bool { return f.instances[0].Sessions() == before+1 })
+		}
+		if i == 0 {
+			leave = left
+		}
+	}
+	if status, _ := knock(1, "203.0.113.7"); status != fine {
+		t.Errorf("the other instance: %d", status)
+	}
+	if n := f.counter(t, "shelfcast_sessions_refused_total", "address"); n != 6 {
+		t.Errorf("%v were counted, want 6", n)
+	}
+	before := f.instances[0].Sessions()
+	leave()
+	storetest.Eventually(t, "the session has ended", func() bool { return f.instances[0].Sessions() < before })
+	if status, _ := knock(0, "203.0.113.7"); status != fine {
+		t.Errorf("after one has left: %d", status)
+	}
+
+	strict := startFleet(t, func(s *serve.Settings) { s.MaxPerAddress = 2 })
+	f = strict
+	for i, status := range []int{fine, fine, refused} {
+		before := f.instances[0].Sessions()
+		got, _ := knock(0, fmt.Sprintf("203.0.113.%d", i))
+		if got != status {
+			t.Errorf("without trust in a proxy, %d: %d, want %d", i, got, status)
+		}
+		if got == fine {
+			storetest.Eventually(t, "the session is there", func() bool { return f.instances[0].Sessions() == before+1 })
+		}
+	}
+}

@@ -5,6 +5,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -60,6 +61,10 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
+	proxies, err := api.ParseNetworks(s.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("--trusted-proxies: %w", err)
+	}
 	templates, err := s.templates()
 	if err != nil {
 		return nil, err
@@ -96,14 +101,14 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 
 	cache := render.NewCache(i.db, i.rdb, templates, render.CacheConfig{Memory: s.Memory << 20, Fills: s.Fills, Metrics: i.metrics, Log: i.log})
 	i.hub = realtime.NewHub(cache, realtime.Config{
-		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts, Metrics: i.metrics, Log: i.log,
+		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxPerClient: s.MaxPerAddress, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts, Metrics: i.metrics, Log: i.log,
 	})
 	i.bus = realtime.NewBus(i.rdb, i.hub, realtime.BusConfig{Channel: s.Channel, Metrics: i.metrics, Log: i.log})
 	i.feed = realtime.NewFeed(i.db, i.hub, i.bus, realtime.FeedConfig{Metrics: i.metrics, Log: i.log})
 
 	i.public = (&api.Public{
 		DB: i.db, Cache: cache, Hub: i.hub, Templates: templates, Assets: assets, Health: i.health(),
-		Origins: s.Origins, TrustedProxies: s.TrustedProxies, PageSize: s.PageSize, Log: i.log,
+		Origins: s.Origins, TrustedProxies: proxies, PageSize: s.PageSize, Log: i.log,
 	}).App()
 	i.admin = (&api.Admin{
 		DB: i.db, Bus: i.bus, Templates: templates, Assets: assets, Health: i.health(),
@@ -124,6 +129,9 @@ func (i *Instance) PublicAddr() string { return i.publicL.Addr().String() }
 
 // AdminAddr: see PublicAddr.
 func (i *Instance) AdminAddr() string { return i.adminL.Addr().String() }
+
+// Sessions counts those that are open.
+func (i *Instance) Sessions() int { return i.hub.Sessions() }
 
 // Metrics are the instance's own.
 func (i *Instance) Metrics() prometheus.Gatherer { return i.metrics }

@@ -53,6 +53,7 @@ type Settings struct {
 	Memory         int64         `default:"64" help:"MiB of memory for fragments."`
 	MaxSessions    int           `default:"15000" help:"At most so many sessions; mind the limit of open files."`
 	JoinRate       int           `default:"1000" help:"At most so many new sessions a second; the others are to come back (503)."`
+	MaxPerAddress  int           `name:"max-sessions-per-address" default:"1000" help:"At most so many sessions of an address, or of an IPv6 /64; the others are refused (429). Behind a proxy that is not in --trusted-proxies all are of its address. 0: no limit."`
 	MaxAge         time.Duration `name:"max-session-age" default:"0s" help:"Close sessions of this age, less up to a quarter, so that after a scale-up they come to rest on all instances. 0: never."`
 	MaxProducts    int           `default:"500" help:"Products that a session watches, at most."`
 	Drain          time.Duration `default:"20s" help:"From SIGTERM to the end: a quarter for the load balancer to notice, half to close the sessions."`

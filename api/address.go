@@ -1,0 +1,56 @@
+package api
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// A Network is an address, or a range of addresses.
+type Network = netip.Prefix
+
+// ParseNetworks reads addresses (10.0.0.7) and networks (10.0.0.0/8).
+func ParseNetworks(texts []string) ([]Network, error) {
+	networks := make([]Network, 0, len(texts))
+	for _, text := range texts {
+		if address, err := netip.ParseAddr(text); err == nil {
+			networks = append(networks, netip.PrefixFrom(address, address.BitLen()))
+			continue
+		}
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither an address nor a network", text)
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
+}
+
+// client is the address that a request is from. Each proxy appends the one that
+// it was asked from to X-Forwarded-For, and anybody may have written what is
+// left of that: so it is read from the right, for as long as the proxies are
+// ours.
+func (p *Public) client(c *fiber.Ctx) netip.Addr {
+	address, _ := netip.AddrFromSlice(c.Context().RemoteIP())
+	address = address.Unmap()
+	hops := strings.Split(c.Get(fiber.HeaderXForwardedFor), ",")
+	for i := len(hops) - 1; i >= 0 && p.trusts(address); i-- {
+		before, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		address = before.Unmap().WithZone("") // its own: the header's text is on loan
+	}
+	return address
+}
+
+func (p *Public) trusts(address netip.Addr) bool {
+	for _, network := range p.TrustedProxies {
+		if network.Contains(address) {
+			return true
+		}
+	}
+	return false
+}
