@@ -4,7 +4,7 @@
 # The product is built and tested without the demo's modules.
 export GOWORK = off
 
-.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd
+.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -40,6 +40,11 @@ bench: deps ## The benchmarks that the README quotes
 
 crowd: deps ## The crowds that the README quotes; five minutes
 	go test -run '^$$' -bench Crowd -benchtime 1x -v -timeout 30m ./cmd/crowd
+
+fuzz: ## Each fuzz test for a minute and a half
+	@for f in store/shopify:FuzzRead store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames \
+		realtime:FuzzRequest api:FuzzSync api:FuzzNetworks cmd/shelfcast/serve:FuzzRedisURL; do \
+		go test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime 90s || exit 1; done
 
 demo: ## A shop on two instances, with nothing to install
 	GOWORK= go run ./cmd/demo

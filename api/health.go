@@ -11,6 +11,7 @@ import (
 type Check struct {
 	Name     string
 	Optional bool                        // without it the instance is degraded, and ready all the same
+	Fatal    bool                        // without it the process cannot go on, and is to be started anew
 	Check    func(context.Context) error // nil: fine
 }
 
@@ -23,10 +24,13 @@ const checkTimeout = 800 * time.Millisecond
 // mount adds the routes. Why a check fails is said to those alone who may know
 // what there is behind the instance.
 func (h Health) mount(app fiber.Router, why bool) {
-	app.Get("/livez", func(c *fiber.Ctx) error { // the process answers; what else it needs is no reason to restart it
-		c.Set(fiber.HeaderCacheControl, "no-store")
-		return c.JSON(fiber.Map{"status": "ok"})
-	})
+	var fatal Health // what else it needs is no reason to restart it
+	for _, check := range h {
+		if check.Fatal {
+			fatal = append(fatal, check)
+		}
+	}
+	app.Get("/livez", func(c *fiber.Ctx) error { return fatal.ready(c, why) })
 	app.Get("/readyz", func(c *fiber.Ctx) error { return h.ready(c, why) })
 }
 

@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -80,6 +81,7 @@ type Hub struct {
 	fills  crew[*topic]   // fragments to be had
 	rounds crew[news]     // and told
 	again  again          // what could not be had
+	swept  atomic.Int64   // when the sessions were last looked after, Unix nanoseconds; 0: not yet
 
 	// Guarded by mu, which is taken before a session's own.
 	mu       sync.Mutex

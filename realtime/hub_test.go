@@ -443,6 +443,41 @@ func TestTheFeedFindsOutThatTheDatabaseWasRestored(t *testing.T) {
 	}
 }
 
+func TestAHubThatStandsStillSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := quietHub(t, newShop(), Config{})
+		time.Sleep(time.Minute)
+		if err := h.Alive(); err != nil {
+			t.Errorf("it is idle: %v", err)
+		}
+		s := &session{hub: h, blocked: true, link: &stone{make(chan struct{})}}
+		s.heard()
+		h.mu.Lock()
+		h.table.add(s)
+		h.mu.Unlock()
+		time.Sleep(29 * time.Second)
+		if err := h.Alive(); err != nil {
+			t.Errorf("too early: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		if err := h.Alive(); err != ErrStuck {
+			t.Errorf("it stands still, and says %v", err)
+		}
+		close(s.link.(*stone).moved)
+	})
+}
+
+// A stone is a link that does not come back.
+type stone struct{ moved chan struct{} }
+
+func (*stone) start() error                     { return nil }
+func (*stone) write([]byte) (bool, bool, error) { return false, false, nil }
+func (*stone) finish()                          {}
+func (*stone) close()                           {}
+func (*stone) readable(*work)                   {}
+func (*stone) room(*work)                       {}
+func (s *stone) lost() bool                     { <-s.moved; return true }
+
 // How late a page was is measured for edits that were made while it was there,
 // and by its own word once for each.
 func TestTimeToFreshIsMeasured(t *testing.T) {

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -22,11 +23,27 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-tick.C:
 			h.sweep(time.Now(), turn%sweeps)
 			h.again.due(h, time.Now())
+			h.swept.Store(time.Now().UnixNano())
 		case <-ctx.Done():
 			h.end()
 			return nil
 		}
 	}
+}
+
+// stuck is how long after the last sweep a hub is taken for dead.
+const stuck = 30 * time.Second
+
+// ErrStuck: the sessions have not been looked after for half a minute, though it
+// is done several times a second. It does not mend itself.
+var ErrStuck = errors.New("the sessions are not looked after any more")
+
+// Alive is nil, or ErrStuck.
+func (h *Hub) Alive() error {
+	if last := h.swept.Load(); last != 0 && time.Since(time.Unix(0, last)) > stuck {
+		return ErrStuck
+	}
+	return nil
 }
 
 func (h *Hub) end() {

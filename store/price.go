@@ -1,7 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"regexp"
 
 	"github.com/bojanz/currency"
 	"github.com/shopspring/decimal"
@@ -11,10 +14,30 @@ import (
 // as JSON it is a decimal string with at least the currency's digits: "19.90".
 type Price struct{ decimal.Decimal }
 
+// plain is a decimal number as people write it. An exponent is none: the digits
+// of 1e999999999 would fill the memory.
+var plain = regexp.MustCompile(`^[+-]?[0-9]{1,20}(\.[0-9]{1,20})?$`)
+
+var errPrice = errors.New(`not a decimal number such as "19.90"`)
+
 // ParsePrice reads a decimal number such as "19.90".
 func ParsePrice(s string) (Price, error) {
+	if !plain.MatchString(s) {
+		return Price{}, errPrice
+	}
 	d, err := decimal.NewFromString(s)
 	return Price{d}, err
+}
+
+// UnmarshalText is ParsePrice.
+func (p *Price) UnmarshalText(b []byte) (err error) {
+	*p, err = ParsePrice(string(b))
+	return err
+}
+
+// UnmarshalJSON takes a decimal string, or a number that is written like one.
+func (p *Price) UnmarshalJSON(b []byte) error {
+	return p.UnmarshalText(bytes.Trim(b, `"`))
 }
 
 // String shows all digits, trailing zeros too.

@@ -52,7 +52,6 @@ func Read(r io.Reader, currency string) iter.Seq2[Product, error] {
 				p.finish()
 				return
 			}
-			line, _ := lines.FieldPos(0)
 			if broken, ok := errors.AsType[*csv.ParseError](err); ok {
 				if !p.fail(broken.StartLine, broken.Err) {
 					return
@@ -63,6 +62,7 @@ func Read(r io.Reader, currency string) iter.Seq2[Product, error] {
 				yield(Product{}, err)
 				return
 			}
+			line, _ := lines.FieldPos(0) // it panics after an error
 			if !p.line(line, record) {
 				return
 			}

@@ -2,10 +2,14 @@ package serve_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -306,5 +310,57 @@ func TestBadFrames(t *testing.T) {
 	edited := f.edit(t, 1, lamp.Rev, `{"stock":1}`)
 	if got := bystander.next().Fragments; len(got) != 1 || got[0].Rev != edited.Rev {
 		t.Errorf("the bystander got %v", got)
+	}
+}
+
+// Whoever takes his time over a request is cut off, and those who do not are
+// served meanwhile.
+func TestSlowRequestsAreCutOff(t *testing.T) {
+	t.Parallel()
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	addresses := []string{f.instances[0].PublicAddr(), f.instances[1].AdminAddr()}
+	ended := make(chan string)
+	for _, address := range addresses {
+		for name, begin := range map[string]string{
+			"headers that do not end": "GET /shop HTTP/1.1\r\nHost: x\r\nX-A: ",
+			"a body that does not":    "POST /product/tree/sync HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+		} {
+			go func() {
+				conn, err := net.Dial("tcp", address)
+				if err != nil {
+					ended <- err.Error()
+					return
+				}
+				defer conn.Close()
+				conn.SetDeadline(time.Now().Add(30 * time.Second))
+				_, _ = conn.Write([]byte(begin))
+				go func() { // a byte now and then is no sign of life
+					drip := time.NewTicker(time.Second)
+					defer drip.Stop()
+					for range drip.C {
+						if _, err := conn.Write([]byte("x")); err != nil {
+							return
+						}
+					}
+				}()
+				_, err = io.Copy(io.Discard, conn)
+				if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+					ended <- name + ": it is still open"
+					return
+				}
+				ended <- ""
+			}()
+		}
+	}
+	for _, p := range []store.Product{lamp, mug} {
+		if status, _, _ := call(t, "GET", f.public(0, fmt.Sprintf("/shop/products/%d", p.ID)), "", nil); status != http.StatusOK {
+			t.Errorf("somebody else: %d", status)
+		}
+	}
+	for range 2 * len(addresses) {
+		if fault := <-ended; fault != "" {
+			t.Error(fault)
+		}
 	}
 }

@@ -143,6 +143,7 @@ var (
 
 func (i *Instance) health() api.Health {
 	return api.Health{
+		{Name: "hub", Fatal: true, Check: func(context.Context) error { return i.hub.Alive() }},
 		{Name: "mysql", Check: i.db.Ping},
 		{Name: "feed", Check: func(context.Context) error {
 			if !i.feed.Healthy() {

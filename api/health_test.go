@@ -1,0 +1,66 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// The probes say by name what fails, and only what a restart mends fails /livez.
+func TestHealthTellsTheTruth(t *testing.T) {
+	var bad string // the check that fails
+	check := func(name string, optional, fatal bool) Check {
+		return Check{Name: name, Optional: optional, Fatal: fatal, Check: func(context.Context) error {
+			if name == bad {
+				return errors.New("host db-7 says no")
+			}
+			return nil
+		}}
+	}
+	health := Health{check("hub", false, true), check("mysql", false, false), check("feed", false, false), check("bus", true, false)}
+	for _, why := range []bool{false, true} {
+		app := fiber.New()
+		health.mount(app, why)
+		for _, c := range []struct {
+			bad         string
+			live, ready int
+			status      string
+		}{
+			{"", 200, 200, "ok"},
+			{"bus", 200, 200, "degraded"},
+			{"mysql", 200, 503, "unavailable"},
+			{"feed", 200, 503, "unavailable"},
+			{"hub", 503, 503, "unavailable"},
+		} {
+			bad = c.bad
+			for path, code := range map[string]int{"/livez": c.live, "/readyz": c.ready} {
+				response, err := app.Test(httptest.NewRequest("GET", path, nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(response.Body)
+				said := string(body)
+				if response.StatusCode != code || response.Header.Get("Cache-Control") != "no-store" {
+					t.Errorf("%s without %s: %d %s", path, c.bad, response.StatusCode, said)
+				}
+				if path == "/livez" {
+					continue
+				}
+				if !strings.Contains(said, `"status":"`+c.status+`"`) {
+					t.Errorf("without %s: %s", c.bad, said)
+				}
+				if strings.Contains(said, "db-7") != (why && c.bad != "") {
+					t.Errorf("why %v, without %s: %s", why, c.bad, said)
+				}
+				if c.bad != "" && strings.Contains(said, `"`+c.bad+`":"ok"`) {
+					t.Errorf("%s is said to be well: %s", c.bad, said)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package realtime
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/netip"
+	"testing"
+
+	"github.com/gobwas/ws"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// A sink is a link that takes everything.
+type sink struct{ stone }
+
+func (*sink) write([]byte) (taken, room bool, _ error) { return true, true, nil }
+func (*sink) lost() bool                               { return false }
+
+// FuzzFrames: whatever a browser sends, in whatever pieces, is no fault of ours,
+// and what is remembered of it has a bound.
+func FuzzFrames(f *testing.F) {
+	text := func(s string) []byte { return ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte(s)))) }
+	for _, seed := range [][]byte{
+		text(`{"watch":[{"id":1,"version":5,"view":"card"},{"id":2,"view":"detail"}]}`),
+		append(text(`{"watch":[{"id":1,"version":5,"view":"card"}],"ping":1}`), text(`{"unwatch":[1],"applied":[{"id":1,"version":5}]}`)...),
+		ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame([]byte("x")))),
+		ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "bye")))),
+		append(ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, []byte(`{"wat`)))), ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, true, []byte(`ch":[]}`))))...),
+		ws.MustCompileFrame(ws.NewTextFrame([]byte("unmasked"))),
+		{0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0},
+		{0xc1, 0x80, 1, 2, 3, 4},
+	} {
+		f.Add(seed, byte(1))
+		f.Add(seed, byte(255))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, piece byte) {
+		h := NewHub(newShop(rev(1, 10), rev(2, 10)), Config{MaxFrame: 1 << 10, MaxProducts: 8, Log: slog.New(slog.DiscardHandler)})
+		s := &session{hub: h, from: clientOf(netip.Addr{}), link: &sink{}}
+		h.mu.Lock()
+		h.table.add(s)
+		h.clients[s.from]++
+		h.mu.Unlock()
+		h.withWork(func(w *work) {
+			for len(data) > 0 && !s.over() {
+				n := min(len(data), int(piece)+1)
+				if err := s.take(w, append([]byte(nil), data[:n]...)); err != nil {
+					break
+				}
+				data = data[n:]
+				if s.in != nil && len(s.in.raw)+len(s.in.message) > 1<<10+14 {
+					t.Fatalf("%d bytes are kept of a message that may have 1024", len(s.in.raw)+len(s.in.message))
+				}
+			}
+		})
+		h.running.Wait()
+		if n := testutil.ToFloat64(h.metrics.faults); n != 0 {
+			t.Fatal("a fault of ours")
+		}
+		s.mu.Lock()
+		if len(s.watching) > 8 {
+			t.Errorf("%d products are watched", len(s.watching))
+		}
+		s.mu.Unlock()
+		s.end()
+		if h.Sessions() != 0 || len(h.topics[card])+len(h.topics[detail]) != 0 || len(h.clients) != 0 {
+			t.Error("something is left of the session")
+		}
+	})
+}
+
+// FuzzRequest: a request is taken or refused, and never both.
+func FuzzRequest(f *testing.F) {
+	for _, seed := range []string{`{"watch":[{"id":1,"version":5,"view":"card"}]}`, `{"unwatch":[1]}`, `{"ping":7}`, `[]`, `{"watch":[{"id":1e400}]}`, `{"watch":{}}`, `{"applied":[{}]}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		r, refused := parseRequest(message)
+		if refused != nil {
+			if !json.Valid(refusalText(refused)) || refused.close == 0 {
+				t.Errorf("refused with %v", refused)
+			}
+			return
+		}
+		for _, w := range r.Watch {
+			if w.ID <= 0 || w.Version < 0 || w.Version > maxVersion || w.View != "card" && w.View != "detail" {
+				t.Errorf("%v was taken", w)
+			}
+		}
+	})
+}
+
+// refusalText is the JSON of a refusal's frame.
+func refusalText(r *refusal) []byte {
+	frame := r.frame()
+	switch n := frame[1]; {
+	case n < 126:
+		return frame[2:]
+	case n == 126:
+		return frame[4:]
+	}
+	return frame[10:]
+}
