@@ -12,7 +12,7 @@ import (
 // of ids does not become a scan of the database: those that were asked for, and
 // all above the highest id that there is. A product that is heard of is known.
 type unknown struct {
-	ids     *otter.Cache[int64, struct{}]
+	ids     *otter.Cache[int64, time.Time] // until when that is believed; expiry by otter would take a goroutine
 	keep    time.Duration
 	ceiling atomic.Pointer[ceiling]
 }
@@ -27,20 +27,18 @@ type ceiling struct {
 const strangers = 100_000
 
 func newUnknown(keep time.Duration) *unknown {
-	u := &unknown{keep: keep, ids: otter.Must(&otter.Options[int64, struct{}]{
-		MaximumSize:      strangers,
-		ExpiryCalculator: otter.ExpiryWriting[int64, struct{}](keep),
-	})}
+	u := &unknown{keep: keep, ids: otter.Must(&otter.Options[int64, time.Time]{MaximumSize: strangers})}
 	u.ceiling.Store(&ceiling{})
 	return u
 }
 
 func (u *unknown) has(id int64) bool {
-	if _, found := u.ids.GetIfPresent(id); found {
+	now := time.Now()
+	if until, found := u.ids.GetIfPresent(id); found && now.Before(until) {
 		return true
 	}
 	top := u.ceiling.Load()
-	return id > top.id && time.Now().Before(top.until)
+	return id > top.id && now.Before(top.until)
 }
 
 // known takes back that the product is not there.
@@ -65,7 +63,7 @@ func (c *Cache) missing(ctx context.Context, id int64) {
 			return nil, nil
 		})
 	}
-	u.ids.Set(id, struct{}{})
+	u.ids.Set(id, time.Now().Add(u.keep))
 	if c.Newest(id) > 0 { // it came meanwhile, or was there and is not: the database is asked again
 		u.known(id)
 	}

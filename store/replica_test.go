@@ -72,6 +72,7 @@ func TestTheReplicaIsReadIfItHasWhatIsWanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	cup := create(t, db, "cup")
+	behind := reads("behind") // it may have been so before it had the lamp
 	for _, want := range []store.Rev{edited.Rev, {ID: lamp.ID}, cup.Rev, {ID: cup.ID}} {
 		is := edited.Rev
 		if want.ID == cup.ID {
@@ -81,8 +82,8 @@ func TestTheReplicaIsReadIfItHasWhatIsWanted(t *testing.T) {
 			t.Errorf("%v came from a replica that is behind", want)
 		}
 	}
-	if reads("behind") != 4 {
-		t.Errorf("%v times behind, want 4", reads("behind"))
+	if n := reads("behind") - behind; n != 4 {
+		t.Errorf("%v times behind, want 4", n)
 	}
 	if !shown(mug.Rev, mug.Rev) || !shown(store.Rev{ID: mug.ID}, mug.Rev) {
 		t.Error("what has not changed is to come from the replica")

@@ -237,7 +237,7 @@ func TestBadInputIsNamedAndChangesNothing(t *testing.T) {
 		"description":      {Description: ptr(strings.Repeat("x", store.MaxDescription+1))},
 		"image_url":        {ImageURL: ptr("javascript:alert(1)")},
 		"price":            {Price: price("-1")},
-		"compare_at_price": {CompareAtPrice: store.PriceChange{Set: true, To: price("1e12")}},
+		"compare_at_price": {CompareAtPrice: store.PriceChange{Set: true, To: price("1000000000000")}},
 		"currency":         {Currency: ptr("XQQ")},
 		"stock":            {Stock: ptr(int64(-1))},
 	} {
