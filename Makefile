@@ -4,7 +4,7 @@
 # The product is built and tested without the demo's modules.
 export GOWORK = off
 
-.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz
+.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -40,6 +40,10 @@ bench: deps ## The benchmarks that the README quotes
 
 crowd: deps ## The crowds that the README quotes; five minutes
 	go test -run '^$$' -bench Crowd -benchtime 1x -v -timeout 30m ./cmd/crowd
+
+chaos: deps web/node_modules/.package-lock.json ## Every fault, on three instances and 300 pages, and the larger models; five minutes
+	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'TestChaos' ./cmd/shelfcast/chaos
+	SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'TestTheProtocolEnds' ./realtime
 
 fuzz: ## Each fuzz test for a minute and a half
 	@for f in store/shopify:FuzzRead store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames \

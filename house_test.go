@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"api":                 {"store", "render", "realtime"},
 	"cmd/crowd":           {},
 	"cmd/shelfcast/serve": {"store", "render", "realtime", "api", "web"},
+	"cmd/shelfcast/chaos": {},
 	"cmd/shelfcast":       {"store", "store/shopify", "cmd/shelfcast/serve"},
 }
 

@@ -16,6 +16,7 @@ import (
 type process struct {
 	t     testing.TB
 	argv  []string
+	env   []string // besides the test's own
 	dir   string
 	log   string       // the file that has its output
 	ready func() error // nil once it answers
@@ -48,6 +49,7 @@ func (p *process) start() error {
 	defer output.Close()
 	p.cmd = exec.Command(p.argv[0], p.argv[1:]...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = p.dir, output, output
+	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.SysProcAttr = dieWithUs()
 	started := make(chan error)
 	starter() <- func() { started <- p.cmd.Start() }

@@ -1,0 +1,256 @@
+package chaos
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"shelfcast/store"
+)
+
+// A phase is a fault, from before it began until all was quiet again.
+type phase struct {
+	name               string
+	began, fault, over time.Time // over: the fault was taken back
+	ended              time.Time
+	excuses            bool // nobody could know what is committed while it lasted
+	lineup             int  // of the database, at its end
+	renders            float64
+	views              map[view]bool // that a page was shown
+
+	edits, deliveries   int
+	during, after       time.Duration // worst times to fresh
+	lost, back, strange int
+}
+
+// A view is a version as a list or a product's own page shows it.
+type view struct {
+	store.Rev
+	name string
+}
+
+// A judge holds what pages showed against what was committed. Its rule is that
+// of the design: a page that is connected shows a commit within the bar, counted
+// from the commit, from when the page had a connection, or from the end of a
+// fault that excuses.
+type judge struct {
+	bar    time.Duration
+	phases []*phase
+	says   []string // what went wrong
+
+	order   map[store.Rev][]int // the places of a version in its product's history, one a lineup
+	commits []commit
+	titles  map[store.Rev]string
+}
+
+func newJudge(bar time.Duration, phases []*phase, l *ledger) *judge {
+	j := &judge{bar: bar, phases: phases, order: map[store.Rev][]int{}, titles: map[store.Rev]string{}}
+	j.commits = slices.SortedFunc(slices.Values(l.commits), func(a, b commit) int {
+		return cmp.Or(cmp.Compare(a.lineup, b.lineup), cmp.Compare(a.Version, b.Version))
+	})
+	lineups := l.lineup + 1
+	for place, c := range j.commits {
+		places, known := j.order[c.Rev]
+		if !known {
+			places = make([]int, lineups)
+			j.order[c.Rev] = places
+		}
+		for n := c.lineup; n < lineups; n++ {
+			places[n] = place + 1
+		}
+		if title, known := j.titles[c.Rev]; known && title != c.title {
+			j.wrong(nil, "version %d of %d was committed as %q and as %q", c.Version, c.ID, title, c.title)
+		}
+		j.titles[c.Rev] = c.title
+	}
+	return j
+}
+
+func (j *judge) wrong(count *int, format string, args ...any) {
+	if count != nil {
+		*count++
+	}
+	if len(j.says) < 30 {
+		j.says = append(j.says, fmt.Sprintf(format, args...))
+	}
+}
+
+// at is the phase of that moment.
+func (j *judge) at(t time.Time) *phase {
+	for _, p := range j.phases {
+		if t.Before(p.ended) {
+			return p
+		}
+	}
+	return j.phases[len(j.phases)-1]
+}
+
+// place is where a version that is shown then stands in the product's history.
+func (j *judge) place(r store.Rev, t time.Time) int {
+	places := j.order[r]
+	if places == nil {
+		return 0
+	}
+	lineup := 0
+	for _, p := range j.phases { // the lineup of the last restore before t
+		if p.fault.Before(t) {
+			lineup = max(lineup, p.lineup)
+		}
+	}
+	return places[lineup]
+}
+
+// A shown is a product in a view on a page, for as long as the page is open.
+type shown struct {
+	id     int64
+	places []moment
+}
+
+type moment struct {
+	at    time.Time
+	place int
+}
+
+// A visit is a page from its load until it is left.
+type visit struct {
+	products  map[string]*shown
+	connected []span
+	live      bool
+}
+
+type span struct{ from, to time.Time }
+
+// hear judges what happened, and at its end how fresh all was.
+func (j *judge) hear(events []event, end time.Time) {
+	open := map[int]*visit{}
+	for _, e := range events {
+		v := open[e.page]
+		if v == nil && e.what != "load" {
+			continue // a socket that closes after the page was left
+		}
+		switch e.what {
+		case "load":
+			open[e.page] = &visit{products: map[string]*shown{}}
+			j.see(open[e.page], e, false)
+		case "shown":
+			j.at(e.at).deliveries++
+			j.see(v, e, true)
+		case "live":
+			v.connected, v.live = append(v.connected, span{from: e.at}), true
+		case "offline":
+			v.offline(e.at)
+		case "left":
+			v.offline(e.at)
+			j.visit(e.page, v)
+			delete(open, e.page)
+		}
+	}
+	for page, v := range open {
+		v.offline(end)
+		j.visit(page, v)
+	}
+	for _, c := range j.commits {
+		j.at(c.at).edits++
+	}
+}
+
+func (v *visit) offline(at time.Time) {
+	if v.live {
+		v.connected[len(v.connected)-1].to, v.live = at, false
+	}
+}
+
+// see takes down what a page shows.
+func (j *judge) see(v *visit, e event, pushed bool) {
+	p := j.at(e.at)
+	for _, s := range e.news {
+		rev := store.Rev{ID: s.id, Version: s.version}
+		if title, known := j.titles[rev]; !known || title != s.title {
+			j.wrong(&p.strange, "%s: page %d shows version %d of %d as %q; committed was %q", p.name, e.page, s.version, s.id, s.title, title)
+		}
+		p.views[view{rev, s.view}] = true
+		key := fmt.Sprint(s.view, s.id)
+		at := v.products[key]
+		if at == nil {
+			at = &shown{id: s.id}
+			v.products[key] = at
+		}
+		place := j.place(rev, e.at)
+		if n := len(at.places); pushed && n > 0 && place < at.places[n-1].place {
+			j.wrong(&p.back, "%s: page %d went back to version %d of %d", p.name, e.page, s.version, s.id)
+		}
+		at.places = append(at.places, moment{e.at, place})
+	}
+}
+
+// visit judges how fresh a page was while it was open.
+func (j *judge) visit(page int, v *visit) {
+	for _, shown := range v.products {
+		for place, c := range j.commits {
+			if c.ID == shown.id {
+				j.fresh(page, v, shown, c, place+1)
+			}
+		}
+	}
+}
+
+func (j *judge) fresh(page int, v *visit, s *shown, c commit, place int) {
+	var came time.Time // zero: never
+	for n, m := range s.places {
+		at, is := m.at, m.place
+		if next := n+1 == len(s.places) || s.places[n+1].at.After(c.at); at.Before(c.at) && next {
+			is = j.again(s, m, c) // what it has shown since before may be right again
+		}
+		if is >= place {
+			came = at
+			break
+		}
+	}
+	for _, connected := range v.connected {
+		from := latest(c.at, connected.from)
+		to := connected.to
+		if !came.IsZero() && came.Before(to) {
+			to = came
+		}
+		for _, p := range j.phases {
+			if p.lineup > c.lineup && p.fault.Before(to) {
+				to = p.fault // nobody is to show any more what a restore has taken away
+			}
+			if p.excuses && p.fault.Before(to) && p.over.After(from) {
+				from = p.over
+			}
+		}
+		late := to.Sub(from)
+		if late <= 0 {
+			continue
+		}
+		p := j.at(c.at)
+		if c.at.Before(p.over) {
+			p.during = max(p.during, late)
+		} else {
+			p.after = max(p.after, late)
+		}
+		if late > j.bar {
+			j.wrong(&p.lost, "%s: page %d did not show version %d of %d (%s), which was committed at %s, between %s and %s",
+				p.name, page, c.Version, c.ID, c.title, clock(c.at), clock(from), clock(to))
+		}
+	}
+}
+
+// again is the place of what a page shows, when a restore made it the newest.
+func (j *judge) again(s *shown, m moment, c commit) int {
+	if c.lineup == 0 || m.place == 0 {
+		return m.place
+	}
+	return j.order[store.Rev{ID: s.id, Version: j.commits[m.place-1].Version}][c.lineup]
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func clock(t time.Time) string { return t.Format("15:04:05.000") }

@@ -1,0 +1,175 @@
+package chaos
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// browsers are processes with many pages each, all with the client that real
+// browsers have: web/test/browsers.js says what they tell.
+type browsers struct {
+	pages int
+	talk  []io.WriteCloser
+
+	mu     sync.Mutex
+	events []event
+	seen   map[int][]sight // what each page shows, since look
+}
+
+// An event is what happened to a page.
+type event struct {
+	at   time.Time
+	page int
+	what string // load, shown, live, offline, left
+	news []sight
+}
+
+// A sight is a product as a page shows it.
+type sight struct {
+	id, version int64
+	view, title string
+}
+
+func (s *sight) UnmarshalJSON(b []byte) error {
+	return json.Unmarshal(b, &[]any{&s.id, &s.version, &s.view, &s.title})
+}
+
+// open opens pages in several processes, which end with the test.
+func open(t testing.TB, origin string, pages int, paths []string) *browsers {
+	t.Helper()
+	script, err := filepath.Abs("../../../web/test/browsers.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("../../../web/node_modules"); err != nil {
+		t.Fatal("the browser's modules are missing: make web-test installs them")
+	}
+	b := &browsers{pages: pages}
+	const processes = 2
+	for n := range processes {
+		args := append([]string{script, origin, fmt.Sprint(pages / processes), fmt.Sprint(n * pages / processes)}, paths...)
+		cmd := exec.Command("node", args...)
+		cmd.Stderr = os.Stderr
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		b.talk = append(b.talk, in)
+		read := make(chan error, 1)
+		go func() { read <- b.listen(out) }()
+		t.Cleanup(func() {
+			in.Close()
+			if err := <-read; err != nil {
+				t.Errorf("what the browsers say: %v", err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("the browsers: %v", err)
+			}
+		})
+	}
+	return b
+}
+
+func (b *browsers) listen(out io.Reader) error {
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var raw []json.RawMessage
+		if err := json.Unmarshal(lines.Bytes(), &raw); err != nil {
+			return fmt.Errorf("%w: %s", err, lines.Bytes())
+		}
+		if err := b.note(raw); err != nil {
+			return fmt.Errorf("%w: %s", err, lines.Bytes())
+		}
+	}
+	return lines.Err()
+}
+
+func (b *browsers) note(raw []json.RawMessage) error {
+	e := event{}
+	if len(raw) == 4 || len(raw) == 3 && string(raw[0]) == `"seen"` {
+		if err := json.Unmarshal(raw[len(raw)-1], &e.news); err != nil {
+			return err
+		}
+	}
+	if err := json.Unmarshal(raw[1], &e.page); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if string(raw[0]) == `"seen"` {
+		b.seen[e.page] = e.news
+		return nil
+	}
+	var ms float64
+	if err := json.Unmarshal(raw[0], &ms); err != nil {
+		return err
+	}
+	e.at = time.UnixMicro(int64(ms * 1000))
+	b.events = append(b.events, e)
+	return json.Unmarshal(raw[2], &b.events[len(b.events)-1].what)
+}
+
+// say gives all of them a command.
+func (b *browsers) say(t testing.TB, command string) {
+	t.Helper()
+	for _, in := range b.talk {
+		if _, err := fmt.Fprintln(in, command); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// history is what happened, in the order in which it did to each page.
+func (b *browsers) history() []event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.events)
+}
+
+// connected is how many pages have a connection.
+func (b *browsers) connected() int {
+	live := map[int]bool{}
+	for _, e := range b.history() {
+		switch e.what {
+		case "live":
+			live[e.page] = true
+		case "offline", "left":
+			delete(live, e.page)
+		}
+	}
+	return len(live)
+}
+
+// look is what each page shows now.
+func (b *browsers) look(t testing.TB, wait func(string, func() bool)) map[int][]sight {
+	t.Helper()
+	b.mu.Lock()
+	b.seen = map[int][]sight{}
+	b.mu.Unlock()
+	b.say(t, "look")
+	wait("all pages say what they show", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.seen) == b.pages
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.seen
+}
