@@ -3,7 +3,9 @@
 package shelfcast_test
 
 import (
+	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -50,5 +52,22 @@ func TestImportsRunOneWay(t *testing.T) {
 	}
 	if seen != len(mayImport) {
 		t.Errorf("%d packages, and mayImport names %d", seen, len(mayImport))
+	}
+}
+
+// What the README promises names the tests that hold it: they are there.
+func TestThePromisesHaveTests(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := regexp.MustCompile("\\[`(Test\\w+)`\\]\\(([^)]+)\\)").FindAllStringSubmatch(string(readme), -1)
+	if len(links) < 20 {
+		t.Errorf("only %d tests are named", len(links))
+	}
+	for _, link := range links {
+		if code, err := os.ReadFile(link[2]); err != nil || !strings.Contains(string(code), "func "+link[1]+"(t ") {
+			t.Errorf("%s is not in %s: %v", link[1], link[2], err)
+		}
 	}
 }

@@ -73,8 +73,8 @@ async function shop(number) {
     do await pause(20_000 + 40_000 * Math.random());
     while (!leaves);
     open.delete(number);
-    live.close();
     tell(now(), number, "left");
+    live.close();
     root.remove();
   }
 }

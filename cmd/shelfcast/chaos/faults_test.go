@@ -18,6 +18,7 @@ type fault struct {
 	name    string
 	short   bool // it is in the short form of the suite too
 	excuses bool // while it lasts nobody can know what is committed
+	cuts    bool // connections of pages are lost
 	quiet   bool // nobody edits meanwhile
 	lasts   time.Duration
 	begin   func(*scene)
@@ -66,13 +67,13 @@ func faults() []fault {
 		{name: "MySQL is 500 ms away", excuses: true, lasts: 5 * time.Second,
 			begin: func(s *scene) { s.slow(s.toMySQL) },
 			end:   func(s *scene) { s.swift(s.toMySQL) }},
-		{name: "an instance is killed, and replaced", short: true, lasts: 2 * time.Second,
+		{name: "an instance is killed, and replaced", short: true, cuts: true, lasts: 2 * time.Second,
 			begin: func(s *scene) {
 				i := s.someone()
 				i.Kill()
 				i.Start()
 			}},
-		{name: "a rolling restart", lasts: time.Second,
+		{name: "a rolling restart", cuts: true, lasts: time.Second,
 			begin: func(s *scene) {
 				for _, i := range s.instances {
 					s.rendered()
@@ -80,7 +81,7 @@ func faults() []fault {
 					i.Start()
 				}
 			}},
-		{name: "the load balancer cuts all", lasts: time.Second,
+		{name: "the load balancer cuts all", cuts: true, lasts: time.Second,
 			begin: func(s *scene) { s.balancer.Kill(); s.balancer.Start() }},
 		{name: "commits that nobody publishes", short: true, lasts: 3 * time.Second,
 			begin: func(s *scene) {

@@ -15,13 +15,16 @@ type phase struct {
 	began, fault, over time.Time // over: the fault was taken back
 	ended              time.Time
 	excuses            bool // nobody could know what is committed while it lasted
+	cuts               bool // it takes connections with it
 	lineup             int  // of the database, at its end
+	restores           bool // it began a lineup
 	renders            float64
 	views              map[view]bool // that a page was shown
 
 	edits, deliveries   int
 	during, after       time.Duration // worst times to fresh
 	lost, back, strange int
+	cut                 int // connections that were lost
 }
 
 // A view is a version as a list or a product's own page shows it.
@@ -139,6 +142,11 @@ func (j *judge) hear(events []event, end time.Time) {
 		case "live":
 			v.connected, v.live = append(v.connected, span{from: e.at}), true
 		case "offline":
+			if p := j.at(e.at); v.live && !p.cuts {
+				j.wrong(&p.cut, "%s: page %d lost its connection", p.name, e.page)
+			} else if v.live {
+				p.cut++
+			}
 			v.offline(e.at)
 		case "left":
 			v.offline(e.at)
@@ -177,8 +185,12 @@ func (j *judge) see(v *visit, e event, pushed bool) {
 			v.products[key] = at
 		}
 		place := j.place(rev, e.at)
-		if n := len(at.places); pushed && n > 0 && place < at.places[n-1].place {
-			j.wrong(&p.back, "%s: page %d went back to version %d of %d", p.name, e.page, s.version, s.id)
+		// A page that loads what was restored may go to an instance that has yet to
+		// find out: until all have, nothing says which of the two is newer.
+		restoring := p.restores && e.at.After(p.fault) && e.at.Before(p.over.Add(j.bar))
+		if n := len(at.places); pushed && n > 0 && place < at.places[n-1].place && !restoring {
+			j.wrong(&p.back, "%s: at %s (the fault began at %s) page %d went back to version %d of %d, from %d, which it had at %s", p.name, clock(e.at),
+				clock(p.fault), e.page, s.version, s.id, j.commits[max(0, at.places[n-1].place-1)].Version, clock(at.places[n-1].at))
 		}
 		at.places = append(at.places, moment{e.at, place})
 	}
