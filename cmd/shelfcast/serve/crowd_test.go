@@ -73,6 +73,7 @@ func TestTooManySessionsAreRefusedBeforeTheUpgrade(t *testing.T) {
 		conn, _, _, err := ws.Dial(t.Context(), strings.Replace(f.public(0, "/live"), "http", "ws", 1))
 		if err == nil {
 			t.Cleanup(func() { conn.Close() })
+			(&shopper{t, conn}).settled() // it counts from its adoption, which comes after the answer
 		}
 		return err == nil
 	})
