@@ -52,7 +52,7 @@ func faults() []fault {
 			begin: func(s *scene) { s.toRedis.Stop() },
 			end:   func(s *scene) { s.start(s.toRedis) }},
 		{name: "Redis is 500 ms away", lasts: 5 * time.Second,
-			begin: func(s *scene) { s.slow(s.toRedis) },
+			begin: func(s *scene) { s.slow(s.toRedis, 500) },
 			end:   func(s *scene) { s.swift(s.toRedis) }},
 		{name: "the subscriptions are killed (CLIENT KILL)", short: true, lasts: time.Second,
 			begin: func(s *scene) { s.tellRedis("CLIENT KILL TYPE pubsub") }},
@@ -65,8 +65,10 @@ func faults() []fault {
 		{name: "MySQL's connections are cut", excuses: true, lasts: 2 * time.Second,
 			begin: func(s *scene) { s.toMySQL.Stop() },
 			end:   func(s *scene) { s.start(s.toMySQL) }},
-		{name: "MySQL is 500 ms away", lasts: 5 * time.Second,
-			begin: func(s *scene) { s.slow(s.toMySQL) },
+		// A page that comes back may take four round trips: who asks waits for the
+		// question before, and then for the row.
+		{name: "MySQL is 200 ms away", lasts: 5 * time.Second,
+			begin: func(s *scene) { s.slow(s.toMySQL, 200) },
 			end:   func(s *scene) { s.swift(s.toMySQL) }},
 		{name: "an instance is killed, and replaced", short: true, cuts: true, lasts: 2 * time.Second,
 			begin: func(s *scene) {
@@ -172,9 +174,11 @@ func (s *scene) start(p *toxiproxy.Proxy) {
 	}
 }
 
-func (s *scene) slow(p *toxiproxy.Proxy) {
+// slow makes each answer so many milliseconds late.
+func (s *scene) slow(p *toxiproxy.Proxy, late int) {
 	s.t.Helper()
-	_, err := p.Toxics.AddToxicJson(strings.NewReader(`{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":500}}`))
+	toxic := fmt.Sprintf(`{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":%d}}`, late)
+	_, err := p.Toxics.AddToxicJson(strings.NewReader(toxic))
 	if err != nil {
 		s.t.Fatal(err)
 	}
