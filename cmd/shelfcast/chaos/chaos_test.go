@@ -190,8 +190,7 @@ func (s *scene) audit(b *browsers) {
 			s.t.Errorf("the database has version %d of %d, %q, and %d, %q, was the last that was made", now[id].Version, id, now[id].title, c.Version, c.title)
 		}
 	}
-	look := b.look(s.t, func(what string, holds func() bool) { storetest.Eventually(s.t, what, holds) })
-	for page, seen := range look {
+	for page, seen := range b.look(s.t) {
 		for _, one := range seen {
 			if c := now[one.id]; one.version != c.Version || one.title != c.title {
 				s.t.Errorf("in the end page %d shows version %d of %d, %q; committed is %d, %q", page, one.version, one.id, one.title, c.Version, c.title)

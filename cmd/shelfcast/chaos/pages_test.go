@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"shelfcast/store/storetest"
 )
 
 // browsers are processes with many pages each, all with the client that real
@@ -158,13 +160,13 @@ func (b *browsers) connected() int {
 }
 
 // look is what each page shows now.
-func (b *browsers) look(t testing.TB, wait func(string, func() bool)) map[int][]sight {
+func (b *browsers) look(t testing.TB) map[int][]sight {
 	t.Helper()
 	b.mu.Lock()
 	b.seen = map[int][]sight{}
 	b.mu.Unlock()
 	b.say(t, "look")
-	wait("all pages say what they show", func() bool {
+	storetest.Eventually(t, "all pages say what they show", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return len(b.seen) == b.pages
