@@ -110,6 +110,9 @@ export class Live {
       this.#alive();
     };
     socket.onmessage = (event) => {
+      // What comes between close and the end of the connection may be older than
+      // what the next one brought, or for a page that is gone.
+      if (this.#socket !== socket) return;
       this.#alive();
       this.#receive(event.data);
     };

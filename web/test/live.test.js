@@ -68,6 +68,20 @@ test("it watches what the page shows, and hands over what comes", () => {
   assert.deepEqual(page.taken, fragments);
 });
 
+test("what a connection brings after it was given up is not taken", () => {
+  const late = { data: JSON.stringify({ fragments: [{ id: 1, version: 5, view: "card", html: "", reset: true }] }) };
+  live.resume();
+  sockets[0].onopen();
+  live.lost();
+  clock.run(30_000);
+  sockets[1].onopen();
+  sockets[0].onmessage(late);
+  live.close();
+  sockets[1].onmessage(late);
+  assert.deepEqual(page.taken, []);
+  assert.equal(clock.timers.size, 0);
+});
+
 test("a page of the sample tells what it shows now, and no other does", () => {
   live.resume();
   sockets[0].onopen();
