@@ -30,15 +30,20 @@ type LineError struct {
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
 func (e *LineError) Unwrap() error { return e.Err }
 
-// ErrHeader: the first line does not have the columns that are needed.
-var ErrHeader = errors.New("this is no product CSV of Shopify")
+var (
+	// ErrHeader: the first line does not have the columns that are needed.
+	ErrHeader = errors.New("this is no product CSV of Shopify")
+	// ErrLong: a line, or a cell that a quote opens, has no end within maxLine.
+	ErrLong = errors.New("a line does not end within 4 MB")
+)
 
 // Read yields the products of a file and, as a *LineError, each line that is no
 // good, after which it goes on. Prices are in the currency given: the format
 // has none. Any other error is the last.
 func Read(r io.Reader, currency string) iter.Seq2[Product, error] {
 	return func(yield func(Product, error) bool) {
-		lines := csv.NewReader(r)
+		bounded := &bound{r: r, left: maxLine}
+		lines := csv.NewReader(bounded)
 		lines.ReuseRecord = true
 		columns, err := header(lines)
 		if err != nil {
@@ -46,24 +51,27 @@ func Read(r io.Reader, currency string) iter.Seq2[Product, error] {
 			return
 		}
 		p := parser{columns: columns, currency: currency, seen: map[string]bool{}, yield: yield}
+		last := 1
 		for {
+			bounded.left = maxLine
 			record, err := lines.Read()
 			if err == io.EOF {
 				p.finish()
 				return
 			}
 			if broken, ok := errors.AsType[*csv.ParseError](err); ok {
+				last = broken.Line
 				if !p.fail(broken.StartLine, broken.Err) {
 					return
 				}
 				continue
 			}
 			if err != nil {
-				yield(Product{}, err)
+				yield(Product{}, fmt.Errorf("after line %d: %w", last, err))
 				return
 			}
-			line, _ := lines.FieldPos(0) // it panics after an error
-			if !p.line(line, record) {
+			last, _ = lines.FieldPos(0) // it panics after an error
+			if !p.line(last, record) {
 				return
 			}
 		}
@@ -178,7 +186,9 @@ func (p *parser) variant(get func(string) string) error {
 		}
 	}
 	e := &p.product.Edit
-	*e.Stock += max(stock, 0) // what is oversold cannot be sold from another's stock
+	// What is oversold cannot be sold from another's stock. More than the store
+	// takes is as good as one too many, and does not overflow.
+	*e.Stock += min(max(stock, 0), store.MaxStock+1)
 	if e.Price == nil || price.LessThan(e.Price.Decimal) {
 		e.Price = &price
 		e.CompareAtPrice.To = compareAt

@@ -2,9 +2,11 @@ package shopify_test
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
+	"shelfcast/store"
 	"shelfcast/store/shopify"
 )
 
@@ -69,6 +71,57 @@ func TestBadLinesAreNamedAndTheRestGoesOn(t *testing.T) {
 			t.Errorf("line %d: %q, want %q", line, bad[line], why)
 		}
 	}
+}
+
+func TestStockDoesNotOverflow(t *testing.T) {
+	const most = "pot,Pot,1,9223372036854775807\n" // twice that and 7 is 5 in 64 bits
+	products, bad := read(t, "Handle,Title,Variant Price,Variant Inventory Qty\n"+most+most+"pot,Pot,1,7\nmug,Mug,1,2\n")
+	if len(products) != 2 || *products[0].Edit.Stock <= store.MaxStock || *products[1].Edit.Stock != 2 {
+		t.Errorf("got %+v, %v", products, bad)
+	}
+}
+
+// What has no end is not taken into memory: a quote that is never closed, a
+// file with no lines, and one with nothing but lines.
+func TestALineHasAnEnd(t *testing.T) {
+	for _, c := range []struct{ start, rest string }{
+		{columns + "pot,Pot,,,,,,1,,\nmug,Mug,,,,,,1,,\njar,\"", "Jar, \n"}, {"", "Jar"}, {columns + "\n", "\n"}, {columns, `Jar"`},
+	} {
+		file := &endless{next: c.start, rest: strings.Repeat(c.rest, 1000)}
+		var last error
+		products := 0
+		for p, err := range shopify.Read(file, "EUR") {
+			if last = err; err == nil && p.Line > 0 {
+				products++
+			}
+		}
+		if !errors.Is(last, shopify.ErrLong) || file.read > 10<<20 {
+			t.Errorf("%.20q…: %v after %d bytes", c.rest, last, file.read)
+		}
+		if strings.Contains(c.start, "mug") && (products != 1 || !strings.Contains(last.Error(), "after line 3")) {
+			t.Errorf("%d products, %v", products, last) // whether mug's lines are all read, nobody knows
+		}
+	}
+}
+
+// An endless reader has rest again and again after what is next, up to more than
+// anybody should read.
+type endless struct {
+	next, rest string
+	read       int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.read > 16<<20 {
+		return 0, io.EOF
+	}
+	if e.next == "" {
+		e.next = e.rest
+	}
+	n := copy(p, e.next)
+	e.next = e.next[n:]
+	e.read += n
+	return n, nil
 }
 
 func TestAnotherFileIsRefused(t *testing.T) {
