@@ -1,30 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/store"
-	"shelfcast/store/shopify"
 	"shelfcast/store/storetest"
 )
 
 func TestMain(m *testing.M) { storetest.Main(m) }
-
-func migrated(t *testing.T) *store.DB {
-	t.Helper()
-	db, err := store.Open(storetest.DSN(t), store.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
 
 const columns = "Handle,Title,Body (HTML),Vendor,Published,Variant Inventory Qty,Variant Price,Image Src\n"
 
@@ -35,54 +23,42 @@ const file = columns +
 	"bad,Bad,,Co,true,1,free,\n" +
 	"jar,Jar,,Co,true,1,5,ftp://x.example/1.jpg\n"
 
-func imported(t *testing.T, db *store.DB, csv string) (tally, []int) {
-	t.Helper()
-	var lines []int
-	got, err := importAll(t.Context(), db, strings.NewReader(csv), "EUR", func(e *shopify.LineError) { lines = append(lines, e.Line) })
+// What an operator, or his script, reads of an import.
+func TestAnImportSaysWhatItLeftOut(t *testing.T) {
+	command := importCommand{Database: serve.Database{MySQL: storetest.DSN(t)}, File: filepath.Join(t.TempDir(), "products.csv"), Currency: "EUR"}
+	db, err := store.Open(command.MySQL, store.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return got, lines
-}
-
-func TestImportTwice(t *testing.T) {
-	db := migrated(t)
-	if got, lines := imported(t, db, file); got != (tally{created: 2, bad: 3}) || len(lines) != 3 || lines[0] != 5 || lines[2] != 6 {
-		t.Errorf("got %+v, bad lines %v", got, lines)
-	}
-	before, err := db.List(t.Context(), store.Filter{})
-	if err != nil || len(before) != 2 || before[0].Price.String() != "9.99" || before[0].Stock != 5 || before[0].Description != "<p>x</p>" {
-		t.Fatalf("%+v, %v", before, err)
-	}
-	if got, _ := imported(t, db, file); got != (tally{unchanged: 2, bad: 3}) {
-		t.Errorf("again: %+v", got)
-	}
-	if got, _ := imported(t, db, strings.Replace(file, "mug,Mug", "mug,Big mug", 1)); got != (tally{changed: 1, unchanged: 1, bad: 3}) {
-		t.Errorf("edited: %+v", got)
-	}
-	after, err := db.List(t.Context(), store.Filter{})
-	if err != nil || after[0].Rev != before[0].Rev || after[1].Version <= before[1].Version || after[1].Title != "Big mug" {
-		t.Errorf("%+v, %v", after, err)
-	}
-}
-
-// The files that Shopify gives its partners, where they are at hand.
-func TestRealCatalogues(t *testing.T) {
-	files, err := filepath.Glob("../../../shared/catalog/*.csv")
-	if err != nil {
+	defer db.Close()
+	if _, err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	db := migrated(t)
-	for _, name := range files {
-		csv, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		first, lines := imported(t, db, string(csv))
-		second, _ := imported(t, db, string(csv))
-		if first.created == 0 || first.bad != 0 || second != (tally{unchanged: first.created + first.unchanged + first.changed}) {
-			t.Errorf("%s: %+v, then %+v, bad lines %v", name, first, second, lines)
-		}
-		t.Logf("%s: %+v", filepath.Base(name), first)
+	if err := os.WriteFile(command.File, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	was := slog.Default()
+	defer slog.SetDefault(was)
+	const leftOut = `level=WARN msg="left out" line=5 why="Variant Price \"free\" is no number"
+level=WARN msg="left out" line=5 why="the product has no variant with a price"
+level=WARN msg="left out" line=6 why="invalid product: image_url is neither an http(s) URL nor a path that starts with /"
+`
+	for _, tally := range []string{"created=2 changed=0 unchanged=0 bad=3", "created=0 changed=0 unchanged=2 bad=3"} {
+		var log bytes.Buffer
+		slog.SetDefault(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: timeless})))
+		err := command.Run(t.Context())
+		if err == nil || err.Error() != "3 lines were left out" {
+			t.Errorf("it ended with %v", err)
+		}
+		if want := leftOut + "level=INFO msg=imported file=" + command.File + " " + tally + "\n"; log.String() != want {
+			t.Errorf("got %s, want %s", log.String(), want)
+		}
+	}
+}
+
+func timeless(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
 }

@@ -17,13 +17,15 @@ import (
 
 // A Product is what the lines of one handle say.
 type Product struct {
-	Line int // the first of them
-	Edit store.Edit
+	Line     int // the first of them
+	Edit     store.Edit
+	Archived bool // Status says so
 }
 
 // A LineError is why a line was left out.
 type LineError struct {
 	Line int
+	SKU  string // of its product, where that is known
 	Err  error
 }
 
@@ -38,8 +40,11 @@ var (
 )
 
 // Read yields the products of a file and, as a *LineError, each line that is no
-// good, after which it goes on. Prices are in the currency given: the format
-// has none. Any other error is the last.
+// good, after which it goes on. Any other error is the last. It reads no further
+// than the product that it yields and the first line after it, but for a buffer.
+//
+// Prices are in the currency given, unless the file has a column that Shopify's
+// does not have, Currency, and the first line of a product says something there.
 func Read(r io.Reader, currency string) iter.Seq2[Product, error] {
 	return func(yield func(Product, error) bool) {
 		bounded := &bound{r: r, left: maxLine}
@@ -61,7 +66,7 @@ func Read(r io.Reader, currency string) iter.Seq2[Product, error] {
 			}
 			if broken, ok := errors.AsType[*csv.ParseError](err); ok {
 				last = broken.Line
-				if !p.fail(broken.StartLine, broken.Err) {
+				if !p.fail(broken.StartLine, "", broken.Err) {
 					return
 				}
 				continue
@@ -118,14 +123,14 @@ func (p *parser) line(number int, record []string) bool {
 	}
 	handle := get("Handle")
 	if handle == "" {
-		return p.fail(number, errors.New("it has no Handle"))
+		return p.fail(number, "", errors.New("it has no Handle"))
 	}
 	if handle != p.handle {
 		if !p.finish() {
 			return false
 		}
 		if p.seen[handle] {
-			return p.fail(number, fmt.Errorf("handle %q stood further up already", handle))
+			return p.fail(number, skuOf(handle, get), fmt.Errorf("handle %q stood further up already", handle))
 		}
 		p.seen[handle] = true
 		p.begin(number, handle, get)
@@ -139,25 +144,33 @@ func (p *parser) line(number int, record []string) bool {
 		return true // a line for one more picture
 	}
 	if err := p.variant(get); err != nil {
-		return p.fail(number, err)
+		return p.fail(number, *p.product.Edit.SKU, err)
 	}
 	return true
 }
 
-func (p *parser) begin(number int, handle string, get func(string) string) {
-	sku, title, body, vendor := get("Variant SKU"), get("Title"), get("Body (HTML)"), get("Vendor")
+func skuOf(handle string, get func(string) string) string {
+	sku := get("Variant SKU")
 	if sku == "" {
 		sku = handle
 	}
-	sku = strings.TrimPrefix(sku, "'") // put there by spreadsheets
-	published := !strings.EqualFold(get("Published"), "false")
-	if status := get("Status"); status != "" {
-		published = published && strings.EqualFold(status, "active")
+	return strings.TrimPrefix(sku, "'") // put there by spreadsheets
+}
+
+func (p *parser) begin(number int, handle string, get func(string) string) {
+	sku, title, body, vendor := skuOf(handle, get), get("Title"), get("Body (HTML)"), get("Vendor")
+	currency := p.currency
+	if own := get("Currency"); own != "" {
+		currency = own
 	}
+	status := get("Status")
+	archived := strings.EqualFold(status, "archived")
+	published := !strings.EqualFold(get("Published"), "false") &&
+		(status == "" || archived || strings.EqualFold(status, "active"))
 	p.handle, p.picture = handle, false
-	p.product = Product{Line: number, Edit: store.Edit{
+	p.product = Product{Line: number, Archived: archived, Edit: store.Edit{
 		SKU: &sku, Title: &title, Description: &body, Vendor: &vendor,
-		Currency: &p.currency, Published: &published, Stock: new(int64),
+		Currency: &currency, Published: &published, Stock: new(int64),
 		CompareAtPrice: store.PriceChange{Set: true}, // none, unless a variant has one
 	}}
 }
@@ -186,6 +199,9 @@ func (p *parser) variant(get func(string) string) error {
 		}
 	}
 	e := &p.product.Edit
+	if own := get("Currency"); own != "" && own != *e.Currency {
+		return fmt.Errorf("Currency %q is not %q, as further up", own, *e.Currency)
+	}
 	// What is oversold cannot be sold from another's stock. More than the store
 	// takes is as good as one too many, and does not overflow.
 	*e.Stock += min(max(stock, 0), store.MaxStock+1)
@@ -196,8 +212,8 @@ func (p *parser) variant(get func(string) string) error {
 	return nil
 }
 
-func (p *parser) fail(number int, err error) bool {
-	return p.yield(Product{}, &LineError{number, err})
+func (p *parser) fail(number int, sku string, err error) bool {
+	return p.yield(Product{}, &LineError{Line: number, SKU: sku, Err: err})
 }
 
 // finish yields the product that is complete; false: the caller wants no more.
@@ -208,7 +224,7 @@ func (p *parser) finish() bool {
 	done := p.product
 	p.handle = ""
 	if done.Edit.Price == nil {
-		return p.fail(done.Line, errors.New("the product has no variant with a price"))
+		return p.fail(done.Line, *done.Edit.SKU, errors.New("the product has no variant with a price"))
 	}
 	return p.yield(done, nil)
 }

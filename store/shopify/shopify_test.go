@@ -2,6 +2,7 @@ package shopify_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -70,6 +71,31 @@ func TestBadLinesAreNamedAndTheRestGoesOn(t *testing.T) {
 		if !strings.Contains(bad[line], why) {
 			t.Errorf("line %d: %q, want %q", line, bad[line], why)
 		}
+	}
+}
+
+func TestStatusAndPublished(t *testing.T) {
+	products, bad := read(t, "Handle,Title,Variant Price,Published,Status\n"+
+		"a,A,1,TRUE,active\n"+"b,B,1,FALSE,active\n"+"c,C,1,TRUE,draft\n"+"d,D,1,TRUE,Archived\n"+"e,E,1,false,archived\n"+"f,F,1,,\n")
+	var got []string
+	for _, p := range products {
+		got = append(got, fmt.Sprint(*p.Edit.SKU, *p.Edit.Published, p.Archived))
+	}
+	if want := "[atrue false bfalse false cfalse false dtrue true efalse true ftrue false]"; fmt.Sprint(got) != want || len(bad) > 0 {
+		t.Errorf("got %v, %v, want %s", got, bad, want)
+	}
+}
+
+func TestAFileMaySayTheCurrency(t *testing.T) {
+	products, bad := read(t, "Handle,Title,Variant Price,Currency\n"+
+		"pot,Pot,900,JPY\n"+"pot,,800,\n"+"pot,,7,USD\n"+
+		"mug,Mug,5,\n"+"mug,,4,USD\n")
+	if len(products) != 2 || *products[0].Edit.Currency != "JPY" || products[0].Edit.Price.String() != "800" ||
+		*products[1].Edit.Currency != "EUR" || products[1].Edit.Price.String() != "5" {
+		t.Errorf("got %+v", products)
+	}
+	if !strings.Contains(bad[4], `"USD" is not "JPY"`) || !strings.Contains(bad[6], `"USD" is not "EUR"`) || len(bad) != 2 {
+		t.Errorf("prices of two currencies in a product: %v", bad)
 	}
 }
 

@@ -1,0 +1,160 @@
+package shopify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+
+	"shelfcast/store"
+)
+
+// A Result is what became of a product.
+type Result string
+
+// The results that there are.
+const (
+	Created   Result = "created"
+	Changed   Result = "changed"
+	Unchanged Result = "unchanged"
+	Failed    Result = "failed" // and left out; the Outcome's Error says why
+)
+
+// An Outcome is what became of one product or line of a file.
+type Outcome struct {
+	Line      int    `json:"line"`
+	SKU       string `json:"sku,omitempty"` // "" if the line does not say
+	Result    Result `json:"result"`
+	store.Rev        // of the product as it is now; zero, and not in the JSON, if it failed
+	Error     string `json:"error,omitempty"` // in words for people, if it failed
+}
+
+// MarshalJSON leaves out a Rev that is zero.
+func (o Outcome) MarshalJSON() ([]byte, error) {
+	type fields Outcome // without this method
+	return json.Marshal(struct {
+		fields
+		ID      int64 `json:"id,omitempty"`
+		Version int64 `json:"version,omitempty"`
+	}{fields(o), o.ID, o.Version})
+}
+
+// A Tally is how many outcomes a file has had of each kind.
+type Tally struct {
+	Created   int `json:"created"`
+	Changed   int `json:"changed"`
+	Unchanged int `json:"unchanged"`
+	Failed    int `json:"failed"` // products, and lines
+}
+
+func (t *Tally) count(r Result) {
+	switch r {
+	case Created:
+		t.Created++
+	case Changed:
+		t.Changed++
+	case Unchanged:
+		t.Unchanged++
+	case Failed:
+		t.Failed++
+	}
+}
+
+// Import puts in every product that can be, and calls each for every product and
+// for every line that is no good, in the order of the file: a product's turn
+// comes when the next one begins. A product that has the SKU already is edited;
+// one that Status calls archived is put in and then archived.
+//
+// It ends early only if the database fails, or the file is something else or
+// cannot be read on. What was put in until then stays, and is in the Tally.
+func Import(ctx context.Context, db *store.DB, file io.Reader, currency string, each func(Outcome)) (Tally, error) {
+	var t Tally
+	for p, err := range Read(file, currency) {
+		var o Outcome
+		if err == nil {
+			o, err = put(ctx, db, p)
+		}
+		if bad, ok := errors.AsType[*LineError](err); ok {
+			o, err = Outcome{Line: bad.Line, SKU: bad.SKU, Result: Failed, Error: bad.Err.Error()}, nil
+		}
+		if err != nil {
+			return t, err
+		}
+		t.count(o.Result)
+		each(o)
+	}
+	return t, nil
+}
+
+// put creates the product, or edits the one that has its SKU. Somebody else may
+// be faster; then it is tried again on what he has left.
+func put(ctx context.Context, db *store.DB, p Product) (Outcome, error) {
+	o := Outcome{Line: p.Line, SKU: *p.Edit.SKU, Result: Unchanged}
+	var err error
+	for range 5 {
+		err = o.try(ctx, db, p)
+		switch {
+		case err == nil:
+			return o, nil
+		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrDuplicateSKU), errors.Is(err, store.ErrNotFound):
+			continue
+		case errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrArchived):
+			return o, &LineError{Line: p.Line, SKU: o.SKU, Err: err}
+		}
+		return o, err
+	}
+	return o, &LineError{Line: p.Line, SKU: o.SKU, Err: err}
+}
+
+// try is one go at p. What it has done is noted in o even if it then fails, for
+// the next go begins there.
+func (o *Outcome) try(ctx context.Context, db *store.DB, p Product) error {
+	had, err := db.BySKU(ctx, o.SKU)
+	now := had
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		now, err = db.Create(ctx, p.Edit)
+	case err == nil && !(p.Archived && had.Archived && describes(p.Edit, had)):
+		now, err = db.Update(ctx, had.Rev, p.Edit)
+	}
+	if err != nil {
+		return err
+	}
+	o.note(had.Rev, now.Rev)
+	if !p.Archived {
+		return nil
+	}
+	archived, err := db.Archive(ctx, now.Rev)
+	if err != nil {
+		return err
+	}
+	o.note(now.Rev, archived.Rev)
+	return nil
+}
+
+// note takes down that the product, of which there was a had or none, is now.
+func (o *Outcome) note(had, now store.Rev) {
+	o.Rev = now
+	switch {
+	case had.ID == 0:
+		o.Result = Created
+	case had != now && o.Result != Created:
+		o.Result = Changed
+	}
+}
+
+// describes: e would leave p as it is. An archived product takes no edit, so the
+// store cannot be asked; these are its rules of what an edit changes.
+func describes(e store.Edit, p store.Product) bool {
+	was, to := p.CompareAtPrice, e.CompareAtPrice.To
+	kept := func(html string) string { return strings.TrimSpace(store.SanitizeHTML(html)) }
+	return *e.SKU == p.SKU &&
+		*e.Title == strings.TrimSpace(p.Title) &&
+		*e.Vendor == strings.TrimSpace(p.Vendor) &&
+		kept(*e.Description) == kept(p.Description) &&
+		(e.ImageURL == nil || *e.ImageURL == p.ImageURL) &&
+		e.Price.Equal(p.Price.Decimal) &&
+		(was == nil) == (to == nil) && (was == nil || was.Equal(to.Decimal)) &&
+		*e.Currency == p.Currency && *e.Stock == p.Stock && *e.Published == p.Published
+}
