@@ -259,7 +259,7 @@ func TestRealCatalogues(t *testing.T) {
 	if len(files) == 0 {
 		t.Skip("they are not at hand")
 	}
-	db := migrated(t, storetest.DSN(t))
+	db, second := migrated(t, storetest.DSN(t)), migrated(t, storetest.DSN(t))
 	for _, name := range files {
 		csv, err := os.ReadFile(name)
 		if err != nil {
@@ -272,4 +272,5 @@ func TestRealCatalogues(t *testing.T) {
 		}
 		t.Logf("%s: %+v", filepath.Base(name), first)
 	}
+	moves(t, db, second)
 }

@@ -1,6 +1,7 @@
-// Package shopify reads Shopify's product CSV: one line a variant, the first
-// line of a handle carrying what the variants share. A product of ours is a
-// handle: the lowest price of its variants and the sum of their stock.
+// Package shopify reads and writes Shopify's product CSV: one line a variant,
+// the first line of a handle carrying what the variants share. A product of ours
+// is a handle: the lowest price of its variants and the sum of their stock. What
+// a Writer has written, Read reads as it was.
 package shopify
 
 import (
@@ -45,6 +46,8 @@ var (
 //
 // Prices are in the currency given, unless the file has a column that Shopify's
 // does not have, Currency, and the first line of a product says something there.
+// An apostrophe in front of a SKU, or of what a spreadsheet would run, is not
+// part of the text.
 func Read(r io.Reader, currency string) iter.Seq2[Product, error] {
 	return func(yield func(Product, error) bool) {
 		bounded := &bound{r: r, left: maxLine}
@@ -150,15 +153,14 @@ func (p *parser) line(number int, record []string) bool {
 }
 
 func skuOf(handle string, get func(string) string) string {
-	sku := get("Variant SKU")
-	if sku == "" {
-		sku = handle
+	if sku := get("Variant SKU"); sku != "" {
+		return bareSKU(sku)
 	}
-	return strings.TrimPrefix(sku, "'") // put there by spreadsheets
+	return bareSKU(handle)
 }
 
 func (p *parser) begin(number int, handle string, get func(string) string) {
-	sku, title, body, vendor := skuOf(handle, get), get("Title"), get("Body (HTML)"), get("Vendor")
+	sku, title, body, vendor := skuOf(handle, get), bare(get("Title")), bare(get("Body (HTML)")), bare(get("Vendor"))
 	currency := p.currency
 	if own := get("Currency"); own != "" {
 		currency = own
@@ -173,6 +175,9 @@ func (p *parser) begin(number int, handle string, get func(string) string) {
 		Currency: &currency, Published: &published, Stock: new(int64),
 		CompareAtPrice: store.PriceChange{Set: true}, // none, unless a variant has one
 	}}
+	if _, ok := p.columns["Image Src"]; ok {
+		p.product.Edit.ImageURL = new(string) // none, unless a line has one
+	}
 }
 
 // variant folds one in.

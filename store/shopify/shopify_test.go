@@ -99,6 +99,17 @@ func TestAFileMaySayTheCurrency(t *testing.T) {
 	}
 }
 
+func TestAPictureIsTakenAwayOnlyByAFileThatHasPictures(t *testing.T) {
+	without, _ := read(t, "Handle,Title,Variant Price\npot,Pot,1\nmug,Mug,1\n")
+	with, _ := read(t, "Handle,Title,Variant Price,Image Src\npot,Pot,1,\npot,,,/2.jpg\nmug,Mug,1,\n")
+	if len(without) != 2 || without[0].Edit.ImageURL != nil || without[1].Edit.ImageURL != nil {
+		t.Errorf("without the column: %+v", without)
+	}
+	if len(with) != 2 || *with[0].Edit.ImageURL != "/2.jpg" || with[1].Edit.ImageURL == nil || *with[1].Edit.ImageURL != "" {
+		t.Errorf("with the column: %+v", with)
+	}
+}
+
 func TestStockDoesNotOverflow(t *testing.T) {
 	const most = "pot,Pot,1,9223372036854775807\n" // twice that and 7 is 5 in 64 bits
 	products, bad := read(t, "Handle,Title,Variant Price,Variant Inventory Qty\n"+most+most+"pot,Pot,1,7\nmug,Mug,1,2\n")
