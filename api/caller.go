@@ -1,0 +1,24 @@
+package api
+
+import "slices"
+
+// A Caller is who makes a call of the admin API.
+type Caller struct {
+	Name   string   // as histories show it
+	Key    string   // stable, for rate limits and idempotency, and of no more than 276 bytes; case matters
+	Scopes []string // what it may do
+}
+
+// The scopes there are.
+const (
+	ScopeRead   = "products:read"
+	ScopeWrite  = "products:write" // and read
+	ScopeTokens = "tokens:admin"
+)
+
+var scopes = []string{ScopeRead, ScopeWrite, ScopeTokens}
+
+// Has says whether the caller may do that.
+func (c Caller) Has(scope string) bool {
+	return slices.Contains(c.Scopes, scope) || scope == ScopeRead && slices.Contains(c.Scopes, ScopeWrite)
+}

@@ -1,0 +1,208 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+var (
+	// ErrToken: the token is no token that we take.
+	ErrToken = errors.New("the token is not valid")
+	// ErrKeys: the identity provider's keys cannot be had, and the token's is not
+	// among those known. The same call may succeed later.
+	ErrKeys = errors.New("the identity provider's keys cannot be had")
+)
+
+// JWTConfig says whose tokens are taken. The first three fields are required;
+// of the others the zero value means the default.
+type JWTConfig struct {
+	JWKS       string        // URL of the identity provider's keys: https, or http to loopback
+	Issuer     string        // that its tokens name as iss
+	Audience   string        // that they have among aud
+	ScopeClaim string        // what a token may do, a text with spaces or a list; "scope", and "scp" of a token that has no "scope"
+	NameClaim  string        // whose token it is; "email", if that is not said to be unverified. Without a fit one it is sub
+	Refresh    time.Duration // between two fetches of the keys; 15min
+	Ask        time.Duration // between two more because of tokens whose key is not known; 10s
+	Metrics    prometheus.Registerer
+	Log        *slog.Logger
+}
+
+// Limits of a token.
+const (
+	maxToken   = 8 << 10
+	maxSubject = 255
+	maxName    = 100
+	leeway     = 30 * time.Second // by which clocks may differ
+)
+
+// signatures are the algorithms taken. HMAC is not among them: who can check its
+// signatures can make them.
+var signatures = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
+// A JWT takes the tokens of an identity provider. Its methods may be called
+// concurrently.
+type JWT struct {
+	cfg     JWTConfig
+	issuer  string // short, for a Caller's Key
+	parser  *jwt.Parser
+	keys    keyfunc.Keyfunc
+	refused *prometheus.CounterVec
+}
+
+// NewJWT makes one, and fetches the provider's keys until ctx ends. They need
+// not be reachable yet: it waits for a few seconds, and no call fails for it.
+func NewJWT(ctx context.Context, cfg JWTConfig) (*JWT, error) {
+	if cfg.Issuer == "" || cfg.Audience == "" {
+		return nil, errors.New("JWT: an issuer and an audience are required")
+	}
+	cfg.Refresh = cmp.Or(cfg.Refresh, 15*time.Minute)
+	cfg.Ask = cmp.Or(cfg.Ask, 10*time.Second)
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
+	keys, err := newKeys(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("JWT: %w", err)
+	}
+	find, err := keyfunc.New(keyfunc.Options{Ctx: ctx, Storage: keys, UseWhitelist: []jwkset.USE{jwkset.UseSig, ""}})
+	if err != nil {
+		return nil, fmt.Errorf("JWT: %w", err)
+	}
+	sum := sha256.Sum256([]byte(cfg.Issuer))
+	return &JWT{
+		cfg: cfg, issuer: fmt.Sprintf("%x", sum[:8]), keys: find,
+		parser: jwt.NewParser(jwt.WithValidMethods(signatures), jwt.WithStrictDecoding(), jwt.WithLeeway(leeway),
+			jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithIssuer(cfg.Issuer), jwt.WithAudience(cfg.Audience)),
+		refused: promauto.With(cfg.Metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "shelfcast_jwt_refused_total", Help: "JWTs that were not taken, and why.",
+		}, []string{"why"}),
+	}, nil
+}
+
+// Caller is whose token it is, of the key jwt:<hash of the issuer>:<sub>. Errors:
+// ErrToken, ErrKeys. They have nothing of the token in them.
+func (j *JWT) Caller(ctx context.Context, token string) (Caller, error) {
+	caller, err := j.caller(ctx, token)
+	if err == nil {
+		return caller, nil
+	}
+	why := reason(err)
+	j.refused.WithLabelValues(why).Inc()
+	if errors.Is(err, ErrKeys) {
+		return Caller{}, ErrKeys
+	}
+	return Caller{}, fmt.Errorf("%w: %s", ErrToken, why)
+}
+
+// Errors of our own checks.
+var (
+	errLong    = errors.New("longer than a token may be")
+	errHeader  = errors.New("a header that we do not take")
+	errSubject = errors.New("no sub that we take")
+)
+
+// reasons has the word for each error: the first that fits.
+var reasons = []struct {
+	err error
+	why string
+}{
+	{ErrKeys, "no keys"},
+	{errLong, "too long"},
+	{jwt.ErrTokenMalformed, "malformed"},
+	{jwkset.ErrKeyNotFound, "unknown key"},
+	{jwt.ErrTokenUnverifiable, "header"},
+	{jwt.ErrTokenSignatureInvalid, "signature"},
+	{jwt.ErrTokenInvalidIssuer, "issuer"},
+	{jwt.ErrTokenInvalidAudience, "audience"},
+	{jwt.ErrTokenExpired, "expired"},
+	{jwt.ErrTokenNotValidYet, "too early"},
+	{jwt.ErrTokenUsedBeforeIssued, "too early"},
+}
+
+// reason is why a token is not taken, of few words in all.
+func reason(err error) string {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.why
+		}
+	}
+	return "claims" // one is missing, or is not what it should be
+}
+
+func (j *JWT) caller(ctx context.Context, token string) (Caller, error) {
+	if len(token) > maxToken {
+		return Caller{}, errLong
+	}
+	claims := jwt.MapClaims{}
+	find := j.keys.KeyfuncCtx(ctx)
+	_, err := j.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
+		// Without a kid all keys would be tried. crit names extensions without
+		// which the token is not to be taken, and we have none.
+		if kid, _ := t.Header["kid"].(string); kid == "" || t.Header["crit"] != nil {
+			return nil, errHeader
+		}
+		return find(t)
+	})
+	if err != nil {
+		return Caller{}, err
+	}
+	subject, err := claims.GetSubject()
+	if err != nil || subject == "" || len(subject) > maxSubject || !printable(subject) {
+		return Caller{}, errSubject
+	}
+	return Caller{
+		Name:   j.name(claims, subject),
+		Key:    "jwt:" + j.issuer + ":" + subject,
+		Scopes: j.scopes(claims),
+	}, nil
+}
+
+// name is for people to read. Who may choose it may choose another's, so it
+// decides nothing.
+func (j *JWT) name(claims jwt.MapClaims, subject string) string {
+	claim := cmp.Or(j.cfg.NameClaim, "email")
+	name, _ := claims[claim].(string)
+	if claim == "email" && (claims["email_verified"] == false || claims["email_verified"] == "false") {
+		return subject
+	}
+	if name == "" || utf8.RuneCountInString(name) > maxName || !printable(name) {
+		return subject
+	}
+	return name
+}
+
+// scopes are those of the token that we know.
+func (j *JWT) scopes(claims jwt.MapClaims) []string {
+	claim := cmp.Or(j.cfg.ScopeClaim, "scope")
+	if _, has := claims[claim]; !has && j.cfg.ScopeClaim == "" {
+		claim = "scp"
+	}
+	var given []string
+	switch v := claims[claim].(type) {
+	case string:
+		given = strings.Fields(v)
+	case []any:
+		for _, one := range v {
+			scope, _ := one.(string)
+			given = append(given, scope)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !slices.Contains(given, s) })
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}

@@ -1,0 +1,228 @@
+package api
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+func TestTokensOfTheProvider(t *testing.T) {
+	p := newProvider(t, rsaSigner, ecSigner, edSigner)
+	for _, c := range []struct {
+		what   string
+		change func(*JWTConfig)
+		token  string
+		name   string
+		sub    string
+		scopes string
+	}{
+		{what: "RSA", token: rsaSigner.token(nil), scopes: ScopeWrite},
+		{what: "RSA-PSS", token: signer{"rsa", jwt.SigningMethodPS384, rsaKey}.token(nil), scopes: ScopeWrite},
+		{what: "EC", token: ecSigner.token(nil), scopes: ScopeWrite},
+		{what: "Ed25519", token: edSigner.token(nil), scopes: ScopeWrite},
+		{what: "another", token: ecSigner.token(jwt.MapClaims{"sub": "bob", "email": "bob@example.com"}), sub: "bob", name: "bob@example.com", scopes: ScopeWrite},
+		{what: "several audiences", token: rsaSigner.token(jwt.MapClaims{"aud": []string{"others", "shelfcast"}}), scopes: ScopeWrite},
+		{what: "no nbf, no iat", token: rsaSigner.token(jwt.MapClaims{"nbf": nil, "iat": nil}), scopes: ScopeWrite},
+		{what: "clocks that differ", token: rsaSigner.token(jwt.MapClaims{
+			"nbf": time.Now().Add(20 * time.Second).Unix(), "iat": time.Now().Add(20 * time.Second).Unix(), "exp": time.Now().Add(-20 * time.Second).Unix(),
+		}), scopes: ScopeWrite},
+		{what: "unknown scopes", token: rsaSigner.token(jwt.MapClaims{"scope": "openid products:delete tokens:admin PRODUCTS:WRITE products:read"}), scopes: "products:read tokens:admin"},
+		{what: "a scope twice", token: rsaSigner.token(jwt.MapClaims{"scope": "products:read products:read"}), scopes: ScopeRead},
+		{what: "a list", token: rsaSigner.token(jwt.MapClaims{"scope": []any{"tokens:admin", 7, nil, "openid"}}), scopes: ScopeTokens},
+		{what: "no scope", token: rsaSigner.token(jwt.MapClaims{"scope": nil})},
+		{what: "scp", token: rsaSigner.token(jwt.MapClaims{"scope": nil, "scp": []string{ScopeRead}}), scopes: ScopeRead},
+		{what: "scope goes before scp", token: rsaSigner.token(jwt.MapClaims{"scope": "", "scp": ScopeTokens})},
+		{what: "a claim of ours", change: func(c *JWTConfig) { c.ScopeClaim = "roles" },
+			token: rsaSigner.token(jwt.MapClaims{"roles": ScopeRead, "scp": ScopeTokens}), scopes: ScopeRead},
+		{what: "a claim of ours is not there", change: func(c *JWTConfig) { c.ScopeClaim = "roles" }, token: rsaSigner.token(jwt.MapClaims{"scp": ScopeTokens})},
+		{what: "a name of ours", change: func(c *JWTConfig) { c.NameClaim = "name" }, token: rsaSigner.token(jwt.MapClaims{"name": "Ada L."}), name: "Ada L.", scopes: ScopeWrite},
+		{what: "no email", token: rsaSigner.token(jwt.MapClaims{"email": nil}), name: "ada", scopes: ScopeWrite},
+		{what: "an email of nobody's", token: rsaSigner.token(jwt.MapClaims{"email_verified": false}), name: "ada", scopes: ScopeWrite},
+		{what: "an email of nobody's, said otherwise", token: rsaSigner.token(jwt.MapClaims{"email_verified": "false"}), name: "ada", scopes: ScopeWrite},
+		{what: "an email that is no text", token: rsaSigner.token(jwt.MapClaims{"email": 7}), name: "ada", scopes: ScopeWrite},
+		{what: "a name that is a page", token: rsaSigner.token(jwt.MapClaims{"email": strings.Repeat("a", maxName+1)}), name: "ada", scopes: ScopeWrite},
+		{what: "a name of two lines", token: rsaSigner.token(jwt.MapClaims{"email": "ada\nbob"}), name: "ada", scopes: ScopeWrite},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			j := trusts(t, p, func(cfg *JWTConfig) {
+				if c.change != nil {
+					c.change(cfg)
+				}
+			})
+			got := j.takes(c.token)
+			sub, name := c.sub, c.name
+			if sub == "" {
+				sub = "ada"
+			}
+			if name == "" {
+				name = "ada@example.com"
+			}
+			if got.Name != name || strings.Join(got.Scopes, " ") != c.scopes || !strings.HasPrefix(got.Key, "jwt:") || !strings.HasSuffix(got.Key, ":"+sub) {
+				t.Errorf("%+v, want %s, %s, %q", got, name, sub, c.scopes)
+			}
+		})
+	}
+	j, other := trusts(t, p), trusts(t, p, func(c *JWTConfig) { c.Issuer = "https://other.example/" })
+	same := other.takes(rsaSigner.token(jwt.MapClaims{"iss": "https://other.example/"}))
+	if j.takes(rsaSigner.token(nil)).Key != j.takes(ecSigner.token(jwt.MapClaims{"email": "new@example.com"})).Key || j.takes(rsaSigner.token(nil)).Key == same.Key {
+		t.Error("the key is not of the issuer and the sub")
+	}
+}
+
+func TestScopes(t *testing.T) {
+	for _, c := range []struct{ has, does string }{
+		{ScopeRead, "read"}, {ScopeWrite, "read write"}, {ScopeTokens, "tokens"}, {"", ""}, {"products", ""},
+	} {
+		caller := Caller{Scopes: []string{c.has}}
+		for scope, word := range map[string]string{ScopeRead: "read", ScopeWrite: "write", ScopeTokens: "tokens"} {
+			if got := caller.Has(scope); got != slices.Contains(strings.Fields(c.does), word) {
+				t.Errorf("%q may %s: %v", c.has, scope, got)
+			}
+		}
+	}
+}
+
+// loose is a token with bits after its end, which most decoders overlook.
+func loose(token string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := len(token) - 1
+	return token[:last] + string(alphabet[strings.IndexByte(alphabet, token[last])+1])
+}
+
+// unsigned is a token put together by hand.
+func unsigned(header, claims string, signature []byte) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	return encode([]byte(header)) + "." + encode([]byte(claims)) + "." + encode(signature)
+}
+
+func TestBadTokensAreRefused(t *testing.T) {
+	enc := signer{"enc", jwt.SigningMethodEdDSA, edB}
+	p := newProvider(t, rsaSigner, ecSigner, edSigner)
+	set := *p.set.Load()
+	public, _ := jwkset.NewJWKFromKey(edB.Public(), jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: "enc", USE: jwkset.UseEnc}})
+	encryption, _ := json.Marshal(public.Marshal())
+	p.says(strings.Replace(set, `"keys":[`, `"keys":[`+string(encryption)+`,{"kty":"oct","kid":"hmac","k":"c2VjcmV0"},`, 1))
+	j := trusts(t, p)
+	der, _ := x509.MarshalPKIXPublicKey(rsaKey.Public())
+	honest := func(change jwt.MapClaims) string { return rsaSigner.token(change) }
+	hmacOf := func(kid string, secret []byte) string {
+		other := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "ada"})
+		other.Header["kid"] = kid
+		text, _ := other.SignedString(secret)
+		return text
+	}
+	cut := strings.Split(honest(nil), ".")
+	eve := strings.Split(honest(jwt.MapClaims{"sub": "eve"}), ".")
+	at := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
+	for _, c := range []struct{ what, token, why string }{
+		{"nothing", "", "malformed"},
+		{"no token", "sesame", "malformed"},
+		{"two parts", cut[0] + "." + cut[1], "malformed"},
+		{"four parts", honest(nil) + ".x", "malformed"},
+		{"no base64", cut[0] + "." + cut[1] + ".!", "malformed"},
+		{"bits after the end", loose(honest(nil)), "malformed"},
+		{"claims that are no object", unsigned(`{"alg":"RS256","kid":"rsa"}`, `[7]`, nil), "malformed"},
+		{"a header that is no object", unsigned(`7`, `{}`, nil), "malformed"},
+		{"no algorithm", unsigned(`{"kid":"rsa"}`, `{}`, nil), "header"},
+		{"an unknown algorithm", unsigned(`{"alg":"XX1","kid":"rsa"}`, `{}`, nil), "header"},
+		{"none", unsigned(`{"alg":"none","kid":"rsa"}`, `{"sub":"ada"}`, nil), "signature"},
+		{"HMAC with the public key", hmacOf("rsa", der), "signature"},
+		{"HMAC with a key of the set", hmacOf("hmac", []byte("secret")), "signature"},
+		{"no kid", rsaSigner.token(nil, "kid", ""), "header"},
+		{"extensions", rsaSigner.token(nil, "crit", "exp"), "header"},
+		{"a key for another use", enc.token(nil), "header"},
+		{"a key of another algorithm", signer{"rsa", jwt.SigningMethodES256, ecKey}.token(nil), "signature"},
+		{"an unknown key", signer{"new", jwt.SigningMethodEdDSA, edB}.token(nil), "unknown key"},
+		{"another's key of that name", foreignKey.token(nil), "signature"},
+		{"another's claims", cut[0] + "." + eve[1] + "." + cut[2], "signature"},
+		{"no signature", cut[0] + "." + cut[1] + ".", "signature"},
+		{"another issuer", honest(jwt.MapClaims{"iss": "https://id.example"}), "issuer"},
+		{"no issuer", honest(jwt.MapClaims{"iss": nil}), "claims"},
+		{"another audience", honest(jwt.MapClaims{"aud": []string{"Shelfcast", "shelfcast/"}}), "audience"},
+		{"no audience", honest(jwt.MapClaims{"aud": nil}), "claims"},
+		{"expired", honest(jwt.MapClaims{"exp": at(-leeway - time.Second)}), "expired"},
+		{"no expiry", honest(jwt.MapClaims{"exp": nil}), "claims"},
+		{"an expiry that is no number", honest(jwt.MapClaims{"exp": "never"}), "claims"},
+		{"not yet", honest(jwt.MapClaims{"nbf": at(leeway + 5*time.Second)}), "too early"},
+		{"made in the future", honest(jwt.MapClaims{"iat": at(leeway + 5*time.Second)}), "too early"},
+		{"no sub", honest(jwt.MapClaims{"sub": nil}), "claims"},
+		{"an empty sub", honest(jwt.MapClaims{"sub": ""}), "claims"},
+		{"a sub that is no text", honest(jwt.MapClaims{"sub": 42}), "claims"},
+		{"a long sub", honest(jwt.MapClaims{"sub": strings.Repeat("a", maxSubject+1)}), "claims"},
+		{"a sub of two lines", honest(jwt.MapClaims{"sub": "ada\nbob"}), "claims"},
+		{"too long", honest(jwt.MapClaims{"more": strings.Repeat("a", maxToken)}), "too long"},
+	} {
+		before := count(t, j.metrics, "shelfcast_jwt_refused_total")
+		j.refuses(c.token, ErrToken)
+		_, err := j.Caller(t.Context(), c.token)
+		if err == nil || err.Error() != ErrToken.Error()+": "+c.why {
+			t.Errorf("%s: %v, want %s", c.what, err, c.why)
+		}
+		if n := count(t, j.metrics, "shelfcast_jwt_refused_total"); n != before+2 {
+			t.Errorf("%s: counted %d times", c.what, n-before)
+		}
+	}
+	j.takes(honest(nil))
+	if j.logged.Len() > 0 {
+		t.Errorf("logged: %s", j.logged)
+	}
+}
+
+func TestJWTSettings(t *testing.T) {
+	good := JWTConfig{JWKS: "http://127.0.0.1:1/keys", Issuer: "i", Audience: "a", Log: slog.New(slog.DiscardHandler)}
+	for _, c := range []struct {
+		what   string
+		change func(*JWTConfig)
+		ok     bool
+	}{
+		{"good", func(*JWTConfig) {}, true},
+		{"localhost", func(c *JWTConfig) { c.JWKS = "http://localhost:1/keys" }, true},
+		{"loopback of IPv6", func(c *JWTConfig) { c.JWKS = "http://[::1]:1/keys" }, true},
+		{"in the clear", func(c *JWTConfig) { c.JWKS = "http://id.example/keys" }, false},
+		{"looks like loopback", func(c *JWTConfig) { c.JWKS = "http://127.0.0.1.id.example/keys" }, false},
+		{"no host", func(c *JWTConfig) { c.JWKS = "https:///keys" }, false},
+		{"a file", func(c *JWTConfig) { c.JWKS = "file://localhost/etc/keys" }, false},
+		{"a password", func(c *JWTConfig) { c.JWKS = "https://user:secret@127.0.0.1:1/keys" }, false},
+		{"none", func(c *JWTConfig) { c.JWKS = "" }, false},
+		{"no URL", func(c *JWTConfig) { c.JWKS = "https://[" }, false},
+		{"no issuer", func(c *JWTConfig) { c.Issuer = "" }, false},
+		{"no audience", func(c *JWTConfig) { c.Audience = "" }, false},
+	} {
+		cfg := good
+		c.change(&cfg)
+		j, err := NewJWT(t.Context(), cfg)
+		if (err == nil) != c.ok || (j == nil) == c.ok {
+			t.Errorf("%s: %v", c.what, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
+
+// FuzzJWT: of two tokens that are the same but for one, that one is refused.
+func FuzzJWT(f *testing.F) {
+	j := trusts(f, newProvider(f, edSigner), func(c *JWTConfig) { c.Ask = time.Hour })
+	good := edSigner.token(nil)
+	for _, seed := range []string{good, good + "x", good[1:], strings.ToUpper(good), "..", rsaSigner.token(nil), unsigned(`{"alg":"none"}`, `null`, nil)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		caller, err := j.Caller(t.Context(), token)
+		if (err == nil) != (token == good) || (caller.Key == "") != (err != nil) {
+			t.Errorf("%q: %+v, %v", token, caller, err)
+		}
+		if err != nil && !errors.Is(err, ErrToken) {
+			t.Error(err)
+		}
+	})
+}

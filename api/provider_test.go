@@ -1,0 +1,166 @@
+package api
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A signer makes tokens with one key.
+type signer struct {
+	kid    string
+	method jwt.SigningMethod
+	key    crypto.Signer
+}
+
+// Keys of providers, and one of somebody else's that has the name of one of them.
+var (
+	rsaKey, _  = rsa.GenerateKey(rand.Reader, 2048)
+	ecKey, _   = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	_, edA, _  = ed25519.GenerateKey(rand.Reader)
+	_, edB, _  = ed25519.GenerateKey(rand.Reader)
+	rsaSigner  = signer{"rsa", jwt.SigningMethodRS256, rsaKey}
+	ecSigner   = signer{"ec", jwt.SigningMethodES256, ecKey}
+	edSigner   = signer{"ed", jwt.SigningMethodEdDSA, edA}
+	foreignKey = signer{"ed", jwt.SigningMethodEdDSA, edB}
+)
+
+// token signs what an honest one has, with changes: nil takes a claim away.
+func (s signer) token(changes jwt.MapClaims, header ...string) string {
+	claims := jwt.MapClaims{
+		"iss": "https://id.example/", "aud": "shelfcast", "sub": "ada", "email": "ada@example.com", "scope": ScopeWrite,
+		"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(), "nbf": time.Now().Unix(),
+	}
+	maps.Copy(claims, changes)
+	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
+	t := jwt.NewWithClaims(s.method, claims)
+	t.Header["kid"] = s.kid
+	for i := 0; i < len(header); i += 2 {
+		t.Header[header[i]] = header[i+1]
+	}
+	text, err := t.SignedString(s.key)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// An idProvider serves keys, and counts how often.
+type idProvider struct {
+	*httptest.Server
+	set     atomic.Pointer[string]
+	status  atomic.Int64 // 200 unless set
+	fetches atomic.Int64
+	hangs   atomic.Pointer[chan struct{}]
+}
+
+func (p *idProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.fetches.Add(1)
+	if hangs := p.hangs.Load(); hangs != nil {
+		select {
+		case <-*hangs:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	w.Header().Set("Location", "/moved") // of a status that wants one
+	if r.URL.Path != "/moved" {
+		w.WriteHeader(int(p.status.Load()))
+	}
+	fmt.Fprint(w, *p.set.Load())
+}
+
+// has makes these the provider's keys.
+func (p *idProvider) has(signers ...signer) {
+	set := jwkset.NewMemoryStorage()
+	for _, s := range signers {
+		key, err := jwkset.NewJWKFromKey(s.key.Public(), jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: s.kid, USE: jwkset.UseSig}})
+		if err != nil {
+			panic(err)
+		}
+		if err := set.KeyWrite(context.Background(), key); err != nil {
+			panic(err)
+		}
+	}
+	text, err := set.JSONPublic(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	p.says(string(text))
+}
+
+func (p *idProvider) says(text string) { p.set.Store(&text) }
+
+func newProvider(t testing.TB, signers ...signer) *idProvider {
+	p := &idProvider{}
+	p.has(signers...)
+	p.status.Store(http.StatusOK)
+	p.Server = httptest.NewServer(p)
+	t.Cleanup(p.Close)
+	return p
+}
+
+// aJWT is an instance's.
+type aJWT struct {
+	*JWT
+	t       testing.TB
+	metrics *prometheus.Registry
+	logged  *strings.Builder // not while a fetch may be under way
+}
+
+// trusts makes a JWT of that provider, with the changes.
+func trusts(t testing.TB, p *idProvider, changes ...func(*JWTConfig)) *aJWT {
+	t.Helper()
+	j := &aJWT{t: t, metrics: prometheus.NewRegistry(), logged: &strings.Builder{}}
+	cfg := JWTConfig{
+		JWKS: p.URL, Issuer: "https://id.example/", Audience: "shelfcast", Metrics: j.metrics,
+		Log: slog.New(slog.NewTextHandler(j.logged, nil)), Refresh: time.Hour, Ask: time.Nanosecond,
+	}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	var err error
+	if j.JWT, err = NewJWT(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// takes is the caller of a token that has to be taken.
+func (j *aJWT) takes(token string) Caller {
+	j.t.Helper()
+	caller, err := j.Caller(j.t.Context(), token)
+	if err != nil {
+		j.t.Errorf("refused: %v", err)
+	}
+	return caller
+}
+
+// refuses fails if a token is taken, or refused for another reason.
+func (j *aJWT) refuses(token string, want error) {
+	j.t.Helper()
+	caller, err := j.Caller(j.t.Context(), token)
+	if !errors.Is(err, want) || caller.Name != "" || caller.Key != "" || len(caller.Scopes) > 0 {
+		j.t.Errorf("%+v, %v, want %v", caller, err, want)
+	}
+}
+
+func (j *aJWT) failed() int { return count(j.t, j.metrics, "shelfcast_jwt_key_refreshes_failed_total") }
