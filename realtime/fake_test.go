@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -32,17 +33,24 @@ type shop struct {
 	fails   error
 	panics  int64 // the id that nobody may ask for
 	asks    int   // calls of Compare
+	fills   int   // calls of Fragment
+
+	broken int64                   // the id whose fragment cannot be had
+	slow   map[int64]time.Duration // how long the fragment of an id takes
 
 	read chan struct{} // if not nil: Compare has read, and waits for go on it
 }
 
 func newShop(revs ...store.Rev) *shop {
-	s := &shop{rows: map[int64]int64{}, heard: map[int64]int64{}, cached: map[store.Rev]*render.Fragment{}, html: "<p>"}
+	s := &shop{rows: map[int64]int64{}, heard: map[int64]int64{}, cached: map[store.Rev]*render.Fragment{}, slow: map[int64]time.Duration{}, html: "<p>"}
 	for _, r := range revs {
 		s.set(r)
 	}
 	return s
 }
+
+// delay is how long the fragment of that product takes from now on.
+func (s *shop) delay(d time.Duration, id int64) { s.mu.Lock(); defer s.mu.Unlock(); s.slow[id] = d }
 
 func (s *shop) set(r store.Rev) { s.mu.Lock(); defer s.mu.Unlock(); s.rows[r.ID] = r.Version }
 func (s *shop) fail(err error)  { s.mu.Lock(); defer s.mu.Unlock(); s.fails = err }
@@ -105,12 +113,29 @@ func (s *shop) versions(ids []int64) (found []store.Rev, err error) {
 	return found, s.fails
 }
 
-func (s *shop) Fragment(_ context.Context, view render.View, want store.Rev) (*render.Fragment, error) {
+func (s *shop) Fragment(ctx context.Context, view render.View, want store.Rev) (*render.Fragment, error) {
+	s.mu.Lock()
+	takes := s.slow[want.ID]
+	s.mu.Unlock()
+	if takes > 0 {
+		select {
+		case <-time.After(takes):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.fills++
 	version, ok := s.rows[want.ID]
 	if s.fails != nil {
 		return nil, s.fails
+	}
+	if want.ID == s.broken {
+		return nil, errors.New("broken")
+	}
+	if want.ID == s.panics && want.ID != 0 {
+		panic("a fault of ours")
 	}
 	if !ok {
 		return nil, store.ErrNotFound

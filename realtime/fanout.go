@@ -43,24 +43,34 @@ func (h *Hub) tell(t *topic) {
 // fill fetches the fragment of a topic, and hands it to a round.
 func (h *Hub) fill(t *topic) {
 	t.queued.Store(false) // before its newest is read: what comes now is told again
+	if n, ok := h.fetch(t); ok {
+		h.rounds.add(n)
+	}
+}
+
+// fetch has the newest version of a topic with its fragment. What cannot be had
+// now is told later.
+func (h *Hub) fetch(t *topic) (n news, ok bool) {
 	want := t.newest.Load()
 	if want == 0 {
-		return
+		return news{}, false
 	}
-	switch n, err := h.news(t, want); {
+	n, err := h.news(t, want)
+	switch {
 	case errors.Is(err, store.ErrNotFound):
 		h.metrics.vanished.Inc()
 		t.newest.CompareAndSwap(want, 0)
+		return news{}, false
 	case err != nil:
 		h.metrics.unanswered.Inc()
 		h.again.topic(t)
-	default:
-		if n.version < want {
-			t.newest.CompareAndSwap(want, n.version) // the database has lost it
-		}
-		t.raise(n.version)
-		h.rounds.add(n)
+		return news{}, false
 	}
+	if n.version < want {
+		t.newest.CompareAndSwap(want, n.version) // the database has lost it
+	}
+	t.raise(n.version)
+	return n, true
 }
 
 // errFault stands for a fault of ours, which is logged.
@@ -180,23 +190,12 @@ func (r *round) run() {
 func (r *round) push(s *session, w *work) {
 	defer s.survive()
 	s.mu.Lock()
-	var framed []byte
-	w.picks = w.picks[:0]
-	if s.ready() {
-		for i, watched := range s.watching {
-			if at := r.find(watched.topic); at >= 0 && watched.takes(r.news[at].version) {
-				w.picks = append(w.picks, watched.pick(i, r.news[at]))
-				framed = r.news[at].frame
-			}
-		}
-	}
 	var err error
-	switch {
-	case len(w.picks) == 0:
-	case len(w.picks) == 1 && !w.picks[0].reset:
-		err = s.deliver(w, framed)
-	default:
-		err = s.deliver(w, nil)
+	for from := 0; err == nil && from < len(s.watching) && s.ready(); {
+		var framed []byte
+		if from, framed = r.gather(s, from, w); len(w.picks) > 0 {
+			err = s.deliver(w, framed)
+		}
 	}
 	if err != nil {
 		s.close()
@@ -205,4 +204,22 @@ func (r *round) push(s *session, w *work) {
 	if err != nil {
 		s.hub.remove(s)
 	}
+}
+
+// gather needs the session's mu held. It puts into w.picks what there is for
+// the products of the page from that one on, up to a frame full, and has that
+// frame if it is made already. Next is where the next frame begins.
+func (r *round) gather(s *session, from int, w *work) (next int, framed []byte) {
+	w.picks = w.picks[:0]
+	for next = from; next < len(s.watching) && len(w.picks) < perFrame; next++ {
+		watched := s.watching[next]
+		if at := r.find(watched.topic); at >= 0 && watched.takes(r.news[at].version) {
+			w.picks = append(w.picks, watched.pick(next, r.news[at]))
+			framed = r.news[at].frame
+		}
+	}
+	if len(w.picks) > 1 || len(w.picks) == 1 && w.picks[0].reset {
+		framed = nil
+	}
+	return next, framed
 }

@@ -167,11 +167,7 @@ func (f *Feed) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, r := range revs {
-			if f.hub.Apply(r) {
-				news = append(news, r)
-			}
-		}
+		news = append(news, f.hub.ApplyAll(revs)...)
 		f.witness(revs)
 		if len(revs) < page {
 			break

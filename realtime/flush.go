@@ -115,9 +115,9 @@ func (s *session) gather(picks []pick) (_ []pick, more bool) {
 		}
 		t := watched.topic
 		n, ok := s.hub.newsInMemory(t)
-		if !ok {
+		if !ok && !s.hub.batch.has(t) {
 			s.hub.tell(t)
-		} else if watched.takes(n.version) {
+		} else if ok && watched.takes(n.version) {
 			picks = append(picks, watched.pick(i, n))
 		}
 	}

@@ -4,7 +4,8 @@
 //
 // The way of a change: Hub.Apply raises the newest version of a topic (a product
 // in a view), fill has its fragment, and a round writes it to all who watch the
-// topic. A session that has no room is left out; when it has, it is sent the
+// topic. What changed together (Hub.ApplyAll) is a batch, whose fragments go to
+// one round. A session that has no room is left out; when it has, it is sent the
 // newest of what it lacks.
 package realtime
 
@@ -79,7 +80,9 @@ type Hub struct {
 	reads  crew[ready]    // what browsers say, and that they have room again
 	asks   crew[*session] // what is current of what they show
 	fills  crew[*topic]   // fragments to be had
+	bulk   crew[*topic]   // the same, for the batch
 	rounds crew[news]     // and told
+	batch  batch          // what changed together
 	again  again          // what could not be had
 	swept  atomic.Int64   // when the sessions were last looked after, Unix nanoseconds; 0: not yet
 
@@ -98,7 +101,7 @@ type Hub struct {
 	running sync.WaitGroup // the goroutines
 }
 
-// fillers is how many fragments are fetched at a time.
+// fillers is how many fragments are fetched at a time, and as many for batches.
 const fillers = 16
 
 // NewHub makes a Hub. Run drives it.
@@ -133,6 +136,8 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 	h.reads = crew[ready]{hub: h, most: runtime.GOMAXPROCS(0), batch: 1, work: each}
 	h.asks = crew[*session]{hub: h, most: 1, work: h.answer}
 	h.fills = crew[*topic]{hub: h, most: fillers, batch: 1, work: func(all []*topic) { h.fill(all[0]) }}
+	h.bulk = crew[*topic]{hub: h, most: fillers, batch: 1, work: func(all []*topic) { h.fillOfBatch(all[0]) }}
+	h.batch.hub = h
 	h.rounds = crew[news]{hub: h, most: 1, work: h.fanOut}
 	h.metrics = newMetrics(cfg.Metrics, h.Sessions)
 	return h

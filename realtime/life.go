@@ -23,6 +23,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-tick.C:
 			h.sweep(time.Now(), turn%sweeps)
 			h.again.due(h, time.Now())
+			h.batch.due(time.Now())
 			h.swept.Store(time.Now().UnixNano())
 		case <-ctx.Done():
 			h.end()
@@ -151,8 +152,8 @@ func (a *again) due(h *Hub, now time.Time) {
 	topics, sessions := a.topics, a.sessions
 	a.topics, a.sessions = nil, nil
 	a.mu.Unlock()
-	for t := range topics {
-		h.tell(t)
+	if wanted := h.batch.retry(topics); len(wanted) > 0 {
+		h.bulk.add(wanted...)
 	}
 	h.ask(sessions...)
 }

@@ -8,7 +8,7 @@ import (
 type metrics struct {
 	opened, turnedAway, silent, aged, faults prometheus.Counter
 	deliveries, bytes, blocked               prometheus.Counter
-	asked, unanswered, vanished              prometheus.Counter
+	asked, unanswered, vanished, late        prometheus.Counter
 	refused, refusals                        *prometheus.CounterVec
 	fresh                                    *ageHistogram
 	applied                                  prometheus.Histogram
@@ -30,6 +30,7 @@ func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
 		blocked:    counter("shelfcast_session_blocked_total", "Writes after which a session had no room for more: what is newest is sent when it has."),
 		asked:      counter("shelfcast_asked_total", "Products whose version was asked of the database because memory did not know it for certain."),
 		unanswered: counter("shelfcast_unanswered_total", "Fragments and answers that could not be had, and are tried again."),
+		late:       counter("shelfcast_batch_late_total", "Fragments for which the rest of their batch did not wait any longer."),
 		vanished:   counter("shelfcast_vanished_total", "News dropped because the product is not in the database."),
 		fresh: newAgeHistogram(to, "shelfcast_time_to_fresh_seconds",
 			"From the version, which is when an edit was made, until its frame was written to a session that was there."),

@@ -1,0 +1,345 @@
+package realtime
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"shelfcast/store"
+	"shelfcast/store/storetest"
+)
+
+// from has count products from that id on, at one version.
+func from(id, count, version int64) []store.Rev {
+	revs := make([]store.Rev, count)
+	for i := range revs {
+		revs[i] = rev(id+int64(i), version)
+	}
+	return revs
+}
+
+// commit has all of that in the database.
+func (s *shop) commit(revs []store.Rev) []store.Rev {
+	for _, r := range revs {
+		s.set(r)
+	}
+	return revs
+}
+
+// settled waits until so many products are watched and were compared.
+func settled(t *testing.T, h *Hub, products int) {
+	t.Helper()
+	storetest.Eventually(t, "all that is watched was compared", func() bool {
+		n := 0
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.table.all(func(s *session) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, w := range s.watching {
+				if w.shown&unasked == 0 {
+					n++
+				}
+			}
+		})
+		h.asks.mu.Lock()
+		defer h.asks.mu.Unlock()
+		return n == products && h.asks.working == 0
+	})
+}
+
+func (s *shop) filled() int { s.mu.Lock(); defer s.mu.Unlock(); return s.fills }
+
+// A hundred products change in one commit, of which each page watches some: it
+// is one frame for each, whatever it is sent, and nothing is fetched that nobody
+// watches.
+func TestABatchIsOneFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(from(1, 101, 10)...)
+		s.delay(100*time.Millisecond, 7)
+		s.delay(300*time.Millisecond, 17)
+		h := quietHub(t, s, Config{})
+		a, b, c, d := join(t, h, Full), join(t, h, Full), join(t, h, Notify), join(t, h, Full)
+		a.watch(from(1, 20, 10)...)
+		b.watch(from(11, 30, 10)...)
+		c.watch(from(1, 20, 10)...)
+		d.watch(rev(101, 10))
+		synctest.Wait()
+		before := s.filled()
+		all := s.commit(from(1, 100, 11))
+		if news := h.ApplyAll(all); !slices.Equal(news, all) {
+			t.Errorf("%d of 100 were news", len(news))
+		}
+		if news := h.ApplyAll(append(all, rev(1, 9))); len(news) != 0 {
+			t.Errorf("%v are news for the second time", news)
+		}
+		c.sees(from(1, 20, 11)...) // needs no fragments, and does not wait for them
+		a.sees(from(1, 20, 11)...)
+		b.sees(from(11, 30, 11)...)
+		for _, page := range []*browser{a, b, c, d} {
+			page.nothing()
+		}
+		if n := s.filled() - before; n != 40 {
+			t.Errorf("%d fragments were fetched of 40 that are watched", n)
+		}
+	})
+}
+
+// On sockets, with the bytes of real frames: a page of two hundred products has
+// them in frames of a bounded size, all at once.
+func TestABatchComesToAPageOfManyProducts(t *testing.T) {
+	onBothLinks(t, func(t *testing.T, portable bool) {
+		s := newShop(from(1, 200, 10)...)
+		h := quietHub(t, s, Config{Portable: portable})
+		door := openDoor(t, h)
+		few, many := door.enter(t), door.enter(t)
+		few.watch(from(1, 20, 10)...)
+		many.watch(from(1, 200, 10)...)
+		settled(t, h, 220)
+		h.ApplyAll(s.commit(from(1, 200, 11)))
+		few.sees(from(1, 20, 11)...)
+		few.nothing()
+		got := map[int64]int64{}
+		for frames := 1; len(got) < 200; frames++ {
+			frame := many.next()
+			if len(frame) > perFrame || frames > 4 {
+				t.Fatalf("frame %d has %d products", frames, len(frame))
+			}
+			for id, version := range frame {
+				got[id] = version
+			}
+		}
+		many.nothing()
+		for id := int64(1); id <= 200; id++ {
+			if got[id] != 11 {
+				t.Errorf("product %d is at %d", id, got[id])
+			}
+		}
+	})
+}
+
+// One fragment that cannot be had, one that meets a fault, and one that is slow
+// to come: the others do not wait for them for long, and they come when they
+// can be had. Nor does the next batch wait for the last one's.
+func TestTheRestOfABatchDoesNotWaitForOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		hinder func(s *shop)
+		within time.Duration
+	}{
+		"broken": {func(s *shop) { s.broken = 7 }, 0},
+		"fault":  {func(s *shop) { s.panics = 7 }, 0},
+		"slow":   {func(s *shop) { s.delay(5*time.Second, 7) }, patience + time.Second/sweeps},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShop(from(1, 20, 10)...)
+				h := quietHub(t, s, Config{Retry: time.Second})
+				a, b := join(t, h, Full), join(t, h, Full)
+				a.watch(from(1, 10, 10)...)
+				b.watch(from(6, 10, 10)...)
+				synctest.Wait()
+				c.hinder(s)
+				start := time.Now()
+				h.ApplyAll(s.commit(from(1, 20, 11)))
+				a.sees(without(from(1, 10, 11), 7)...)
+				b.sees(without(from(6, 10, 11), 7)...)
+				if late := time.Since(start); late > c.within {
+					t.Errorf("they waited for %v", late)
+				}
+				synctest.Wait() // until both have room again, and look for what they lack
+				start = time.Now()
+				h.ApplyAll(s.commit(from(1, 6, 12)))
+				a.sees(from(1, 6, 12)...)
+				b.sees(rev(6, 12))
+				if late := time.Since(start); late > 0 {
+					t.Errorf("the next batch waited for %v", late)
+				}
+				s.mu.Lock()
+				s.broken, s.panics = 0, 0
+				s.mu.Unlock()
+				a.sees(rev(7, 11))
+				b.sees(rev(7, 11))
+				if n := testutil.ToFloat64(h.metrics.late); (n == 1) != (name == "slow") {
+					t.Errorf("%v came too late for their batch", n)
+				}
+			})
+		})
+	}
+}
+
+func without(revs []store.Rev, id int64) []store.Rev {
+	return slices.DeleteFunc(revs, func(r store.Rev) bool { return r.ID == id })
+}
+
+// What takes a while is told in pieces, and neither one by one nor at the end:
+// two hundred watched products of which sixteen are had in a tenth of a second.
+func TestALargeBatchComesInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(from(1, 200, 10)...)
+		for id := range int64(200) {
+			s.delay(100*time.Millisecond, id+1)
+		}
+		h := quietHub(t, s, Config{})
+		a, b := join(t, h, Full), join(t, h, Full)
+		a.watch(from(1, 200, 10)...)
+		b.watch(from(1, 2, 10)...)
+		synctest.Wait()
+		s.commit(from(1, 200, 11))
+		start := time.Now()
+		h.ApplyAll(from(1, 100, 11)) // as two messages of one commit come
+		h.ApplyAll(from(101, 100, 11))
+		frames, got := 0, 0
+		for ; got < 200; frames++ {
+			got += len(a.next())
+			if late := time.Since(start); frames == 0 && late > 100*time.Millisecond+patience+time.Second/sweeps {
+				t.Errorf("nothing came for %v", late)
+			}
+		}
+		b.sees(from(1, 2, 11)...)
+		a.nothing()
+		// 13 times a tenth of a second, told after each 5 of them; and a frame has
+		// no more than 64.
+		if late := time.Since(start); got != 200 || frames > 8 || late > 1500*time.Millisecond {
+			t.Errorf("%d products in %d frames, after %v", got, frames, late)
+		}
+	})
+}
+
+// The newest version wins, whatever it came with: twice in a batch, heard of
+// before, edited while the batch is under way, or in the next batch.
+func TestLaterNewsThanABatchWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(from(1, 20, 10)...)
+		h := quietHub(t, s, Config{})
+		a, b, c := join(t, h, Full), join(t, h, Notify), join(t, h, Full)
+		a.watch(without(from(1, 5, 10), 3)...)
+		b.watch(from(1, 5, 10)...)
+		c.watch(rev(3, 10), rev(6, 10))
+		synctest.Wait()
+		s.set(rev(1, 15))
+		h.Apply(rev(1, 15))
+		a.sees(rev(1, 15))
+		b.sees(rev(1, 15))
+
+		s.commit(from(2, 4, 12))
+		before := s.filled()
+		h.ApplyAll([]store.Rev{rev(1, 14), rev(2, 11), rev(2, 12), rev(2, 11), rev(3, 12)})
+		a.sees(rev(2, 12))
+		b.sees(rev(2, 12), rev(3, 12))
+		c.sees(rev(3, 12))
+		synctest.Wait() // until all have room again, and look for what they lack
+		if n := s.filled() - before; n != 2 {
+			t.Errorf("%d fragments were fetched of 2", n)
+		}
+
+		s.delay(200*time.Millisecond, 2)
+		h.ApplyAll(s.commit(from(2, 4, 20)))
+		b.sees(from(2, 4, 20)...)
+		synctest.Wait() // all but the slow one are there
+		s.set(rev(3, 21))
+		h.Apply(rev(3, 21)) // waits for nothing
+		c.sees(rev(3, 21))
+		b.sees(rev(3, 21))
+		synctest.Wait()
+		h.ApplyAll(s.commit(from(4, 2, 22))) // joins the batch
+		a.sees(rev(2, 20), rev(4, 22), rev(5, 22))
+		b.sees(from(4, 2, 22)...)
+		for _, page := range []*browser{a, b, c} {
+			page.nothing()
+		}
+	})
+}
+
+// While the database is away nothing of a batch is lost, and when it is back it
+// is one batch still.
+func TestABatchIsTriedAgainTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(from(1, 20, 10)...)
+		h := quietHub(t, s, Config{Retry: time.Second})
+		a, b := join(t, h, Full), join(t, h, Full)
+		a.watch(from(1, 10, 10)...)
+		b.watch(from(1, 20, 10)...)
+		synctest.Wait()
+		s.fail(context.DeadlineExceeded)
+		h.ApplyAll(s.commit(from(1, 20, 11)))
+		time.Sleep(10 * time.Second)
+		s.fail(nil)
+		s.delay(100*time.Millisecond, 7)
+		a.sees(from(1, 10, 11)...)
+		b.sees(from(1, 20, 11)...)
+	})
+}
+
+// A hub that drains tells of batches, and one that has ended takes them without
+// harm.
+func TestABatchAtTheEndOfAHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(from(1, 20, 10)...)
+		ctx, cancel := context.WithCancel(t.Context())
+		h := NewHub(s, Config{Log: slog.New(slog.DiscardHandler)})
+		ended := make(chan struct{})
+		go func() { defer close(ended); h.Run(ctx) }()
+		first, second := join(t, h, Full), join(t, h, Full)
+		first.watch(from(1, 5, 10)...)
+		second.watch(from(1, 5, 10)...)
+		synctest.Wait()
+		drained := make(chan struct{})
+		go func() { defer close(drained); h.Drain(ctx, time.Minute) }()
+		first.frame() // its close frame
+		s.delay(300*time.Millisecond, 3)
+		h.ApplyAll(s.commit(from(1, 20, 11)))
+		second.sees(from(1, 5, 11)...)
+		h.ApplyAll(s.commit(from(1, 20, 12)))
+		cancel()
+		<-drained
+		<-ended
+		if news := h.ApplyAll(s.commit(from(1, 20, 13))); len(news) != 20 {
+			t.Errorf("%d are news", len(news))
+		}
+		if _, err := second.conn.Write(nil); err == nil {
+			t.Error("the session is open")
+		}
+	})
+}
+
+// The feed finds a commit of many products that no message told of, and tells
+// of it in one frame too.
+func TestTheFeedTellsOfABatchInOneFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(from(1, 20, 5)...)
+		h := quietHub(t, s, Config{})
+		var shared sharer
+		feed := NewFeed(s, h, &shared, FeedConfig{})
+		a, b := join(t, h, Full), join(t, h, Notify)
+		a.watch(from(1, 10, 5)...)
+		b.watch(from(6, 10, 5)...)
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); feed.Run(ctx) }()
+		time.Sleep(10 * time.Millisecond)
+		s.delay(100*time.Millisecond, 8)
+		version := time.Now().UnixMicro()
+		edit := s.commit(from(1, 20, version))
+		a.sees(from(1, 10, version)...)
+		b.sees(from(6, 10, version)...)
+		time.Sleep(3 * time.Second) // it reads them again
+		a.nothing()
+		b.nothing()
+		cancel()
+		<-ended
+		for _, r := range edit {
+			if shared[r] != 1 {
+				t.Errorf("%v was shared %d times", r, shared[r])
+			}
+		}
+		if n := testutil.ToFloat64(feed.repaired); n != 20 {
+			t.Errorf("%v were news, want 20", n)
+		}
+	})
+}
