@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +29,9 @@ type BusConfig struct {
 }
 
 // A Bus carries Revs between instances, through Redis pub/sub, as
-// {"id":42,"version":1795433536820389}. It is the fast path and promises
-// nothing: what it loses, the Feed finds.
+// {"id":42,"version":1795433536820389}, or as an array of those that were
+// committed together. It is the fast path and promises nothing: what it loses,
+// the Feed finds.
 type Bus struct {
 	rdb redis.UniversalClient
 	hub *Hub
@@ -84,28 +86,79 @@ func NewBus(rdb redis.UniversalClient, hub *Hub, cfg BusConfig) *Bus {
 	return b
 }
 
+// perMessage is how many versions a message has at most.
+const perMessage = 1000
+
 // Publish tells every instance of a version that has been committed, this one
 // first and without Redis. There is no error: what Redis does not take is
 // counted, and the feeds find it.
-func (b *Bus) Publish(ctx context.Context, r store.Rev) {
-	b.hub.Apply(r)
-	message, err := json.Marshal(r)
-	if err != nil {
-		panic(err) // two integers
+func (b *Bus) Publish(ctx context.Context, r store.Rev) { b.PublishAll(ctx, []store.Rev{r}) }
+
+// PublishAll is Publish for versions that were committed together: a page that
+// shows several of the products is told of them in one frame.
+func (b *Bus) PublishAll(ctx context.Context, revs []store.Rev) {
+	var messages [][]byte
+	switch len(revs) {
+	case 0:
+		return
+	case 1:
+		b.hub.Apply(revs[0])
+		messages = append(messages, encode(revs[0]))
+	default:
+		b.hub.ApplyAll(revs)
+		for some := range slices.Chunk(revs, perMessage) {
+			messages = append(messages, encode(some))
+		}
 	}
 	// The edit is made: that its author has gone is no reason to keep quiet.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.Timeout)
+	lost, err := b.send(context.WithoutCancel(ctx), messages, revs)
+	b.unpublished.Add(float64(lost))
+	b.published.Add(float64(len(revs) - lost))
+	if err != nil {
+		b.log.Warn("publish", "product", revs[0].ID, "version", revs[0].Version, "versions", len(revs), "unpublished", lost, "error", err)
+	}
+}
+
+// send publishes these messages, of perMessage versions each, and then tells
+// Redis that the versions are current. What it does not take is kept, and
+// counted. A pipeline has no more than perMessage of them, because all of its
+// answers together have to come within the client's limit.
+func (b *Bus) send(ctx context.Context, messages [][]byte, revs []store.Rev) (lost int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout+time.Duration(len(revs))*50*time.Microsecond)
 	defer cancel()
 	pipe := b.rdb.Pipeline()
-	_ = b.publish(ctx, pipe, b.cfg.Channel, message) // Exec says
-	render.SetCurrent(ctx, pipe, r)
-	if _, err := pipe.Exec(ctx); err != nil {
-		b.unpublished.Inc()
-		b.log.Warn("publish", "product", r.ID, "version", r.Version, "error", err)
-		b.keep(r)
-		return
+	for _, message := range messages {
+		_ = b.publish(ctx, pipe, b.cfg.Channel, message) // Exec says
 	}
-	b.published.Inc()
+	var said []redis.Cmder // the messages
+	for n := 0; n*perMessage < len(revs); n++ {
+		some := revs[n*perMessage : min((n+1)*perMessage, len(revs))]
+		for _, r := range some {
+			render.SetCurrent(ctx, pipe, r)
+		}
+		done, failed := pipe.Exec(ctx)
+		err = cmp.Or(err, failed)
+		if n == 0 {
+			said, done = done[:len(messages)], done[len(messages):]
+		}
+		unsaid := len(said) > 0 && said[n].Err() != nil
+		for i, r := range some {
+			if unsaid || done[i].Err() != nil {
+				b.keep(r)
+				lost++
+			}
+		}
+	}
+	return lost, err
+}
+
+// encode has the message of a version, or of several.
+func encode[T store.Rev | []store.Rev](said T) []byte {
+	message, err := json.Marshal(said)
+	if err != nil {
+		panic(err) // integers
+	}
+	return message
 }
 
 func (b *Bus) publish(ctx context.Context, to redis.Cmdable, channel string, message any) error {
@@ -138,19 +191,12 @@ func (b *Bus) Share(ctx context.Context, revs []store.Rev) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout+time.Duration(len(batch))*50*time.Microsecond)
-	defer cancel()
-	pipe := b.rdb.Pipeline()
+	current := make([]store.Rev, 0, len(batch))
 	for id, version := range batch {
-		render.SetCurrent(ctx, pipe, store.Rev{ID: id, Version: version})
+		current = append(current, store.Rev{ID: id, Version: version})
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		for id, version := range batch {
-			b.keep(store.Rev{ID: id, Version: version})
-		}
-		return err
-	}
-	return nil
+	_, err := b.send(ctx, nil, current)
+	return err
 }
 
 // Forget drops what Redis has yet to be told.

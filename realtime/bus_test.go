@@ -22,15 +22,30 @@ type instance struct {
 	gaps atomic.Int64
 }
 
+// listening finds out at once when Redis is away, and takes it for that when it
+// is only slow.
 func listening(t *testing.T, server *storetest.RedisServer) *instance {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{
 		Addr: server.Addr(), ContextTimeoutEnabled: true, DialTimeout: 200 * time.Millisecond,
 		ReadTimeout: 200 * time.Millisecond, DialerRetries: 1, MaxRetries: -1,
 	})
-	log := slog.New(slog.DiscardHandler)
+	return listeningBy(t, rdb, BusConfig{Probe: 20 * time.Millisecond, Silence: 100 * time.Millisecond})
+}
+
+// patient has the limits of a server, or some that are longer, for tests in
+// which nothing is to be lost.
+func patient(t *testing.T, server *storetest.RedisServer) *instance {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true, DialerRetries: 1})
+	return listeningBy(t, rdb, BusConfig{Timeout: 5 * time.Second, Silence: 20 * time.Second})
+}
+
+func listeningBy(t *testing.T, rdb redis.UniversalClient, cfg BusConfig) *instance {
+	t.Helper()
+	cfg.Log = slog.New(slog.DiscardHandler)
 	i := &instance{shop: newShop()}
-	i.Bus = NewBus(rdb, NewHub(i.shop, Config{Log: log}), BusConfig{Log: log, Probe: 20 * time.Millisecond, Silence: 100 * time.Millisecond})
+	i.Bus = NewBus(rdb, quietHub(t, i.shop, Config{}), cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); i.Listen(ctx, func() { i.gaps.Add(1) }) }()
@@ -123,5 +138,88 @@ func TestWhatRedisDidNotTakeIsSharedLater(t *testing.T) {
 	}
 	if got := current(t, a, 1) + " " + current(t, b, 2); got != "10 20" {
 		t.Errorf("current are %s", got)
+	}
+}
+
+// A commit of more products than a message holds, over two instances: each page
+// is told once of all that it shows, of both modes, and Redis knows what is
+// current.
+func TestABatchCrossesTheBus(t *testing.T) {
+	server := storetest.StartRedis(t)
+	a, b := patient(t, server), patient(t, server)
+	const products = 2*perMessage + 1 // the last message has one
+	var pages []*browser
+	for _, i := range []*instance{a, b} {
+		i.shop.commit(from(1, products, 10))
+		door := openDoor(t, i.hub)
+		page := door.enter(t)
+		page.watch(from(1, 20, 10)...)
+		settled(t, i.hub, 20)
+		i.shop.delay(50*time.Millisecond, 7)
+		i.shop.commit(from(1, products, 11))
+		pages = append(pages, page)
+	}
+	a.PublishAll(t.Context(), from(1, products, 11))
+	for _, page := range pages {
+		page.sees(from(1, 20, 11)...)
+		page.nothing()
+	}
+	b.has(t, rev(products, 11))
+	if n := testutil.ToFloat64(b.received); n != products {
+		t.Errorf("%v versions were received, want %d", n, products)
+	}
+	if n := testutil.ToFloat64(a.published); n != products {
+		t.Errorf("%v versions were published, want %d", n, products)
+	}
+	if got := current(t, b, 1) + " " + current(t, b, products); got != "11 11" {
+		t.Errorf("current are %s", got)
+	}
+	a.PublishAll(t.Context(), nil)
+	b.PublishAll(t.Context(), []store.Rev{rev(1, 12), rev(2, 12)})
+	a.has(t, rev(1, 12))
+	a.has(t, rev(2, 12))
+}
+
+// What Redis does not take of a batch is counted by version, and told when it is
+// back.
+func TestABatchThatRedisDidNotTakeIsSharedLater(t *testing.T) {
+	server := storetest.StartRedis(t)
+	a, b := patient(t, server), patient(t, server)
+	server.Kill()
+	a.PublishAll(t.Context(), from(1, 1500, 10))
+	a.has(t, rev(1500, 10))
+	if n := testutil.ToFloat64(a.unpublished); n != 1500 {
+		t.Errorf("%v not published, want 1500", n)
+	}
+	server.Start()
+	if err := a.Share(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := current(t, b, 1) + " " + current(t, b, 1500); got != "10 10" {
+		t.Errorf("current are %s", got)
+	}
+}
+
+// Of a message that is not ours nothing is taken.
+func TestAnArrayWithGarbageIsNoNews(t *testing.T) {
+	server := storetest.StartRedis(t)
+	a, b := patient(t, server), patient(t, server)
+	for _, garbage := range []string{"[", "[]", "[null]", "[[]]", `[{"id":1,"version":10},{"id":0,"version":10}]`, `[{"id":1,"version":10},{"id":2,"version":"x"}]`} {
+		if err := a.rdb.Publish(t.Context(), "product_updates", garbage).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.rdb.Publish(t.Context(), "product_updates", `[{"id":2,"version":11},{"id":3,"version":11}]`).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []*instance{a, b} {
+		i.has(t, rev(2, 11))
+		i.has(t, rev(3, 11))
+		if n := testutil.ToFloat64(i.garbled); n != 6 {
+			t.Errorf("%v messages were no versions, want 6", n)
+		}
+		if !i.shop.Heard(rev(1, 1)) {
+			t.Error("a part of a message was taken")
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,12 +144,36 @@ func (b *Bus) receive(m *redis.Message) {
 		}
 		return
 	}
+	if strings.HasPrefix(m.Payload, "[") {
+		b.receiveAll(m.Payload)
+		return
+	}
 	var r store.Rev
-	if err := json.Unmarshal([]byte(m.Payload), &r); err != nil || r.ID <= 0 || r.Version <= 0 {
-		b.garbled.Inc()
-		b.log.Debug("a message on the bus is no version", "payload", m.Payload)
+	if err := json.Unmarshal([]byte(m.Payload), &r); err != nil || !possible(r) {
+		b.garbage(m.Payload)
 		return
 	}
 	b.received.Inc()
 	b.hub.Apply(r)
+}
+
+// receiveAll takes versions that were committed together. If one of them is
+// none, the message is not ours, and none is taken.
+func (b *Bus) receiveAll(payload string) {
+	var revs []store.Rev
+	err := json.Unmarshal([]byte(payload), &revs)
+	if err != nil || len(revs) == 0 || slices.ContainsFunc(revs, func(r store.Rev) bool { return !possible(r) }) {
+		b.garbage(payload)
+		return
+	}
+	b.received.Add(float64(len(revs)))
+	b.hub.ApplyAll(revs)
+}
+
+// possible: it may name the state of a product.
+func possible(r store.Rev) bool { return r.ID > 0 && r.Version > 0 }
+
+func (b *Bus) garbage(payload string) {
+	b.garbled.Inc()
+	b.log.Debug("a message on the bus is no version", "payload", payload[:min(len(payload), 200)])
 }
