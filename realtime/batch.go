@@ -13,11 +13,14 @@ import (
 // one frame. What one of them takes to be had, the others wait for, but for no
 // longer than patience.
 func (h *Hub) ApplyAll(revs []store.Rev) (heard []store.Rev) {
+	newest := int64(0)
 	for _, r := range revs {
+		newest = max(newest, r.Version)
 		if h.fragments.Heard(r) {
 			heard = append(heard, r)
 		}
 	}
+	h.changed.note(newest, len(heard) > 0)
 	var changed []news
 	var wanted []*topic
 	for some := range slices.Chunk(revs, atOnce) {

@@ -77,14 +77,15 @@ type Hub struct {
 	metrics   metrics
 	joins     *rate.Limiter
 
-	reads  crew[ready]    // what browsers say, and that they have room again
-	asks   crew[*session] // what is current of what they show
-	fills  crew[*topic]   // fragments to be had
-	bulk   crew[*topic]   // the same, for the batch
-	rounds crew[news]     // and told
-	batch  batch          // what changed together
-	again  again          // what could not be had
-	swept  atomic.Int64   // when the sessions were last looked after, Unix nanoseconds; 0: not yet
+	reads   crew[ready]    // what browsers say, and that they have room again
+	asks    crew[*session] // what is current of what they show
+	fills   crew[*topic]   // fragments to be had
+	bulk    crew[*topic]   // the same, for the batch
+	rounds  crew[news]     // and told
+	batch   batch          // what changed together
+	again   again          // what could not be had
+	changed changed        // who waits for news of any product
+	swept   atomic.Int64   // when the sessions were last looked after, Unix nanoseconds; 0: not yet
 
 	// Guarded by mu, which is taken before a session's own.
 	mu       sync.Mutex

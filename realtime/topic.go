@@ -107,6 +107,7 @@ func (h *Hub) Apply(r store.Rev) (news bool) {
 	// What was heard and what was offered are two things: a page that is
 	// loaded makes a version heard before the news of it comes.
 	news = h.fragments.Heard(r)
+	h.changed.note(r.Version, news)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for k := range h.topics {
