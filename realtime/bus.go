@@ -3,6 +3,7 @@ package realtime
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"log/slog"
 	"slices"
@@ -24,6 +25,7 @@ type BusConfig struct {
 	Timeout time.Duration // of a publish; 300ms
 	Probe   time.Duration // between probes, which are published and have to come back; 1s
 	Silence time.Duration // on the subscription, after which it is made anew; 3s
+	Census  time.Duration // for all answers to a census; 300ms
 	Metrics prometheus.Registerer
 	Log     *slog.Logger
 }
@@ -38,10 +40,15 @@ type Bus struct {
 	cfg BusConfig
 	log *slog.Logger
 
-	sharded bool   // Redis is a Cluster: pub/sub is sharded, so that a message goes to one shard and not to all nodes
-	probe   string // the channel of this instance's probes
+	sharded   bool   // Redis is a Cluster: pub/sub is sharded, so that a message goes to one shard and not to all nodes
+	name      string // of this instance
+	probe     string // the channel of this instance's probes, and its inbox
+	questions string // the channel of questions for a census
 
-	subscribed chan struct{} // to it: capacity 1; never closed
+	subscribed chan struct{} // to the probes: capacity 1; never closed
+	asked      chan string   // the questions of others; never closed
+	inbox      inbox
+	counted    censusMetrics
 
 	published, unpublished, received, garbled, gaps, silent prometheus.Counter
 
@@ -63,13 +70,17 @@ func NewBus(rdb redis.UniversalClient, hub *Hub, cfg BusConfig) *Bus {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 300*time.Millisecond)
 	cfg.Probe = cmp.Or(cfg.Probe, time.Second)
 	cfg.Silence = cmp.Or(cfg.Silence, 3*time.Second)
+	cfg.Census = cmp.Or(cfg.Census, 300*time.Millisecond)
 	counter := counters(cfg.Metrics)
 	_, sharded := rdb.(*redis.ClusterClient)
 	b := &Bus{
 		sharded: sharded,
-		probe:   probeChannel(cfg.Channel),
+		name:    rand.Text(),
 
 		subscribed: make(chan struct{}, 1),
+		asked:      make(chan string, 16),
+		inbox:      inbox{questions: map[string]chan string{}},
+		counted:    newCensusMetrics(cfg.Metrics),
 		rdb:        rdb, hub: hub, cfg: cfg,
 		log:         cmp.Or(cfg.Log, slog.Default()),
 		published:   counter("shelfcast_bus_published_total", "Versions published to Redis."),
@@ -80,6 +91,7 @@ func NewBus(rdb redis.UniversalClient, hub *Hub, cfg BusConfig) *Bus {
 		silent:      counter("shelfcast_bus_silent_total", "Subscriptions on which nothing came any more, and which were made anew."),
 		unshared:    map[int64]int64{},
 	}
+	b.probe, b.questions = b.inboxOf(b.name), b.beside("census")
 	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "shelfcast_bus_age_seconds", Help: "Since a probe last came back through Redis.",
 	}, func() float64 { return b.Age().Seconds() })
@@ -128,7 +140,7 @@ func (b *Bus) send(ctx context.Context, messages [][]byte, revs []store.Rev) (lo
 	defer cancel()
 	pipe := b.rdb.Pipeline()
 	for _, message := range messages {
-		_ = b.publish(ctx, pipe, b.cfg.Channel, message) // Exec says
+		b.publish(ctx, pipe, b.cfg.Channel, message) // Exec says how it went
 	}
 	var said []redis.Cmder // the messages
 	for n := 0; n*perMessage < len(revs); n++ {
@@ -152,20 +164,20 @@ func (b *Bus) send(ctx context.Context, messages [][]byte, revs []store.Rev) (lo
 	return lost, err
 }
 
-// encode has the message of a version, or of several.
-func encode[T store.Rev | []store.Rev](said T) []byte {
+// encode has the JSON of a message of ours.
+func encode(said any) []byte {
 	message, err := json.Marshal(said)
 	if err != nil {
-		panic(err) // integers
+		panic(err) // numbers and names
 	}
 	return message
 }
 
-func (b *Bus) publish(ctx context.Context, to redis.Cmdable, channel string, message any) error {
+func (b *Bus) publish(ctx context.Context, to redis.Cmdable, channel string, message any) *redis.IntCmd {
 	if b.sharded {
-		return to.SPublish(ctx, channel, message).Err()
+		return to.SPublish(ctx, channel, message)
 	}
-	return to.Publish(ctx, channel, message).Err()
+	return to.Publish(ctx, channel, message)
 }
 
 // keep remembers that Redis has to be told of r.

@@ -2,7 +2,6 @@ package realtime
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +23,7 @@ import (
 func (b *Bus) Listen(ctx context.Context, gap func()) error {
 	var g errgroup.Group
 	g.Go(func() error { return b.probing(ctx) })
+	g.Go(func() error { return b.answering(ctx) })
 	for ctx.Err() == nil {
 		err := b.subscribe(ctx, func() {
 			b.gaps.Inc()
@@ -63,14 +63,22 @@ func (b *Bus) Age() time.Duration {
 // database, a second later.
 func (b *Bus) Healthy() bool { return b.Age() < b.cfg.Silence+b.cfg.Probe }
 
-// probeChannel is a channel of this instance's own, in the same slot of a
-// Cluster: a connection is subscribed to channels of one slot only.
-func probeChannel(channel string) string {
+// beside is another channel in the same slot of a Cluster: a connection is
+// subscribed to channels of one slot only.
+func (b *Bus) beside(name string) string {
+	channel := b.cfg.Channel
 	if !strings.Contains(channel, "{") {
 		channel = "{" + channel + "}"
 	}
-	return channel + ":probe:" + rand.Text()
+	return channel + ":" + name
 }
+
+// inboxOf is an instance's own channel: of its probes, and of what others answer
+// it.
+func (b *Bus) inboxOf(name string) string { return b.beside("probe:" + name) }
+
+// ping is a probe.
+const ping = "?"
 
 // probing publishes probes in the way that versions are published. That a
 // connection is open, and even that a ping on it is answered, says little: Redis
@@ -86,7 +94,7 @@ func (b *Bus) probing(ctx context.Context) error {
 			return nil
 		}
 		limited, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
-		if err := b.publish(limited, b.rdb, b.probe, "?"); err != nil {
+		if err := b.publish(limited, b.rdb, b.probe, ping).Err(); err != nil {
 			b.log.Debug("a probe could not be published", "error", err)
 		}
 		cancel()
@@ -101,7 +109,7 @@ func (b *Bus) subscribe(ctx context.Context, gap func()) error {
 	if b.sharded {
 		subscribe = b.rdb.SSubscribe
 	}
-	subscription := subscribe(ctx, b.cfg.Channel, b.probe)
+	subscription := subscribe(ctx, b.cfg.Channel, b.probe, b.questions)
 	defer subscription.Close()
 	stop := context.AfterFunc(ctx, func() { subscription.Close() }) // ends a Receive
 	defer stop()
@@ -137,20 +145,30 @@ func (b *Bus) subscribe(ctx context.Context, gap func()) error {
 }
 
 func (b *Bus) receive(m *redis.Message) {
-	if m.Channel == b.probe {
+	switch {
+	case m.Channel == b.questions:
+		b.hear(m.Payload)
+	case m.Channel != b.probe:
+		b.receiveNews(m.Payload)
+	case m.Payload != ping:
+		b.hearAnswer(m.Payload)
+	default:
 		b.lastBack.Store(time.Now().UnixNano())
 		if b.failing.Swap(false) {
 			b.log.Info("the bus is back")
 		}
-		return
 	}
-	if strings.HasPrefix(m.Payload, "[") {
-		b.receiveAll(m.Payload)
+}
+
+// receiveNews takes a version, or several.
+func (b *Bus) receiveNews(payload string) {
+	if strings.HasPrefix(payload, "[") {
+		b.receiveAll(payload)
 		return
 	}
 	var r store.Rev
-	if err := json.Unmarshal([]byte(m.Payload), &r); err != nil || !possible(r) {
-		b.garbage(m.Payload)
+	if err := json.Unmarshal([]byte(payload), &r); err != nil || !possible(r) {
+		b.garbage(payload)
 		return
 	}
 	b.received.Inc()

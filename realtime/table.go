@@ -9,7 +9,7 @@ type table struct {
 	slots []slot
 	free  []uint32
 	used  int
-	marks []uint64 // a bit a slot
+	marks marks // of the next take
 }
 
 type slot struct {
@@ -50,7 +50,7 @@ func (t *table) remove(s *session) {
 }
 
 // mark has the session of that slot among those of the next take.
-func (t *table) mark(at uint32) { t.marks[at/64] |= 1 << (at % 64) }
+func (t *table) mark(at uint32) { t.marks.set(at) }
 
 // take has all that are marked, and takes the marks away. They come in the order
 // of their slots, which is about that in which they joined: the kernel's memory
@@ -74,4 +74,21 @@ func (t *table) all(f func(*session)) {
 			f(slot.session)
 		}
 	}
+}
+
+// marks are a bit a slot.
+type marks []uint64
+
+func (m marks) set(at uint32) { m[at/64] |= 1 << (at % 64) }
+
+// grow makes it as long as that at least.
+func (m marks) grow(length int) marks {
+	return append(m, make(marks, max(length-len(m), 0))...)
+}
+
+func (m marks) count() (n int) {
+	for _, word := range m {
+		n += bits.OnesCount64(word)
+	}
+	return n
 }
