@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,7 +92,7 @@ func TestABatchIsOneFrame(t *testing.T) {
 }
 
 // On sockets, with the bytes of real frames: a page of two hundred products has
-// them in frames of a bounded size, all at once.
+// them in one frame, unless they are so large that it takes more.
 func TestABatchComesToAPageOfManyProducts(t *testing.T) {
 	onBothLinks(t, func(t *testing.T, portable bool) {
 		s := newShop(from(1, 200, 10)...)
@@ -104,6 +105,14 @@ func TestABatchComesToAPageOfManyProducts(t *testing.T) {
 		h.ApplyAll(s.commit(from(1, 200, 11)))
 		few.sees(from(1, 20, 11)...)
 		few.nothing()
+		many.sees(from(1, 200, 11)...)
+		many.nothing()
+
+		s.mu.Lock()
+		s.html = "<p>" + strings.Repeat("x", frameBytes/60)
+		s.mu.Unlock()
+		h.ApplyAll(s.commit(from(1, 200, 12)))
+		few.sees(from(1, 20, 12)...)
 		got := map[int64]int64{}
 		for frames := 1; len(got) < 200; frames++ {
 			frame := many.next()
@@ -116,7 +125,7 @@ func TestABatchComesToAPageOfManyProducts(t *testing.T) {
 		}
 		many.nothing()
 		for id := int64(1); id <= 200; id++ {
-			if got[id] != 11 {
+			if got[id] != 12 {
 				t.Errorf("product %d is at %d", id, got[id])
 			}
 		}
@@ -202,9 +211,8 @@ func TestALargeBatchComesInPieces(t *testing.T) {
 		}
 		b.sees(from(1, 2, 11)...)
 		a.nothing()
-		// 13 times a tenth of a second, told after each 5 of them; and a frame has
-		// no more than 64.
-		if late := time.Since(start); got != 200 || frames > 8 || late > 1500*time.Millisecond {
+		// 13 times a tenth of a second, told after each 5 of them.
+		if late := time.Since(start); got != 200 || frames > 6 || late > 1500*time.Millisecond {
 			t.Errorf("%d products in %d frames, after %v", got, frames, late)
 		}
 	})

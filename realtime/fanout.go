@@ -211,10 +211,12 @@ func (r *round) push(s *session, w *work) {
 // frame if it is made already. Next is where the next frame begins.
 func (r *round) gather(s *session, from int, w *work) (next int, framed []byte) {
 	w.picks = w.picks[:0]
-	for next = from; next < len(s.watching) && len(w.picks) < perFrame; next++ {
+	size := 0
+	for next = from; next < len(s.watching) && size < frameBytes; next++ {
 		watched := s.watching[next]
 		if at := r.find(watched.topic); at >= 0 && watched.takes(r.news[at].version) {
 			w.picks = append(w.picks, watched.pick(next, r.news[at]))
+			size += len(r.news[at].text)
 			framed = r.news[at].frame
 		}
 	}

@@ -99,9 +99,14 @@ func (s *session) flushOutbox(w *work) error {
 	return nil
 }
 
-// perFrame bounds a frame, so that a page of hundreds of products is brought up
-// to date step by step.
+// perFrame bounds a frame with which a page is brought up to date, so that one of
+// hundreds of products is step by step.
 const perFrame = 64
+
+// frameBytes bounds a frame of what was committed together: a page of some two
+// hundred cards has it in one. What a browser that is slow does not take of a
+// frame is kept for it.
+const frameBytes = 128 << 10
 
 // gather needs mu held. It has what the page lacks and memory has, and has the
 // rest fetched. More says that perFrame was too few.
