@@ -211,7 +211,11 @@ func (a *Admin) list(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, huma.Error400BadRequest("cursor is not one of ours")
 	}
-	products, err := a.DB.List(ctx, store.Filter{After: after, SKU: in.SKU, Archived: in.Archived, Limit: in.Limit + 1})
+	filter := store.Filter{SKU: in.SKU}
+	if in.Archived {
+		filter.Archived = store.WithArchived
+	}
+	products, err := a.DB.List(ctx, filter, store.Page{After: &store.Place{ID: after}, Limit: in.Limit + 1})
 	if err != nil {
 		return nil, err
 	}

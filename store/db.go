@@ -23,7 +23,7 @@ type Config struct {
 	Timeout  time.Duration // of each query or transaction, one try; 3s
 	LockWait time.Duration // for a row that another transaction holds, in whole seconds; 2s; negative: as the server has it
 	MaxOpen  int           // connections; 16
-	MaxTries int           // of a transaction that met a deadlock or a lock wait; 5
+	MaxTries int           // of a transaction that met a deadlock or a lock wait; 8
 
 	Replica        string         // DSN of a server that has what the primary had a moment ago: rows to render are read there; "": none
 	ReplicaTimeout time.Duration  // after which the primary is asked instead; 500ms
@@ -60,7 +60,7 @@ func Open(dsn string, cfg Config) (*DB, error) {
 		cfg.MaxOpen = 16
 	}
 	if cfg.MaxTries <= 0 {
-		cfg.MaxTries = 5
+		cfg.MaxTries = 8
 	}
 	if cfg.ReplicaTimeout <= 0 {
 		cfg.ReplicaTimeout = 500 * time.Millisecond
@@ -152,9 +152,17 @@ func (db *DB) read(ctx context.Context, query func(context.Context) error) error
 	return classify(query(ctx))
 }
 
+// joinKey is where a context has the transaction that all writes are to be part
+// of.
+type joinKey struct{}
+
 // write runs change in a transaction, again with back-off when others were in
-// its way, each try under the deadline.
+// its way, each try under the deadline. If ctx has a transaction (see Once)
+// change is a part of that, and whoever has begun it tries again.
 func (db *DB) write(ctx context.Context, change func(context.Context, *sqlx.Tx) error) error {
+	if tx, ok := ctx.Value(joinKey{}).(*sqlx.Tx); ok {
+		return classify(change(ctx, tx))
+	}
 	try := func() (struct{}, error) {
 		err := db.transact(ctx, change)
 		if err != nil && !retryable(err) {

@@ -21,11 +21,20 @@ var (
 	ErrConflict = errors.New("the product has changed since")
 	// ErrDuplicateSKU: another product has the SKU.
 	ErrDuplicateSKU = errors.New("another product has this SKU")
+	// ErrKeyReused: the key of a Call came before, with another call.
+	ErrKeyReused = errors.New("the idempotency key was used for another call")
+	// ErrNoToken: there is no such token, or it is good no more.
+	ErrNoToken = errors.New("no such token")
+	// ErrTooMany: it would be too much for one transaction.
+	ErrTooMany = errors.New("too many products for one call")
+	// ErrBatch: an edit of a batch failed, and so none was made. The error is a
+	// *BatchError, which has what became of each.
+	ErrBatch = errors.New("none of the batch's edits was made")
 	// ErrArchived: an archived product takes no edits.
 	ErrArchived = errors.New("the product is archived")
 	// ErrInvalid: the edit breaks a rule. The error is an *InvalidError, which
 	// names the fields.
-	ErrInvalid = errors.New("invalid product")
+	ErrInvalid = errors.New("invalid input")
 	// ErrUnavailable: the database did not answer, or not in time. The same
 	// call may succeed later. An edit that ends so may or may not have been
 	// made; its author finds out by reading, or by trying again with the
@@ -86,9 +95,15 @@ func number(err error) uint16 {
 	return 0
 }
 
+// errOvertaken: somebody else has changed a row that this transaction had read.
+var errOvertaken = errors.New("overtaken")
+
 // retryable: the transaction was rolled back, or never did a thing, because of
 // others at the same rows; the same again may pass.
 func retryable(err error) bool {
+	if errors.Is(err, errOvertaken) {
+		return true
+	}
 	switch number(err) {
 	case erDeadlock, erLockWait, erCheckRead:
 		return true
@@ -110,6 +125,7 @@ func classify(err error) error {
 	case err == nil, errors.Is(err, ErrUnavailable):
 		return err
 	case isNet,
+		errors.Is(err, errOvertaken),
 		errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, driver.ErrBadConn),
 		errors.Is(err, mysql.ErrInvalidConn),

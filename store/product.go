@@ -4,7 +4,10 @@
 package store
 
 import (
+	"cmp"
+	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -48,18 +51,76 @@ type Product struct {
 func (p Product) Available() bool { return p.Published && !p.Archived }
 
 // An Edit says what to make of a product; a field that is nil is left alone.
-// For a new product SKU, Title, Price and Currency are required.
+// For a new product SKU, Title, Price and Currency are required. As JSON it is a
+// merge patch (RFC 7396): null takes away what a product can be without.
 type Edit struct {
 	SKU            *string     `json:"sku,omitempty"`
 	Title          *string     `json:"title,omitempty"`
-	Description    *string     `json:"description,omitempty"` // HTML, sanitised before it is kept
-	Vendor         *string     `json:"vendor,omitempty"`
-	ImageURL       *string     `json:"image_url,omitempty"` // http(s), or a path on the shop's own host
+	Description    *string     `json:"description,omitempty" nullable:"true"` // HTML, sanitised before it is kept
+	Vendor         *string     `json:"vendor,omitempty" nullable:"true"`
+	ImageURL       *string     `json:"image_url,omitempty" nullable:"true"` // http(s), or a path on the shop's own host
 	Price          *Price      `json:"price,omitempty"`
 	CompareAtPrice PriceChange `json:"compare_at_price,omitzero" nullable:"true"`
 	Currency       *string     `json:"currency,omitempty"`
 	Stock          *int64      `json:"stock,omitempty"`
 	Published      *bool       `json:"published,omitempty"`
+}
+
+// UnmarshalJSON takes a merge patch.
+func (e *Edit) UnmarshalJSON(b []byte) error {
+	type plain Edit
+	var patch struct {
+		plain
+		D json.RawMessage `json:"description"` // these hide the plain ones
+		V json.RawMessage `json:"vendor"`
+		I json.RawMessage `json:"image_url"`
+	}
+	if err := json.Unmarshal(b, &patch); err != nil {
+		return err
+	}
+	*e = Edit(patch.plain)
+	for _, f := range []struct {
+		to   **string
+		text json.RawMessage
+	}{{&e.Description, patch.D}, {&e.Vendor, patch.V}, {&e.ImageURL, patch.I}} {
+		*f.to = nil
+		if f.text == nil {
+			continue
+		}
+		*f.to = new(string) // as null has it
+		if err := json.Unmarshal(f.text, *f.to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Changes says whether e would make something else of p. Errors: ErrInvalid.
+func (e Edit) Changes(p Product) (bool, error) {
+	edited, err := e.apply(p)
+	return err == nil && len(diff(p, edited)) > 0, err
+}
+
+// whole is e as all that there is to say of a product: what it leaves out is as
+// it is in a product of which nothing was said.
+func (e Edit) whole() (Edit, error) {
+	var missing []FieldError
+	for name, given := range map[string]bool{"sku": e.SKU != nil, "title": e.Title != nil, "price": e.Price != nil, "currency": e.Currency != nil} {
+		if !given {
+			missing = append(missing, FieldError{name, "is required"})
+		}
+	}
+	if len(missing) > 0 {
+		slices.SortFunc(missing, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
+		return Edit{}, &InvalidError{missing}
+	}
+	for _, text := range []**string{&e.Description, &e.Vendor, &e.ImageURL} {
+		*text = cmp.Or(*text, new(string))
+	}
+	e.CompareAtPrice.Set = true
+	e.Stock = cmp.Or(e.Stock, new(int64))
+	e.Published = cmp.Or(e.Published, new(bool))
+	return e, nil
 }
 
 // Limits of a product's fields, in characters where it is text.
@@ -91,8 +152,9 @@ func (e Edit) apply(p Product) (Product, error) {
 	set(&p.Currency, e.Currency)
 	set(&p.Stock, e.Stock)
 	set(&p.Published, e.Published)
+	p.Title, p.Vendor, p.ImageURL = strings.TrimSpace(p.Title), strings.TrimSpace(p.Vendor), strings.TrimSpace(p.ImageURL)
 	if e.Description != nil {
-		p.Description = SanitizeHTML(*e.Description)
+		p.Description = strings.TrimSpace(SanitizeHTML(strings.ReplaceAll(*e.Description, "\r\n", "\n")))
 	}
 	if e.CompareAtPrice.Set {
 		p.CompareAtPrice = e.CompareAtPrice.To
@@ -189,13 +251,4 @@ func pictureURL(s string) bool {
 		return u.Host != ""
 	}
 	return u.Scheme == "" && u.Host == "" && strings.HasPrefix(s, "/")
-}
-
-// same: a and b differ in nothing that an Edit can change.
-func same(a, b Product) bool {
-	wasA, wasB := a.CompareAtPrice, b.CompareAtPrice
-	return a.SKU == b.SKU && a.Title == b.Title && a.Description == b.Description &&
-		a.Vendor == b.Vendor && a.ImageURL == b.ImageURL && a.Currency == b.Currency &&
-		a.Stock == b.Stock && a.Published == b.Published && a.Price.Equal(b.Price.Decimal) &&
-		(wasA == nil) == (wasB == nil) && (wasA == nil || wasA.Equal(wasB.Decimal))
 }

@@ -57,35 +57,6 @@ func product(ctx context.Context, q sqlx.QueryerContext, id int64) (Product, err
 	return p, nil
 }
 
-// A Filter picks products for List. The zero value picks all that are not
-// archived, from the first.
-type Filter struct {
-	After    int64  // ids above this one: the last id of the page before
-	SKU      string // this SKU only; "": any
-	Archived bool   // archived ones too
-	Limit    int    // at most so many; 50
-}
-
-// List has the products that f picks, by ascending id.
-func (db *DB) List(ctx context.Context, f Filter) ([]Product, error) {
-	if f.Limit <= 0 {
-		f.Limit = 50
-	}
-	var found []Product
-	err := db.read(ctx, func(ctx context.Context) error {
-		return db.db.SelectContext(ctx, &found, `
-			SELECT `+columns+`
-			FROM products
-			WHERE id > ? AND (? = '' OR sku = ?) AND (? OR archived_at IS NULL)
-			ORDER BY id
-			LIMIT ?`, f.After, f.SKU, f.SKU, f.Archived, f.Limit)
-	})
-	for i := range found {
-		found[i].normalise()
-	}
-	return found, err
-}
-
 // BySKU is the product with this SKU, archived or not, or ErrNotFound.
 func (db *DB) BySKU(ctx context.Context, sku string) (Product, error) {
 	var p Product

@@ -262,7 +262,7 @@ func TestBadInputIsNamedAndChangesNothing(t *testing.T) {
 	if got, _ := db.Product(ctx, lamp.ID); got.Rev != lamp.Rev {
 		t.Error("something has changed")
 	}
-	if all, _ := db.List(ctx, store.Filter{}); len(all) != 2 {
+	if all, _ := db.List(ctx, store.Filter{}, store.Page{}); len(all) != 2 {
 		t.Errorf("%d products", len(all))
 	}
 }

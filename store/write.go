@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
@@ -16,28 +17,19 @@ const bump = `version = GREATEST(version + 1, ` + clock + `)`
 // Create makes a product of e, unpublished unless e says so. Errors:
 // ErrInvalid, ErrDuplicateSKU, ErrUnavailable.
 func (db *DB) Create(ctx context.Context, e Edit) (Product, error) {
-	p, err := e.apply(Product{})
-	if e.Price == nil {
-		err = requirePrice(err)
-	}
+	p, err := e.first()
 	if err != nil {
 		return Product{}, err
 	}
 	err = db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
-		made, err := tx.NamedExecContext(ctx, `
-			INSERT INTO products (version, sku, title, description, vendor, image_url, price,
-				compare_at_price, currency, stock, published, created_at)
-			VALUES (`+clock+`, :sku, :title, :description, :vendor, :image_url, :price,
-				:compare_at_price, :currency, :stock, :published, UTC_TIMESTAMP(6))`, p)
-		if err != nil {
-			return fmt.Errorf("create %q: %w", p.SKU, err)
-		}
-		id, err := made.LastInsertId()
+		id, err := insert(ctx, tx, p)
 		if err != nil {
 			return err
 		}
-		p, err = product(ctx, tx, id)
-		return err
+		if p, err = product(ctx, tx, id); err != nil {
+			return err
+		}
+		return record(ctx, tx, deed{p.Rev, Created, birth(p)})
 	})
 	if err != nil {
 		return Product{}, err
@@ -45,14 +37,29 @@ func (db *DB) Create(ctx context.Context, e Edit) (Product, error) {
 	return p, nil
 }
 
-// requirePrice adds to what is wrong with a new product that it has no price:
-// zero is a price, and so must be said.
-func requirePrice(err error) error {
-	missing := FieldError{"price", "is required"}
-	if invalid, ok := err.(*InvalidError); ok {
-		return &InvalidError{append(invalid.Fields, missing)}
+// first is the product that e makes.
+func (e Edit) first() (Product, error) {
+	p, err := e.apply(Product{})
+	if e.Price == nil { // zero is a price, and so must be said
+		missing := FieldError{"price", "is required"}
+		if invalid, ok := errors.AsType[*InvalidError](err); ok {
+			return Product{}, &InvalidError{append(invalid.Fields, missing)}
+		}
+		return Product{}, &InvalidError{[]FieldError{missing}}
 	}
-	return &InvalidError{[]FieldError{missing}}
+	return p, err
+}
+
+func insert(ctx context.Context, tx *sqlx.Tx, p Product) (id int64, err error) {
+	made, err := tx.NamedExecContext(ctx, `
+		INSERT INTO products (version, sku, title, description, vendor, image_url, price,
+			compare_at_price, currency, stock, published, created_at)
+		VALUES (`+clock+`, :sku, :title, :description, :vendor, :image_url, :price,
+			:compare_at_price, :currency, :stock, :published, UTC_TIMESTAMP(6))`, p)
+	if err != nil {
+		return 0, fmt.Errorf("create %q: %w", p.SKU, err)
+	}
+	return made.LastInsertId()
 }
 
 // Update makes e of the product that seen names, if that is still its version.
@@ -60,79 +67,127 @@ func requirePrice(err error) error {
 // Errors: ErrNotFound, ErrConflict, ErrArchived, ErrInvalid, ErrDuplicateSKU,
 // ErrUnavailable.
 func (db *DB) Update(ctx context.Context, seen Rev, e Edit) (Product, error) {
-	return db.change(ctx, seen, func(ctx context.Context, tx *sqlx.Tx, p Product) (sql.Result, error) {
-		if p.Archived {
-			return nil, fmt.Errorf("product %d: %w", p.ID, ErrArchived)
-		}
-		edited, err := e.apply(p)
-		if err != nil || same(edited, p) {
-			return nil, err
-		}
-		return tx.NamedExecContext(ctx, `
-			UPDATE products
-			SET `+bump+`, sku = :sku, title = :title, description = :description,
-				vendor = :vendor, image_url = :image_url, price = :price,
-				compare_at_price = :compare_at_price, currency = :currency,
-				stock = :stock, published = :published
-			WHERE id = :id AND version = :version`, edited)
-	})
+	return db.change(ctx, seen, Edited, e)
+}
+
+// Replace is Update with an edit that says all there is: what it leaves out is
+// taken away.
+func (db *DB) Replace(ctx context.Context, seen Rev, e Edit) (Product, error) {
+	e, err := e.whole()
+	if err != nil {
+		return Product{}, err
+	}
+	return db.change(ctx, seen, Edited, e)
 }
 
 // Archive takes the product that seen names out of the shop, if that is still
 // its version. It stays in the database: being archived is one more version.
 // Errors: ErrNotFound, ErrConflict, ErrUnavailable.
 func (db *DB) Archive(ctx context.Context, seen Rev) (Product, error) {
-	return db.change(ctx, seen, func(ctx context.Context, tx *sqlx.Tx, p Product) (sql.Result, error) {
-		if p.Archived {
-			return nil, nil
-		}
-		return tx.NamedExecContext(ctx, `
-			UPDATE products
-			SET `+bump+`, archived_at = UTC_TIMESTAMP(6)
-			WHERE id = :id AND version = :version`, p.Rev)
-	})
+	return db.change(ctx, seen, Archived, Edit{})
 }
 
-// change runs update on the product that seen names, in one transaction, and
-// returns the product as it is then. update's statement names the version that
-// it was shown, so it meets no row when somebody else was faster; it returns
-// no result when there was nothing to do.
-func (db *DB) change(ctx context.Context, seen Rev, update func(context.Context, *sqlx.Tx, Product) (sql.Result, error)) (Product, error) {
+// Restore is Archive taken back.
+func (db *DB) Restore(ctx context.Context, seen Rev) (Product, error) {
+	return db.change(ctx, seen, Restored, Edit{})
+}
+
+// change makes one edit in one transaction, and returns the product as it is
+// then.
+func (db *DB) change(ctx context.Context, seen Rev, action Action, e Edit) (Product, error) {
 	var after Product
-	overtaken := false
 	err := db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
 		before, err := product(ctx, tx, seen.ID)
 		if err != nil {
 			return err
 		}
-		if before.Version != seen.Version {
-			return &ConflictError{before.Rev}
-		}
-		result, err := update(ctx, tx, before)
+		plan, err := planOf(before, seen.Version, action, e)
 		if err != nil {
 			return err
 		}
-		if result != nil {
-			rows, err := result.RowsAffected()
-			if err != nil {
-				return err
-			}
-			if overtaken = rows == 0; overtaken {
-				return nil
-			}
+		if after = before; plan.nothing() {
+			return nil
 		}
-		after, err = product(ctx, tx, seen.ID)
-		return err
+		if err := plan.update(ctx, tx); err != nil {
+			return err
+		}
+		if after, err = product(ctx, tx, seen.ID); err != nil {
+			return err
+		}
+		return record(ctx, tx, plan.deed(after))
 	})
-	if overtaken && err == nil {
-		// The transaction reads from before the other edit, so what is
-		// current has to be asked for outside it.
-		if after, err = db.Product(ctx, seen.ID); err == nil {
-			err = &ConflictError{after.Rev}
-		}
-	}
 	if err != nil {
 		return Product{}, err
 	}
 	return after, nil
+}
+
+// A plan is a change of one product that may be made.
+type plan struct {
+	before, wanted Product
+	action         Action
+}
+
+// planOf holds a change against the product as it is. Errors: ErrConflict,
+// ErrArchived, ErrInvalid.
+func planOf(before Product, seen int64, action Action, e Edit) (plan, error) {
+	if before.Version != seen {
+		return plan{}, &ConflictError{before.Rev}
+	}
+	wanted := before
+	switch action {
+	case Archived, Restored:
+		wanted.Archived = action == Archived
+	default:
+		if before.Archived {
+			return plan{}, fmt.Errorf("product %d: %w", before.ID, ErrArchived)
+		}
+		var err error
+		if wanted, err = e.apply(before); err != nil {
+			return plan{}, err
+		}
+	}
+	return plan{before, wanted, action}, nil
+}
+
+// nothing: the product is as wanted.
+func (p plan) nothing() bool { return len(diff(p.before, p.wanted)) == 0 }
+
+func (p plan) deed(after Product) deed { return deed{after.Rev, p.action, diff(p.before, after)} }
+
+// update names the version that the plan was made for, so it meets no row when
+// somebody else was faster: that is an ErrConflict.
+func (p plan) update(ctx context.Context, tx *sqlx.Tx) error {
+	result, err := tx.NamedExecContext(ctx, `
+		UPDATE products
+		SET `+bump+`, sku = :sku, title = :title, description = :description,
+			vendor = :vendor, image_url = :image_url, price = :price,
+			compare_at_price = :compare_at_price, currency = :currency,
+			stock = :stock, published = :published,
+			archived_at = IF(:archived, COALESCE(archived_at, UTC_TIMESTAMP(6)), NULL)
+		WHERE id = :id AND version = :version`, p.wanted)
+	if err != nil {
+		return fmt.Errorf("product %d: %w", p.wanted.ID, err)
+	}
+	switch rows, err := result.RowsAffected(); {
+	case err != nil:
+		return err
+	case rows == 0:
+		return overtaken(ctx, tx, p.before.ID)
+	}
+	return nil
+}
+
+// overtaken is the ErrConflict with what is current now. The transaction reads
+// from before the other edit, unless it asks for a lock.
+func overtaken(ctx context.Context, tx *sqlx.Tx, id int64) error {
+	var current Rev
+	err := tx.GetContext(ctx, &current, `SELECT id, version FROM products WHERE id = ? LOCK IN SHARE MODE`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("product %d: %w", id, err)
+	}
+	return &ConflictError{current}
 }

@@ -41,7 +41,7 @@ func TestAnImportSaysWhatItLeftOut(t *testing.T) {
 	defer slog.SetDefault(was)
 	const leftOut = `level=WARN msg="left out" line=5 why="Variant Price \"free\" is no number"
 level=WARN msg="left out" line=5 why="the product has no variant with a price"
-level=WARN msg="left out" line=6 why="invalid product: image_url is neither an http(s) URL nor a path that starts with /"
+level=WARN msg="left out" line=6 why="invalid input: image_url is neither an http(s) URL nor a path that starts with /"
 `
 	for _, tally := range []string{"created=2 changed=0 unchanged=0 bad=3", "created=0 changed=0 unchanged=2 bad=3"} {
 		var log bytes.Buffer

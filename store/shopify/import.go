@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"strings"
 
 	"shelfcast/store"
 )
@@ -111,11 +110,14 @@ func put(ctx context.Context, db *store.DB, p Product) (Outcome, error) {
 // the next go begins there.
 func (o *Outcome) try(ctx context.Context, db *store.DB, p Product) error {
 	had, err := db.BySKU(ctx, o.SKU)
-	now := had
+	now, changes := had, true
+	if err == nil && p.Archived && had.Archived { // it takes no edit, and needs none if it is so already
+		changes, err = p.Edit.Changes(had)
+	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		now, err = db.Create(ctx, p.Edit)
-	case err == nil && !(p.Archived && had.Archived && describes(p.Edit, had)):
+	case err == nil && changes:
 		now, err = db.Update(ctx, had.Rev, p.Edit)
 	}
 	if err != nil {
@@ -142,19 +144,4 @@ func (o *Outcome) note(had, now store.Rev) {
 	case had != now && o.Result != Created:
 		o.Result = Changed
 	}
-}
-
-// describes: e would leave p as it is. An archived product takes no edit, so the
-// store cannot be asked; these are its rules of what an edit changes.
-func describes(e store.Edit, p store.Product) bool {
-	was, to := p.CompareAtPrice, e.CompareAtPrice.To
-	kept := func(html string) string { return strings.TrimSpace(store.SanitizeHTML(html)) }
-	return *e.SKU == p.SKU &&
-		*e.Title == strings.TrimSpace(p.Title) &&
-		*e.Vendor == strings.TrimSpace(p.Vendor) &&
-		kept(*e.Description) == kept(p.Description) &&
-		(e.ImageURL == nil || *e.ImageURL == p.ImageURL) &&
-		e.Price.Equal(p.Price.Decimal) &&
-		(was == nil) == (to == nil) && (was == nil || was.Equal(to.Decimal)) &&
-		*e.Currency == p.Currency && *e.Stock == p.Stock && *e.Published == p.Published
 }

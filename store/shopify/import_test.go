@@ -44,7 +44,7 @@ func imported(t *testing.T, db *store.DB, csv string) (shopify.Tally, []shopify.
 
 func all(t *testing.T, db *store.DB) []store.Product {
 	t.Helper()
-	products, err := db.List(t.Context(), store.Filter{Archived: true, Limit: 1000})
+	products, err := db.List(t.Context(), store.Filter{Archived: store.WithArchived}, store.Page{Limit: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestImportTwice(t *testing.T) {
 		{Line: 4, SKU: "mug", Result: shopify.Created, Rev: before[1].Rev},
 		{Line: 5, SKU: "bad", Result: shopify.Failed, Error: `Variant Price "free" is no number`},
 		{Line: 5, SKU: "bad", Result: shopify.Failed, Error: "the product has no variant with a price"},
-		{Line: 6, SKU: "J-1", Result: shopify.Failed, Error: "invalid product: image_url is neither an http(s) URL nor a path that starts with /"},
+		{Line: 6, SKU: "J-1", Result: shopify.Failed, Error: "invalid input: image_url is neither an http(s) URL nor a path that starts with /"},
 	} {
 		if len(outcomes) != 5 || outcomes[i] != want {
 			t.Fatalf("outcome %d of %+v, want %+v", i, outcomes, want)

@@ -14,11 +14,11 @@ import (
 // exported is the whole catalogue as a file, fetched in pages of two.
 func exported(t *testing.T, db *store.DB) string {
 	t.Helper()
-	after := int64(0)
+	next := store.Page{Limit: 2}
 	file, err := io.ReadAll(shopify.Export(func() ([]store.Product, error) {
-		page, err := db.List(t.Context(), store.Filter{After: after, Archived: true, Limit: 2})
+		page, err := db.List(t.Context(), store.Filter{Archived: store.WithArchived}, next)
 		if len(page) > 0 {
-			after = page[len(page)-1].ID
+			next.After = &store.Place{ID: page[len(page)-1].ID}
 		}
 		return page, err
 	}))

@@ -160,7 +160,7 @@ func skuOf(handle string, get func(string) string) string {
 }
 
 func (p *parser) begin(number int, handle string, get func(string) string) {
-	sku, title, body, vendor := skuOf(handle, get), bare(get("Title")), bare(get("Body (HTML)")), bare(get("Vendor"))
+	sku, title := skuOf(handle, get), bare(get("Title"))
 	currency := p.currency
 	if own := get("Currency"); own != "" {
 		currency = own
@@ -171,13 +171,30 @@ func (p *parser) begin(number int, handle string, get func(string) string) {
 		(status == "" || archived || strings.EqualFold(status, "active"))
 	p.handle, p.picture = handle, false
 	p.product = Product{Line: number, Archived: archived, Edit: store.Edit{
-		SKU: &sku, Title: &title, Description: &body, Vendor: &vendor,
-		Currency: &currency, Published: &published, Stock: new(int64),
-		CompareAtPrice: store.PriceChange{Set: true}, // none, unless a variant has one
+		SKU: &sku, Title: &title, Currency: &currency, Published: &published,
 	}}
-	if _, ok := p.columns["Image Src"]; ok {
-		p.product.Edit.ImageURL = new(string) // none, unless a line has one
+	// What the file has no column for is left as it is.
+	e := &p.product.Edit
+	if p.has("Body (HTML)") {
+		body := bare(get("Body (HTML)"))
+		e.Description = &body
 	}
+	if p.has("Vendor") {
+		vendor := bare(get("Vendor"))
+		e.Vendor = &vendor
+	}
+	if p.has("Image Src") {
+		e.ImageURL = new(string) // none, unless a line has one
+	}
+	if p.has("Variant Inventory Qty") {
+		e.Stock = new(int64)
+	}
+	e.CompareAtPrice.Set = p.has("Variant Compare At Price") // none, unless a variant has one
+}
+
+func (p *parser) has(column string) bool {
+	_, ok := p.columns[column]
+	return ok
 }
 
 // variant folds one in.
@@ -209,7 +226,9 @@ func (p *parser) variant(get func(string) string) error {
 	}
 	// What is oversold cannot be sold from another's stock. More than the store
 	// takes is as good as one too many, and does not overflow.
-	*e.Stock += min(max(stock, 0), store.MaxStock+1)
+	if e.Stock != nil {
+		*e.Stock += min(max(stock, 0), store.MaxStock+1)
+	}
 	if e.Price == nil || price.LessThan(e.Price.Decimal) {
 		e.Price = &price
 		e.CompareAtPrice.To = compareAt

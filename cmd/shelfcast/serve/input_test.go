@@ -83,7 +83,7 @@ func TestBadInputOfTheAdminAPI(t *testing.T) {
 			t.Errorf("%s has changed: %v, %v", p.SKU, now.Rev, err)
 		}
 	}
-	if all, err := f.db.List(t.Context(), store.Filter{Archived: true}); err != nil || len(all) != 2 {
+	if all, err := f.db.List(t.Context(), store.Filter{Archived: store.WithArchived}, store.Page{}); err != nil || len(all) != 2 {
 		t.Errorf("%d products, %v", len(all), err)
 	}
 }

@@ -1,0 +1,175 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// What a token may allow.
+const (
+	ReadProducts  = "products:read"
+	WriteProducts = "products:write" // and to read them
+	AdminTokens   = "tokens:admin"
+)
+
+// Scopes are all that there are.
+var Scopes = []string{ReadProducts, WriteProducts, AdminTokens}
+
+// A Token lets a person or a program use the admin API. What it is called with,
+// its secret, is shown once and kept nowhere.
+type Token struct {
+	ID         int64      `json:"id" db:"id"`
+	Name       string     `json:"name" db:"name"`
+	Scopes     []string   `json:"scopes" db:"-"`
+	CreatedBy  string     `json:"created_by" db:"created_by"`
+	CreatedAt  time.Time  `json:"created_at" db:"created_at"`
+	ExpiresAt  *time.Time `json:"expires_at" db:"expires_at"`     // nil: never
+	RevokedAt  *time.Time `json:"revoked_at" db:"revoked_at"`     // nil: it has not been
+	LastUsedAt *time.Time `json:"last_used_at" db:"last_used_at"` // to the minute; nil: not yet
+
+	ScopeList string    `json:"-" db:"scopes"`
+	ReadAt    time.Time `json:"-" db:"read_at"` // by the database's clock, as all of these
+}
+
+const tokenColumns = `id, name, scopes, created_by, created_at, expires_at, revoked_at, last_used_at,
+	UTC_TIMESTAMP(6) AS read_at`
+
+// MaxTokenName is in characters.
+const MaxTokenName = 100
+
+// secretPrefix lets people and scanners of repositories know a token when they
+// see one.
+const secretPrefix = "shelfcast_"
+
+// CreateToken makes a token and its secret, which is 130 random bits. A token
+// with no time to live never expires. Errors: ErrInvalid, ErrUnavailable.
+func (db *DB) CreateToken(ctx context.Context, name string, scopes []string, life time.Duration) (t Token, secret string, err error) {
+	if err := checkToken(name, scopes, life); err != nil {
+		return Token{}, "", err
+	}
+	scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
+	author, _ := ctx.Value(authorKey{}).(string)
+	secret = secretPrefix + rand.Text()
+	var micros *int64
+	if life > 0 {
+		m := life.Microseconds()
+		micros = &m
+	}
+	err = db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+		made, err := tx.ExecContext(ctx, `
+			INSERT INTO tokens (name, hash, scopes, created_by, created_at, expires_at)
+			VALUES (?, ?, ?, ?, UTC_TIMESTAMP(6), TIMESTAMPADD(MICROSECOND, ?, UTC_TIMESTAMP(6)))`,
+			name, hashOf(secret), strings.Join(scopes, " "), author, micros)
+		if err != nil {
+			return err
+		}
+		id, err := made.LastInsertId()
+		if err != nil {
+			return err
+		}
+		t, err = token(ctx, tx, `id = ?`, id)
+		return err
+	})
+	if err != nil {
+		return Token{}, "", err
+	}
+	return t, secret, nil
+}
+
+func checkToken(name string, scopes []string, life time.Duration) error {
+	var broken []FieldError
+	if n := len([]rune(name)); n == 0 || n > MaxTokenName || strings.TrimSpace(name) != name {
+		broken = append(broken, FieldError{"name", fmt.Sprintf("is not of 1 to %d characters without spaces around them", MaxTokenName)})
+	}
+	if len(scopes) == 0 {
+		broken = append(broken, FieldError{"scopes", "is required"})
+	}
+	for _, scope := range scopes {
+		if !slices.Contains(Scopes, scope) {
+			broken = append(broken, FieldError{"scopes", fmt.Sprintf("has %q, which is none of %s", scope, strings.Join(Scopes, ", "))})
+		}
+	}
+	if life < 0 {
+		broken = append(broken, FieldError{"expires", "is in the past"})
+	}
+	if len(broken) > 0 {
+		return &InvalidError{broken}
+	}
+	return nil
+}
+
+// hashOf needs no salt and no slow function: the secret is random, and long.
+func hashOf(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// Tokens are all, revoked and expired ones too, newest first.
+func (db *DB) Tokens(ctx context.Context) ([]Token, error) {
+	tokens := []Token{}
+	err := db.read(ctx, func(ctx context.Context) error {
+		return db.db.SelectContext(ctx, &tokens, `SELECT `+tokenColumns+` FROM tokens ORDER BY id DESC`)
+	})
+	for i := range tokens {
+		tokens[i].Scopes = strings.Fields(tokens[i].ScopeList)
+	}
+	return tokens, err
+}
+
+// RevokeToken ends a token; one that has been ended stays as it is. ErrNoToken if
+// there is none.
+func (db *DB) RevokeToken(ctx context.Context, id int64) (t Token, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE tokens SET revoked_at = UTC_TIMESTAMP(6) WHERE id = ? AND revoked_at IS NULL`, id)
+		if err == nil {
+			t, err = token(ctx, tx, `id = ?`, id)
+		}
+		return err
+	})
+	return t, err
+}
+
+// TokenOf is the token with this secret, if it is good: ErrNoToken if there is
+// none, or it has expired or been revoked. That it was used is noted, once a
+// minute.
+func (db *DB) TokenOf(ctx context.Context, secret string) (t Token, err error) {
+	err = db.read(ctx, func(ctx context.Context) (err error) {
+		t, err = token(ctx, db.db, `hash = ?`, hashOf(secret))
+		return err
+	})
+	switch {
+	case err != nil:
+		return Token{}, err
+	case t.RevokedAt != nil, t.ExpiresAt != nil && !t.ReadAt.Before(*t.ExpiresAt):
+		return Token{}, ErrNoToken
+	case t.LastUsedAt != nil && t.ReadAt.Sub(*t.LastUsedAt) < time.Minute:
+		return t, nil
+	}
+	err = db.read(ctx, func(ctx context.Context) error {
+		_, err := db.db.ExecContext(ctx, `UPDATE tokens SET last_used_at = UTC_TIMESTAMP(6) WHERE id = ?`, t.ID)
+		return err
+	})
+	if errors.Is(err, ErrUnavailable) {
+		err = nil // a server that only reads: that a token works matters more
+	}
+	return t, err
+}
+
+func token(ctx context.Context, q sqlx.QueryerContext, where string, arg any) (t Token, err error) {
+	err = sqlx.GetContext(ctx, q, &t, `SELECT `+tokenColumns+` FROM tokens WHERE `+where, arg)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNoToken
+	}
+	t.Scopes = strings.Fields(t.ScopeList)
+	return t, err
+}
