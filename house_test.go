@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"store/shopify":       {"store"},
 	"render":              {"store"},
 	"realtime":            {"store", "render"},
-	"api":                 {"store", "render", "realtime"},
+	"api":                 {"store", "store/shopify", "render", "realtime"},
 	"cmd/crowd":           {},
 	"cmd/shelfcast/serve": {"store", "render", "realtime", "api", "web"},
 	"cmd/shelfcast/chaos": {},

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -28,15 +29,15 @@ func ParseNetworks(texts []string) ([]Network, error) {
 	return networks, nil
 }
 
-// client is the address that a request is from. Each proxy appends the one that
+// clientOf is the address that a request is from. Each proxy appends the one that
 // it was asked from to X-Forwarded-For, and anybody may have written what is
 // left of that: so it is read from the right, for as long as the proxies are
 // ours.
-func (p *Public) client(c *fiber.Ctx) netip.Addr {
+func clientOf(c *fiber.Ctx, proxies []Network) netip.Addr {
 	address, _ := netip.AddrFromSlice(c.Context().RemoteIP())
 	address = address.Unmap()
 	hops := strings.Split(c.Get(fiber.HeaderXForwardedFor), ",")
-	for i := len(hops) - 1; i >= 0 && p.trusts(address); i-- {
+	for i := len(hops) - 1; i >= 0 && covers(proxies, address); i-- {
 		before, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
 			break
@@ -46,11 +47,6 @@ func (p *Public) client(c *fiber.Ctx) netip.Addr {
 	return address
 }
 
-func (p *Public) trusts(address netip.Addr) bool {
-	for _, network := range p.TrustedProxies {
-		if network.Contains(address) {
-			return true
-		}
-	}
-	return false
+func covers(networks []Network, address netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(n Network) bool { return n.Contains(address) })
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -18,6 +19,7 @@ const (
 	maxHeader     = 16 << 10         // cookies of a shop's page among it
 	maxPublicBody = 64 << 10
 	maxAdminBody  = 1 << 20
+	maxBatchBody  = 16 << 20
 	// Up to so many times its limit a body is read before it is refused: a
 	// connection that is closed while the other side writes is reset, and the
 	// answer may be lost.
@@ -28,30 +30,50 @@ const (
 const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https: data:; " +
 	"font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 
+// An appConfig is in what the two apps differ.
+type appConfig struct {
+	name           string
+	bodyLimit      func(path string) int // in bytes; streamed: no limit, for a handler that reads it piece by piece
+	streams        bool                  // bodies come as streams, so that there may be such a handler
+	trustedProxies []Network
+	log            *slog.Logger
+	fail           func(*fiber.Ctx, error) error
+}
+
+const streamed = -1
+
 // newApp is what the two apps have in common.
-func newApp(name string, bodyLimit int, trustedProxies []string, log *slog.Logger, fail func(*fiber.Ctx, error) error) *fiber.App {
+func newApp(cfg appConfig) *fiber.App {
+	trusted := make([]string, len(cfg.trustedProxies))
+	for i, network := range cfg.trustedProxies {
+		trusted[i] = network.String()
+	}
 	app := fiber.New(fiber.Config{
-		AppName:                 name,
-		DisableStartupMessage:   true,
-		ReadTimeout:             readTimeout,
-		WriteTimeout:            writeTimeout,
-		IdleTimeout:             idleTimeout,
-		ReadBufferSize:          maxHeader,
-		BodyLimit:               patience * bodyLimit,
-		ReduceMemoryUsage:       true, // or each session keeps the reader of its handshake
-		EnableTrustedProxyCheck: true, // or anybody may say who he is
-		TrustedProxies:          trustedProxies,
+		AppName:                      cfg.name,
+		DisableStartupMessage:        true,
+		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 writeTimeout,
+		IdleTimeout:                  idleTimeout,
+		ReadBufferSize:               maxHeader,
+		BodyLimit:                    patience * cfg.bodyLimit("/"),
+		StreamRequestBody:            cfg.streams,
+		DisablePreParseMultipartForm: true, // no handler takes forms
+		ReduceMemoryUsage:            true, // or each session keeps the reader of its handshake
+		EnableTrustedProxyCheck:      true, // or anybody may say who he is
+		TrustedProxies:               trusted,
 		ErrorHandler: func(c *fiber.Ctx, err error) error {
 			if _, _, known := problem(err); !known {
-				log.Error("request failed", "method", c.Method(), "path", c.Path(), "error", err)
+				cfg.log.Error("request failed", "method", c.Method(), "path", c.Path(), "error", err)
 			}
-			return fail(c, err)
+			return cfg.fail(c, err)
 		},
 	})
 	app.Use(recover.New())
 	app.Use(func(c *fiber.Ctx) error {
-		if len(c.Request().Body()) > bodyLimit {
-			return fiber.NewError(fiber.StatusRequestEntityTooLarge, fmt.Sprintf("a body has at most %d bytes", bodyLimit))
+		if limit := cfg.bodyLimit(c.Path()); limit != streamed {
+			if err := limitBody(c, limit); err != nil {
+				return err
+			}
 		}
 		return c.Next()
 	})
@@ -63,6 +85,24 @@ func newApp(name string, bodyLimit int, trustedProxies []string, log *slog.Logge
 		CrossOriginResourcePolicy: "cross-origin", // the client is embedded in other pages
 	}))
 	return app
+}
+
+// limitBody reads the whole of a body, or refuses it.
+func limitBody(c *fiber.Ctx, limit int) error {
+	body := c.Request().Body
+	if stream := c.Context().RequestBodyStream(); stream != nil {
+		read, err := io.ReadAll(io.LimitReader(stream, int64(patience*limit)))
+		if err != nil {
+			c.Context().SetConnectionClose()
+			return fiber.NewError(fiber.StatusRequestTimeout, "the body did not come whole, or not in time")
+		}
+		c.Request().SetBodyRaw(read)
+	}
+	if len(body()) > limit {
+		c.Context().SetConnectionClose() // what is left of it is not read
+		return fiber.NewError(fiber.StatusRequestEntityTooLarge, fmt.Sprintf("a body has at most %d bytes", limit))
+	}
+	return nil
 }
 
 // failPlain answers with problem details.

@@ -1,6 +1,10 @@
 package api
 
-import "slices"
+import (
+	"slices"
+
+	"shelfcast/store"
+)
 
 // A Caller is who makes a call of the admin API.
 type Caller struct {
@@ -9,16 +13,7 @@ type Caller struct {
 	Scopes []string // what it may do
 }
 
-// The scopes there are.
-const (
-	ScopeRead   = "products:read"
-	ScopeWrite  = "products:write" // and read
-	ScopeTokens = "tokens:admin"
-)
-
-var scopes = []string{ScopeRead, ScopeWrite, ScopeTokens}
-
 // Has says whether the caller may do that.
 func (c Caller) Has(scope string) bool {
-	return slices.Contains(c.Scopes, scope) || scope == ScopeRead && slices.Contains(c.Scopes, ScopeWrite)
+	return slices.Contains(c.Scopes, scope) || scope == store.ReadProducts && slices.Contains(c.Scopes, store.WriteProducts)
 }

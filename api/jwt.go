@@ -18,6 +18,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"shelfcast/store"
 )
 
 var (
@@ -200,7 +202,7 @@ func (j *JWT) scopes(claims jwt.MapClaims) []string {
 			given = append(given, scope)
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !slices.Contains(given, s) })
+	return slices.DeleteFunc(slices.Clone(store.Scopes), func(s string) bool { return !slices.Contains(given, s) })
 }
 
 func printable(s string) bool {

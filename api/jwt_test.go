@@ -13,6 +13,8 @@ import (
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
+
+	"shelfcast/store"
 )
 
 func TestTokensOfTheProvider(t *testing.T) {
@@ -25,32 +27,32 @@ func TestTokensOfTheProvider(t *testing.T) {
 		sub    string
 		scopes string
 	}{
-		{what: "RSA", token: rsaSigner.token(nil), scopes: ScopeWrite},
-		{what: "RSA-PSS", token: signer{"rsa", jwt.SigningMethodPS384, rsaKey}.token(nil), scopes: ScopeWrite},
-		{what: "EC", token: ecSigner.token(nil), scopes: ScopeWrite},
-		{what: "Ed25519", token: edSigner.token(nil), scopes: ScopeWrite},
-		{what: "another", token: ecSigner.token(jwt.MapClaims{"sub": "bob", "email": "bob@example.com"}), sub: "bob", name: "bob@example.com", scopes: ScopeWrite},
-		{what: "several audiences", token: rsaSigner.token(jwt.MapClaims{"aud": []string{"others", "shelfcast"}}), scopes: ScopeWrite},
-		{what: "no nbf, no iat", token: rsaSigner.token(jwt.MapClaims{"nbf": nil, "iat": nil}), scopes: ScopeWrite},
+		{what: "RSA", token: rsaSigner.token(nil), scopes: store.WriteProducts},
+		{what: "RSA-PSS", token: signer{"rsa", jwt.SigningMethodPS384, rsaKey}.token(nil), scopes: store.WriteProducts},
+		{what: "EC", token: ecSigner.token(nil), scopes: store.WriteProducts},
+		{what: "Ed25519", token: edSigner.token(nil), scopes: store.WriteProducts},
+		{what: "another", token: ecSigner.token(jwt.MapClaims{"sub": "bob", "email": "bob@example.com"}), sub: "bob", name: "bob@example.com", scopes: store.WriteProducts},
+		{what: "several audiences", token: rsaSigner.token(jwt.MapClaims{"aud": []string{"others", "shelfcast"}}), scopes: store.WriteProducts},
+		{what: "no nbf, no iat", token: rsaSigner.token(jwt.MapClaims{"nbf": nil, "iat": nil}), scopes: store.WriteProducts},
 		{what: "clocks that differ", token: rsaSigner.token(jwt.MapClaims{
 			"nbf": time.Now().Add(20 * time.Second).Unix(), "iat": time.Now().Add(20 * time.Second).Unix(), "exp": time.Now().Add(-20 * time.Second).Unix(),
-		}), scopes: ScopeWrite},
+		}), scopes: store.WriteProducts},
 		{what: "unknown scopes", token: rsaSigner.token(jwt.MapClaims{"scope": "openid products:delete tokens:admin PRODUCTS:WRITE products:read"}), scopes: "products:read tokens:admin"},
-		{what: "a scope twice", token: rsaSigner.token(jwt.MapClaims{"scope": "products:read products:read"}), scopes: ScopeRead},
-		{what: "a list", token: rsaSigner.token(jwt.MapClaims{"scope": []any{"tokens:admin", 7, nil, "openid"}}), scopes: ScopeTokens},
+		{what: "a scope twice", token: rsaSigner.token(jwt.MapClaims{"scope": "products:read products:read"}), scopes: store.ReadProducts},
+		{what: "a list", token: rsaSigner.token(jwt.MapClaims{"scope": []any{"tokens:admin", 7, nil, "openid"}}), scopes: store.AdminTokens},
 		{what: "no scope", token: rsaSigner.token(jwt.MapClaims{"scope": nil})},
-		{what: "scp", token: rsaSigner.token(jwt.MapClaims{"scope": nil, "scp": []string{ScopeRead}}), scopes: ScopeRead},
-		{what: "scope goes before scp", token: rsaSigner.token(jwt.MapClaims{"scope": "", "scp": ScopeTokens})},
+		{what: "scp", token: rsaSigner.token(jwt.MapClaims{"scope": nil, "scp": []string{store.ReadProducts}}), scopes: store.ReadProducts},
+		{what: "scope goes before scp", token: rsaSigner.token(jwt.MapClaims{"scope": "", "scp": store.AdminTokens})},
 		{what: "a claim of ours", change: func(c *JWTConfig) { c.ScopeClaim = "roles" },
-			token: rsaSigner.token(jwt.MapClaims{"roles": ScopeRead, "scp": ScopeTokens}), scopes: ScopeRead},
-		{what: "a claim of ours is not there", change: func(c *JWTConfig) { c.ScopeClaim = "roles" }, token: rsaSigner.token(jwt.MapClaims{"scp": ScopeTokens})},
-		{what: "a name of ours", change: func(c *JWTConfig) { c.NameClaim = "name" }, token: rsaSigner.token(jwt.MapClaims{"name": "Ada L."}), name: "Ada L.", scopes: ScopeWrite},
-		{what: "no email", token: rsaSigner.token(jwt.MapClaims{"email": nil}), name: "ada", scopes: ScopeWrite},
-		{what: "an email of nobody's", token: rsaSigner.token(jwt.MapClaims{"email_verified": false}), name: "ada", scopes: ScopeWrite},
-		{what: "an email of nobody's, said otherwise", token: rsaSigner.token(jwt.MapClaims{"email_verified": "false"}), name: "ada", scopes: ScopeWrite},
-		{what: "an email that is no text", token: rsaSigner.token(jwt.MapClaims{"email": 7}), name: "ada", scopes: ScopeWrite},
-		{what: "a name that is a page", token: rsaSigner.token(jwt.MapClaims{"email": strings.Repeat("a", maxName+1)}), name: "ada", scopes: ScopeWrite},
-		{what: "a name of two lines", token: rsaSigner.token(jwt.MapClaims{"email": "ada\nbob"}), name: "ada", scopes: ScopeWrite},
+			token: rsaSigner.token(jwt.MapClaims{"roles": store.ReadProducts, "scp": store.AdminTokens}), scopes: store.ReadProducts},
+		{what: "a claim of ours is not there", change: func(c *JWTConfig) { c.ScopeClaim = "roles" }, token: rsaSigner.token(jwt.MapClaims{"scp": store.AdminTokens})},
+		{what: "a name of ours", change: func(c *JWTConfig) { c.NameClaim = "name" }, token: rsaSigner.token(jwt.MapClaims{"name": "Ada L."}), name: "Ada L.", scopes: store.WriteProducts},
+		{what: "no email", token: rsaSigner.token(jwt.MapClaims{"email": nil}), name: "ada", scopes: store.WriteProducts},
+		{what: "an email of nobody's", token: rsaSigner.token(jwt.MapClaims{"email_verified": false}), name: "ada", scopes: store.WriteProducts},
+		{what: "an email of nobody's, said otherwise", token: rsaSigner.token(jwt.MapClaims{"email_verified": "false"}), name: "ada", scopes: store.WriteProducts},
+		{what: "an email that is no text", token: rsaSigner.token(jwt.MapClaims{"email": 7}), name: "ada", scopes: store.WriteProducts},
+		{what: "a name that is a page", token: rsaSigner.token(jwt.MapClaims{"email": strings.Repeat("a", maxName+1)}), name: "ada", scopes: store.WriteProducts},
+		{what: "a name of two lines", token: rsaSigner.token(jwt.MapClaims{"email": "ada\nbob"}), name: "ada", scopes: store.WriteProducts},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			j := trusts(t, p, func(cfg *JWTConfig) {
@@ -80,10 +82,10 @@ func TestTokensOfTheProvider(t *testing.T) {
 
 func TestScopes(t *testing.T) {
 	for _, c := range []struct{ has, does string }{
-		{ScopeRead, "read"}, {ScopeWrite, "read write"}, {ScopeTokens, "tokens"}, {"", ""}, {"products", ""},
+		{store.ReadProducts, "read"}, {store.WriteProducts, "read write"}, {store.AdminTokens, "tokens"}, {"", ""}, {"products", ""},
 	} {
 		caller := Caller{Scopes: []string{c.has}}
-		for scope, word := range map[string]string{ScopeRead: "read", ScopeWrite: "write", ScopeTokens: "tokens"} {
+		for scope, word := range map[string]string{store.ReadProducts: "read", store.WriteProducts: "write", store.AdminTokens: "tokens"} {
 			if got := caller.Has(scope); got != slices.Contains(strings.Fields(c.does), word) {
 				t.Errorf("%q may %s: %v", c.has, scope, got)
 			}

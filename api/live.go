@@ -42,7 +42,7 @@ func (p *Public) live() fiber.Handler {
 		default:
 			return fiber.NewError(fiber.StatusBadRequest, "there is no such mode")
 		}
-		from := p.client(c)
+		from := clientOf(c, p.TrustedProxies)
 		if err := p.Hub.Admit(from); err != nil {
 			return err
 		}

@@ -22,6 +22,8 @@ import (
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"shelfcast/store"
 )
 
 // A signer makes tokens with one key.
@@ -46,7 +48,7 @@ var (
 // token signs what an honest one has, with changes: nil takes a claim away.
 func (s signer) token(changes jwt.MapClaims, header ...string) string {
 	claims := jwt.MapClaims{
-		"iss": "https://id.example/", "aud": "shelfcast", "sub": "ada", "email": "ada@example.com", "scope": ScopeWrite,
+		"iss": "https://id.example/", "aud": "shelfcast", "sub": "ada", "email": "ada@example.com", "scope": store.WriteProducts,
 		"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(), "nbf": time.Now().Unix(),
 	}
 	maps.Copy(claims, changes)

@@ -41,11 +41,10 @@ func (p *Public) App() *fiber.App {
 	if p.Log == nil {
 		p.Log = slog.Default()
 	}
-	trusted := make([]string, len(p.TrustedProxies))
-	for i, network := range p.TrustedProxies {
-		trusted[i] = network.String()
-	}
-	app := newApp("shelfcast", maxPublicBody, trusted, p.Log, p.fail)
+	app := newApp(appConfig{
+		name: "shelfcast", bodyLimit: func(string) int { return maxPublicBody },
+		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail,
+	})
 	app.Server().KeepHijackedConns = true // the hub keeps what live hands over
 	p.Health.mount(app, false)
 	app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("/shop") })
@@ -69,9 +68,7 @@ func (p *Public) fail(c *fiber.Ctx, err error) error {
 	if details.Status < 500 {
 		page.Title, page.Message = "Not found", "There is nothing at this address."
 	}
-	for name, values := range headers {
-		c.Set(name, values[0])
-	}
+	setHeaders(c, headers)
 	return p.page(c, "message", page)
 }
 

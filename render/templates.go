@@ -13,6 +13,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/bojanz/currency"
@@ -59,8 +60,12 @@ type Templates struct {
 	pages     map[string]*template.Template
 }
 
-// pages are put into the layout; these are all there are.
-var pageNames = []string{"shop", "product", "message"}
+// The pages: those that are put into the layout, and those that are whole by
+// themselves.
+var (
+	pageNames  = []string{"shop", "product", "message"}
+	wholePages = []string{"admin", "docs"}
+)
 
 // Load parses the templates and tries each fragment on sample products, so that
 // a template that cannot be shown is found here and not by a shopper.
@@ -92,7 +97,7 @@ func Load(cfg Config) (*Templates, error) {
 		}
 	}
 	t.hash = hex.EncodeToString(sum.Sum(nil))[:12]
-	for _, name := range append(pageNames, "admin") {
+	for _, name := range slices.Concat(pageNames, wholePages) {
 		page, err := t.parsePage(name)
 		if err != nil {
 			return nil, err
@@ -119,7 +124,7 @@ func (t *Templates) read(name string) ([]byte, error) {
 func (t *Templates) parsePage(name string) (*template.Template, error) {
 	page := template.New(name)
 	files := []string{name + ".html"}
-	if name != "admin" { // which is a whole page by itself
+	if !slices.Contains(wholePages, name) {
 		files = append(files, "layout.html")
 	}
 	for _, file := range files {
@@ -217,9 +222,10 @@ type Page struct {
 	Next, Previous string // hrefs; "" if there is none
 	Status         int    // of the HTTP response
 	Message        string
+	Data           any // of the page alone
 }
 
-// Page writes the page of that name: shop, product, message or admin.
+// Page writes the page of that name: shop, product, message, admin or docs.
 func (t *Templates) Page(w io.Writer, name string, p Page) error {
 	page, ok := t.pages[name]
 	if !ok {
@@ -227,7 +233,7 @@ func (t *Templates) Page(w io.Writer, name string, p Page) error {
 	}
 	p.ShopName, p.Lang = t.cfg.ShopName, t.cfg.Locale
 	root := "layout"
-	if name == "admin" {
+	if slices.Contains(wholePages, name) {
 		root = name
 	}
 	var html bytes.Buffer // so that a page is whole or not at all

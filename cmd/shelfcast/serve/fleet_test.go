@@ -110,13 +110,21 @@ func (f *fleet) edit(t testing.TB, n int, seen store.Rev, body string) store.Pro
 
 func etag(r store.Rev) string { return fmt.Sprintf(`"%d"`, r.Version) }
 
+// admin calls the admin API of instance n, and holds the answer against the
+// API's document.
 func (f *fleet) admin(t testing.TB, n int, method, path, body string, headers http.Header) (int, http.Header, string) {
 	t.Helper()
 	h := http.Header{"Authorization": {"Bearer " + token}}
 	for name, values := range headers {
 		h[name] = values
 	}
-	return call(t, method, "http://"+f.instances[n].AdminAddr()+path, body, h)
+	address := f.instances[n].AdminAddr()
+	url := "http://" + address + path
+	status, got, answer := call(t, method, url, body, h)
+	if _, measures := t.(*testing.B); !measures {
+		contractOf(t, address).check(t, method, url, status, got, answer)
+	}
+	return status, got, answer
 }
 
 func (f *fleet) public(n int, path string) string {

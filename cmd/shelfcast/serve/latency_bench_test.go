@@ -2,11 +2,15 @@ package serve_test
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"shelfcast/store"
 )
 
 // BenchmarkEditToFrame is how long after the answer to a PATCH on one instance
@@ -68,4 +72,45 @@ func report(b *testing.B, since string, all []time.Duration) {
 	}
 	b.ReportMetric(at(0.50), "ms-p50-after-"+since)
 	b.ReportMetric(at(0.99), "ms-p99-after-"+since)
+}
+
+// BenchmarkBatchToFrame makes 1,000 edits in one call, of which a page on the
+// other instance watches 24: how long the call takes, and until the frame has
+// come, from when it began. In it are as many products as the page watches.
+func BenchmarkBatchToFrame(b *testing.B) {
+	f := startFleet(b, nil)
+	edits := make([]string, 1000)
+	for i := range edits {
+		edits[i] = fmt.Sprintf(`{"action":"create","set":{"sku":"p%d","title":"Product %d","price":"19.90","currency":"EUR","published":true,"description":"<p>Of some length, as descriptions are.</p>"}}`, i, i)
+	}
+	batch := func() []store.Rev {
+		status, _, answer := f.admin(b, 0, "POST", "/api/v1/products:batch", `{"all_or_nothing":true,"edits":[`+strings.Join(edits, ",")+`]}`, nil)
+		if status != http.StatusOK {
+			b.Fatal(status, answer)
+		}
+		return parse[struct{ Results []store.Rev }](b, answer).Results
+	}
+	revs := batch()
+	s := f.shopper(b, 1, "")
+	s.watch("card", revs[:24]...)
+	s.settled()
+	arrived := make(chan time.Time)
+	var answers, frames []time.Duration
+	for n := 0; b.Loop(); n++ {
+		for i, r := range revs {
+			edits[i] = fmt.Sprintf(`{"id":%d,"version":%d,"set":{"stock":%d}}`, r.ID, r.Version, n+1) // each is another
+		}
+		go func() {
+			if got := s.next().Fragments; len(got) != 24 {
+				b.Errorf("a frame of %d", len(got))
+			}
+			arrived <- time.Now()
+		}()
+		start := time.Now()
+		revs = batch()
+		answers = append(answers, time.Since(start))
+		frames = append(frames, (<-arrived).Sub(start))
+	}
+	report(b, "call", answers)
+	report(b, "frame", frames)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,9 @@ type Instance struct {
 
 	public, admin   *fiber.App
 	publicL, adminL net.Listener
+
+	closing chan struct{} // closed when those who wait for changes are to be answered
+	forget  func()        // ends what the identity provider's keys need
 }
 
 // New makes an instance and takes its addresses. The database and Redis need
@@ -73,7 +77,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Instance{settings: s, log: o.Log, db: o.DB, metrics: prometheus.NewRegistry()}
+	i := &Instance{settings: s, log: o.Log, db: o.DB, metrics: prometheus.NewRegistry(), closing: make(chan struct{}), forget: func() {}}
 	if i.log == nil {
 		i.log = slog.Default()
 	}
@@ -110,9 +114,15 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 		DB: i.db, Cache: cache, Hub: i.hub, Templates: templates, Assets: assets, Health: i.health(),
 		Origins: s.Origins, TrustedProxies: proxies, PageSize: s.PageSize, Log: i.log,
 	}).App()
+	providers, err := i.jwt()
+	if err != nil {
+		return nil, err
+	}
 	i.admin = (&api.Admin{
-		DB: i.db, Bus: i.bus, Templates: templates, Assets: assets, Health: i.health(),
-		Token: s.AdminToken, Metrics: promhttp.HandlerFor(i.metrics, promhttp.HandlerOpts{}), Version: o.Version, Log: i.log,
+		DB: i.db, Hub: i.hub, Bus: i.bus, Templates: templates, Assets: assets, Health: i.health(),
+		Token: s.AdminToken, JWT: providers, Limiter: api.NewLimiter(i.rdb, i.metrics, i.log),
+		CallsPerMinute: s.AdminCalls, TriesPerMinute: s.AdminTries, TrustedProxies: proxies, Closing: i.closing,
+		Metrics: promhttp.HandlerFor(i.metrics, promhttp.HandlerOpts{}), Registerer: i.metrics, Version: o.Version, Log: i.log,
 	}).App()
 	if i.publicL, err = net.Listen("tcp", s.Listen); err != nil {
 		return nil, err
@@ -121,6 +131,19 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 		return nil, err
 	}
 	return i, nil
+}
+
+// jwt is nil if no identity provider is named.
+func (i *Instance) jwt() (*api.JWT, error) {
+	s := i.settings.JWT
+	if s.JWKS == "" {
+		return nil, nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	i.forget = cancel
+	return api.NewJWT(ctx, api.JWTConfig{
+		JWKS: s.JWKS, Issuer: s.Issuer, Audience: s.Audience, ScopeClaim: s.ScopeClaim, Metrics: i.metrics, Log: i.log,
+	})
 }
 
 // PublicAddr is where the public app listens, AdminAddr where the admin app
@@ -180,6 +203,7 @@ func (i *Instance) Run(ctx context.Context) error {
 	g.Go(func() error { return i.hub.Run(delivering) })
 	g.Go(func() error { return i.bus.Listen(delivering, i.feed.Ask) })
 	g.Go(func() error { return i.feed.Run(delivering) })
+	g.Go(func() error { return i.tidy(running) })
 	g.Go(func() error { return i.public.Listener(i.publicL) })
 	g.Go(func() error { return i.admin.Listener(i.adminL) })
 	g.Go(func() error {
@@ -192,6 +216,24 @@ func (i *Instance) Run(ctx context.Context) error {
 	return err
 }
 
+// tidy drops the answers that nobody asks for again. All instances do, now and
+// then.
+func (i *Instance) tidy(ctx context.Context) error {
+	for {
+		select {
+		case <-time.After(10*time.Minute + rand.N(10*time.Minute)):
+		case <-ctx.Done():
+			return nil
+		}
+		switch dropped, err := i.db.ForgetAnswers(ctx, api.AnswersAge); {
+		case err != nil && ctx.Err() == nil:
+			i.log.Warn("old answers could not be dropped", "error", err)
+		case dropped > 0:
+			i.log.Debug("old answers were dropped", "answers", dropped)
+		}
+	}
+}
+
 // shutDown: not ready → the load balancer notices → sessions are closed one by
 // one while deliveries go on → requests under way end.
 func (i *Instance) shutDown() error {
@@ -202,6 +244,7 @@ func (i *Instance) shutDown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), whole*3/4)
 	defer cancel()
 	i.hub.Drain(ctx, whole/2)
+	close(i.closing)
 	rest := max(whole/4, time.Second)
 	return errors.Join(i.public.ShutdownWithTimeout(rest), i.admin.ShutdownWithTimeout(rest))
 }
@@ -212,6 +255,7 @@ func (i *Instance) close() {
 			l.Close()
 		}
 	}
+	i.forget()
 	if i.rdb != nil {
 		i.rdb.Close()
 	}

@@ -38,7 +38,10 @@ type Settings struct {
 	Database       `embed:""`
 	Listen         string        `default:":8080" help:"Address of the public app."`
 	AdminListen    string        `default:":8081" help:"Address of the admin app, which is never to be reachable from the internet."`
-	AdminToken     string        `placeholder:"TOKEN" help:"Bearer token of the admin API, at least 16 characters. Required."`
+	AdminToken     string        `placeholder:"TOKEN" help:"A bearer token that may do everything in the admin API, at least 16 characters. Without it there are the tokens of 'shelfcast token create' only."`
+	AdminCalls     int           `name:"admin-calls-per-minute" default:"1200" help:"Calls of the admin API that a token may make in a minute, over all instances; the others are refused (429). 0: no limit."`
+	AdminTries     int           `name:"admin-tries-per-minute" default:"30" help:"Tokens that are none that an address may try in a minute, over all instances. 0: no limit."`
+	JWT            JWT           `embed:"" prefix:"jwt-"`
 	Redis          string        `default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis, as redis://user:password@host:6379/0, or rediss:// for TLS. Sentinel: redis://host:26379/0?master_name=NAME&addr=host2:26379; Cluster: redis+cluster://host:6379?addr=host2:6379."`
 	RedisCA        string        `name:"redis-ca" type:"existingfile" placeholder:"FILE" help:"Certificates (PEM) of those whom Redis's TLS certificate is to be from; by default the system's."`
 	Channel        string        `name:"redis-channel" default:"product_updates" help:"Pub/sub channel. Two shops on one Redis need two, and two database numbers."`
@@ -59,15 +62,23 @@ type Settings struct {
 	Drain          time.Duration `default:"20s" help:"From SIGTERM to the end: a quarter for the load balancer to notice, half to close the sessions."`
 }
 
+// JWT says which identity provider's tokens the admin API takes, besides its own.
+type JWT struct {
+	JWKS       string `name:"jwks" placeholder:"URL" help:"Where an identity provider (OIDC) has its keys: its JWTs are taken as bearer tokens of the admin API."`
+	Issuer     string `placeholder:"URL" help:"That those tokens name as iss."`
+	Audience   string `placeholder:"NAME" help:"That those tokens have among aud."`
+	ScopeClaim string `placeholder:"CLAIM" help:"Where those tokens say what they may do: products:read, products:write, tokens:admin. By default scope, or scp where there is no scope."`
+}
+
 // minToken is the shortest token that cannot be guessed, if it is random.
 const minToken = 16
 
 func (s Settings) check() error {
 	switch {
-	case s.AdminToken == "":
-		return errors.New("--admin-token (SHELFCAST_ADMIN_TOKEN) is required")
-	case len(s.AdminToken) < minToken:
+	case s.AdminToken != "" && len(s.AdminToken) < minToken:
 		return fmt.Errorf("--admin-token (SHELFCAST_ADMIN_TOKEN) has fewer than %d characters", minToken)
+	case s.JWT.JWKS == "" && (s.JWT.Issuer != "" || s.JWT.Audience != ""):
+		return errors.New("--jwt-issuer and --jwt-audience are of no use without --jwt-jwks")
 	}
 	return nil
 }

@@ -1,0 +1,282 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+
+	"shelfcast/store"
+)
+
+// Limits of those who wait for changes.
+const (
+	maxWaiting  = 200              // calls at a time
+	maxWait     = 30 * time.Second // of one call
+	maxStream   = 15 * time.Minute // of a stream of events; its reader comes again with the last id
+	heartbeat   = 10 * time.Second // of a stream
+	sumOverMost = 5000             // changes of the overlap; if there are more they come again
+)
+
+// changesBody is an answer, and an event of a stream.
+type changesBody struct {
+	Changes []store.Rev `json:"changes" nullable:"false" doc:"By ascending version"`
+	Next    string      `json:"next" doc:"The since of the next call"`
+}
+
+func (b *book) changes() {
+	schema := huma.SchemaFromType(b.api.OpenAPI().Components.Schemas, reflect.TypeFor[changesBody]())
+	reads(b, entry{
+		id: "changes", method: http.MethodGet, path: "/changes", tag: "Changes", scope: store.ReadProducts,
+		summary: "Follow what changes",
+		description: "For other services. Waits up to wait seconds until something has changed since, and has then the new versions; to go on, call with since=next. With Accept: text/event-stream it goes on by itself: each event has such an answer as data and its next as id, and Last-Event-ID goes on where a stream has ended, which it does after 15 minutes at the latest.\n\n" +
+			"Each change comes at least once, also if its transaction committed late; some come twice. A version is taken when an edit begins and seen when it commits, up to 10 s later: so since=VERSION begins 10 s before that version, and what was changed in those seconds may come again. A product that changed several times comes with its newest version.",
+		responses: map[string]*huma.Response{"200": {Description: "What has changed, or nothing after so long", Content: map[string]*huma.MediaType{
+			"application/json":  {Schema: schema},
+			"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}},
+		}}},
+		response: exampleChanges,
+	}, b.admin.changes)
+}
+
+// A tail is a place in the changes. Whoever goes on from one misses nothing: it
+// has the database's clock at the last read, and what was read of the Overlap
+// before, so that a change that was committed late is told from those that were
+// seen.
+type tail struct {
+	Clock int64      `json:"c"`           // at the last read that came to the end
+	Seen  [][2]int64 `json:"s,omitempty"` // what there was in the Overlap before: ids, and how long before
+	Sum   uint64     `json:"h,omitempty"` // of all that, if it was too much; 0: Seen is all that is known
+
+	// While a read is under way that has yet to come to the end.
+	Began int64     `json:"b,omitempty"` // the clock when it did; 0: none is
+	After store.Rev `json:"a,omitzero"`  // the last that was read
+}
+
+// maxSeen is how many changes a tail can name.
+const maxSeen = 32
+
+// tailAt is the place at that time, when these were all the changes from the
+// Overlap before it on.
+func tailAt(clock int64, revs []store.Rev) tail {
+	t := tail{Clock: clock}
+	for _, r := range revs {
+		if r.Version <= clock {
+			t.Seen = append(t.Seen, [2]int64{r.ID, clock - r.Version})
+		}
+	}
+	switch {
+	case len(revs) == sumOverMost:
+		return tail{Clock: clock}
+	case len(t.Seen) > maxSeen:
+		t.Sum, t.Seen = sumUpTo(revs, clock), nil
+	}
+	return t
+}
+
+// fresh are those of the revs, all from the Overlap before t on, that were not
+// seen. What cannot be told is taken for fresh.
+func (t tail) fresh(revs []store.Rev) []store.Rev {
+	if t.Sum != 0 && sumUpTo(revs, t.Clock) != t.Sum {
+		return revs
+	}
+	return slices.DeleteFunc(slices.Clone(revs), func(r store.Rev) bool {
+		return r.Version <= t.Clock && (t.Sum != 0 || slices.Contains(t.Seen, [2]int64{r.ID, t.Clock - r.Version}))
+	})
+}
+
+func (t tail) String() string { return cursor(t) }
+
+// parseTail takes a version, or what String has made.
+func parseTail(s string) (tail, error) {
+	if version, err := strconv.ParseInt(s, 10, 64); err == nil && version >= 0 {
+		return tail{Clock: version}, nil
+	}
+	var t tail
+	text, err := base64.RawURLEncoding.DecodeString(s)
+	if err == nil {
+		err = json.Unmarshal(text, &t)
+	}
+	if err != nil {
+		return tail{}, huma.Error400BadRequest("since is neither a version nor the next of an answer")
+	}
+	return t, nil
+}
+
+// overlap is store.Overlap as versions count.
+var overlap = store.Overlap.Microseconds()
+
+// read has what is new since t, and the place after it.
+func (t tail) read(ctx context.Context, db *store.DB, limit int) ([]store.Rev, tail, error) {
+	now, err := db.Clock(ctx) // before the rows: what comes between is read again
+	if err != nil {
+		return nil, t, err
+	}
+	began, after := now, store.Rev{Version: t.Clock - overlap}
+	if t.Began != 0 {
+		began, after = t.Began, t.After
+	}
+	revs, err := db.ChangedSince(ctx, after, limit)
+	if err != nil {
+		return nil, t, err
+	}
+	if len(revs) == limit {
+		return revs, tail{Clock: t.Clock, Began: began, After: revs[limit-1]}, nil
+	}
+	seen, err := db.ChangedSince(ctx, store.Rev{Version: began - overlap}, sumOverMost)
+	if err != nil {
+		return nil, t, err
+	}
+	if t.Began == 0 {
+		revs = t.fresh(revs)
+	}
+	return revs, tailAt(began, seen), nil
+}
+
+// sumUpTo is of the revs up to that version, in their order. It is never 0.
+func sumUpTo(revs []store.Rev, version int64) uint64 {
+	h := fnv.New64a()
+	for _, r := range revs {
+		if r.Version <= version {
+			_ = binary.Write(h, binary.LittleEndian, r)
+		}
+	}
+	return h.Sum64() | 1
+}
+
+type changesAnswer struct {
+	Body func(huma.Context)
+}
+
+func (a *Admin) changes(ctx context.Context, in *struct {
+	Since  string `query:"since" doc:"A version, or the next of an answer; absent: from now on" example:"1795433536820389"`
+	Wait   int    `query:"wait" minimum:"0" maximum:"30" default:"25" doc:"Seconds to wait for something"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"500"`
+	LastID string `header:"Last-Event-ID" doc:"Of a stream that has ended: stands before since"`
+	Accept string `header:"Accept" doc:"text/event-stream for a stream"`
+}) (*changesAnswer, error) {
+	select {
+	case a.waiting <- struct{}{}:
+	default:
+		return nil, fmt.Errorf("%w: %d calls wait for changes here", store.ErrUnavailable, maxWaiting)
+	}
+	streams := strings.Contains(in.Accept, "text/event-stream")
+	leave := func() { <-a.waiting }
+	place, err := a.begin(ctx, in.Since, in.LastID)
+	if err != nil || streams {
+		if err != nil {
+			leave()
+			return nil, err
+		}
+		return &changesAnswer{func(ctx huma.Context) { a.stream(humafiber.Unwrap(ctx), place, in.Limit, leave) }}, nil
+	}
+	defer leave()
+	body, _, err := a.await(ctx, place, in.Limit, time.Duration(in.Wait)*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	return &changesAnswer{func(ctx huma.Context) {
+		ctx.SetHeader("Cache-Control", "no-store")
+		_ = humafiber.Unwrap(ctx).JSON(body) // the connection's fault, if any
+	}}, nil
+}
+
+// begin is where the caller wants to begin.
+func (a *Admin) begin(ctx context.Context, since, lastID string) (tail, error) {
+	for _, text := range []string{lastID, since} {
+		if text != "" {
+			return parseTail(text)
+		}
+	}
+	now, err := a.DB.Clock(ctx)
+	if err != nil {
+		return tail{}, err
+	}
+	seen, err := a.DB.ChangedSince(ctx, store.Rev{Version: now - overlap}, sumOverMost)
+	return tailAt(now, seen), err
+}
+
+// await has what changes after the place, as soon as there is anything, or
+// nothing when the time is over or the app is to end.
+func (a *Admin) await(ctx context.Context, place tail, limit int, wait time.Duration) (changesBody, tail, error) {
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	for {
+		changed := a.Hub.Changed() // before the read: what comes meanwhile wakes
+		revs, next, err := place.read(ctx, a.DB, limit)
+		if err != nil {
+			return changesBody{}, place, err
+		}
+		body := changesBody{Changes: append([]store.Rev{}, revs...), Next: next.String()}
+		if len(revs) > 0 {
+			return body, next, nil
+		}
+		select {
+		case <-changed:
+		case <-over.C:
+			return body, next, nil
+		case <-a.Closing:
+			return body, next, nil
+		}
+		place = next
+	}
+}
+
+// stream writes events until the reader goes, or the app does.
+func (a *Admin) stream(c *fiber.Ctx, place tail, limit int, leave func()) {
+	c.Set(fiber.HeaderContentType, "text/event-stream; charset=utf-8")
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Set("X-Accel-Buffering", "no") // nginx would keep events back
+	ctx, conn := c.UserContext(), c.Context().Conn()
+	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
+		defer leave()
+		end := time.Now().Add(maxStream)
+		if !flush(w, conn, "retry: 2000\n\n") {
+			return
+		}
+		for time.Now().Before(end) {
+			body, next, err := a.await(ctx, place, limit, heartbeat)
+			text := ": nothing yet\n\n"
+			switch {
+			case err != nil:
+				return // its reader comes again
+			case len(body.Changes) > 0:
+				data, _ := json.Marshal(body)
+				text = fmt.Sprintf("id: %s\ndata: %s\n\n", body.Next, data)
+			}
+			if !flush(w, conn, text) {
+				return
+			}
+			place = next
+			select {
+			case <-a.Closing:
+				return
+			default:
+			}
+		}
+	})
+}
+
+// flush says whether the reader is there. It has the time of a whole answer for
+// each event.
+func flush(w *bufio.Writer, conn net.Conn, text string) bool {
+	if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return false
+	}
+	_, err := w.WriteString(text)
+	return err == nil && w.Flush() == nil
+}
