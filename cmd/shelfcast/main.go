@@ -27,6 +27,7 @@ type program struct {
 	Serve       serveCommand       `cmd:"" help:"Serve the public and the admin app."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema up to date. Any number of instances may do so at once."`
 	Import      importCommand      `cmd:"" help:"Import a product CSV of Shopify."`
+	Token       tokenCommand       `cmd:"" help:"Make, list and revoke bearer tokens of the admin API."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Exit with 0 if an instance is ready, as a container's probe."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }

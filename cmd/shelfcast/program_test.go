@@ -63,6 +63,15 @@ func TestTheProgram(t *testing.T) {
 	fails("line=5", "import", csv, "--currency", "EUR") // the bad lines are left out, and said
 	fails("unchanged=2", "import", csv, "--currency", "EUR")
 
+	fails("neither a duration", "token", "create", "--scope", "products:read", "--expires", "soon")
+	fails("must be one of", "token", "create", "--scope", "everything")
+	works("shelfcast_", "token", "create", "erp", "--scope", "products:write,products:read", "--expires", "90d")
+	works("for ever", "token", "create", "script", "--scope", "products:read", "--expires", "never")
+	works("erp     products:read products:write  command line", "token", "list")
+	works(`"script", is revoked`, "token", "revoke", "2")
+	works("revoked 20", "token", "list")
+	fails("no such token", "token", "revoke", "99")
+
 	for n := range 2 {
 		public, admin := fmt.Sprint("127.0.0.1:", storetest.FreePort(t)), fmt.Sprint("127.0.0.1:", storetest.FreePort(t))
 		var log bytes.Buffer
