@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -169,9 +170,28 @@ func TestAnEditOnOneInstanceIsOnThePageOfTheOther(t *testing.T) {
 	if err != nil || !strings.Contains(string(frame), "66.60") || !strings.Contains(string(frame), fmt.Sprint(edited.Version)) {
 		t.Errorf("got %s, %v", frame, err)
 	}
+	theAPI(t, api, token, edited, list.Products[1])
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// theAPI does what takes more of a database than a row: the embedded one has to
+// know it too.
+func theAPI(t *testing.T, api, token string, lamp, mug store.Product) {
+	t.Helper()
+	var batch, repriced, refreshed, history map[string]any
+	edits := fmt.Sprintf(`{"all_or_nothing":true,"edits":[{"id":%d,"version":%d,"set":{"stock":1}},{"id":%d,"version":%d,"set":{"price":"10.00"}}]}`, lamp.ID, lamp.Version, mug.ID, mug.Version)
+	request(t, "POST", api+":batch", token, "", edits, &batch)
+	for range 2 { // with the same key, and so once
+		request(t, "POST", api+":reprice", token, "", fmt.Sprintf(`{"filter":{"sku":%q},"percent":"50"}`, mug.SKU), &repriced)
+	}
+	request(t, "POST", api+":refresh", token, "", fmt.Sprintf(`{"ids":[%d]}`, lamp.ID), &refreshed)
+	request(t, "GET", fmt.Sprint(api, "/", lamp.ID, "/history"), token, "", "", &history)
+	request(t, "GET", fmt.Sprint(api, "/", mug.ID), token, "", "", &mug)
+	if batch["made"] != 2.0 || repriced["changed"] != 1.0 || mug.Price.String() != "15.00" || len(history["entries"].([]any)) != 4 {
+		t.Errorf("%v, %v, %v, %v", batch, repriced, mug.Price, history)
 	}
 }
 
@@ -184,6 +204,7 @@ func request(t *testing.T, method, url, token, ifMatch, body string, into any) {
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("If-Match", ifMatch)
+	r.Header.Set("Idempotency-Key", fmt.Sprintf("%x", sha256.Sum256([]byte(method+url+body))))
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
