@@ -4,7 +4,7 @@
 # The product is built and tested without the demo's modules.
 export GOWORK = off
 
-.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos
+.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos stranger
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,6 +37,8 @@ bench: deps ## The benchmarks that the README quotes
 	go test -run '^$$' -bench 'Hub|Delivery|Fragment|Sync' -benchmem ./realtime ./render ./api
 	go test -run '^$$' -bench Floor -benchtime 15x ./realtime
 	go test -run '^$$' -bench Edit -benchtime 1000x ./cmd/shelfcast/serve
+	go test -run '^$$' -bench BatchToFrame -benchtime 20x ./cmd/shelfcast/serve
+	go test -run '^$$' -bench Batch -benchtime 20x ./store
 
 crowd: deps ## The crowds that the README quotes; five minutes
 	go test -run '^$$' -bench Crowd -benchtime 1x -v -timeout 30m ./cmd/crowd
@@ -46,9 +48,12 @@ chaos: deps web/node_modules/.package-lock.json ## Every fault, on three instanc
 	SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'TestTheProtocolEnds' ./realtime
 
 fuzz: ## Each fuzz test for a minute and a half
-	@for f in store/shopify:FuzzRead store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames \
-		realtime:FuzzRequest api:FuzzSync api:FuzzNetworks cmd/shelfcast/serve:FuzzRedisURL; do \
+	@for f in store/shopify:FuzzRead store/shopify:FuzzRoundTrip store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames \
+		realtime:FuzzRequest api:FuzzSync api:FuzzNetworks api:FuzzJWT cmd/shelfcast/serve:FuzzRedisURL; do \
 		go test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime 90s || exit 1; done
+
+stranger: deps ## Fifty thousand requests of the admin API, made from its document
+	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run Stranger ./cmd/shelfcast/serve
 
 demo: ## A shop on two instances, with nothing to install
 	GOWORK= go run ./cmd/demo
