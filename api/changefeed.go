@@ -25,11 +25,10 @@ import (
 
 // Limits of those who wait for changes.
 const (
-	maxWaiting  = 200              // calls at a time
-	maxWait     = 30 * time.Second // of one call
-	maxStream   = 15 * time.Minute // of a stream of events; its reader comes again with the last id
-	heartbeat   = 10 * time.Second // of a stream
-	sumOverMost = 5000             // changes of the overlap; if there are more they come again
+	maxWaiting = 200              // calls at a time
+	maxStream  = 15 * time.Minute // of a stream of events; its reader comes again with the last id
+	heartbeat  = 10 * time.Second // of a stream
+	maxOverlap = 5000             // changes of the Overlap before now; if there are more, some come that are older
 )
 
 // changesBody is an answer, and an event of a stream.
@@ -70,20 +69,19 @@ type tail struct {
 // maxSeen is how many changes a tail can name.
 const maxSeen = 32
 
-// tailAt is the place at that time, when these were all the changes from the
-// Overlap before it on.
+// tailAt is the place at that time, when revs, which reach back over the Overlap
+// before it, are what has been handed over.
 func tailAt(clock int64, revs []store.Rev) tail {
 	t := tail{Clock: clock}
+	var seen []store.Rev
 	for _, r := range revs {
-		if r.Version <= clock {
+		if r.Version > clock-overlap && r.Version <= clock {
+			seen = append(seen, r)
 			t.Seen = append(t.Seen, [2]int64{r.ID, clock - r.Version})
 		}
 	}
-	switch {
-	case len(revs) == sumOverMost:
-		return tail{Clock: clock}
-	case len(t.Seen) > maxSeen:
-		t.Sum, t.Seen = sumUpTo(revs, clock), nil
+	if len(seen) > maxSeen {
+		t.Sum, t.Seen = sumOf(seen), nil
 	}
 	return t
 }
@@ -91,11 +89,18 @@ func tailAt(clock int64, revs []store.Rev) tail {
 // fresh are those of the revs, all from the Overlap before t on, that were not
 // seen. What cannot be told is taken for fresh.
 func (t tail) fresh(revs []store.Rev) []store.Rev {
-	if t.Sum != 0 && sumUpTo(revs, t.Clock) != t.Sum {
+	late := slices.IndexFunc(revs, func(r store.Rev) bool { return r.Version > t.Clock })
+	if late < 0 {
+		late = len(revs)
+	}
+	if t.Sum != 0 {
+		if sumOf(revs[:late]) == t.Sum {
+			return revs[late:]
+		}
 		return revs
 	}
 	return slices.DeleteFunc(slices.Clone(revs), func(r store.Rev) bool {
-		return r.Version <= t.Clock && (t.Sum != 0 || slices.Contains(t.Seen, [2]int64{r.ID, t.Clock - r.Version}))
+		return slices.Contains(t.Seen, [2]int64{r.ID, t.Clock - r.Version})
 	})
 }
 
@@ -120,8 +125,14 @@ func parseTail(s string) (tail, error) {
 // overlap is store.Overlap as versions count.
 var overlap = store.Overlap.Microseconds()
 
+// A timeline has the changes in the order of their versions. *store.DB is one.
+type timeline interface {
+	Clock(ctx context.Context) (int64, error)
+	ChangedSince(ctx context.Context, after store.Rev, limit int) ([]store.Rev, error)
+}
+
 // read has what is new since t, and the place after it.
-func (t tail) read(ctx context.Context, db *store.DB, limit int) ([]store.Rev, tail, error) {
+func (t tail) read(ctx context.Context, db timeline, limit int) ([]store.Rev, tail, error) {
 	now, err := db.Clock(ctx) // before the rows: what comes between is read again
 	if err != nil {
 		return nil, t, err
@@ -134,26 +145,21 @@ func (t tail) read(ctx context.Context, db *store.DB, limit int) ([]store.Rev, t
 	if err != nil {
 		return nil, t, err
 	}
-	if len(revs) == limit {
+	switch {
+	case len(revs) == limit:
 		return revs, tail{Clock: t.Clock, Began: began, After: revs[limit-1]}, nil
+	case t.Began != 0:
+		return revs, tail{Clock: began}, nil // what the pages before had is not known here
 	}
-	seen, err := db.ChangedSince(ctx, store.Rev{Version: began - overlap}, sumOverMost)
-	if err != nil {
-		return nil, t, err
-	}
-	if t.Began == 0 {
-		revs = t.fresh(revs)
-	}
-	return revs, tailAt(began, seen), nil
+	// Seen is what was read, and not what there is by now: that may be more.
+	return t.fresh(revs), tailAt(began, revs), nil
 }
 
-// sumUpTo is of the revs up to that version, in their order. It is never 0.
-func sumUpTo(revs []store.Rev, version int64) uint64 {
+// sumOf is of these, in their order. It is never 0.
+func sumOf(revs []store.Rev) uint64 {
 	h := fnv.New64a()
 	for _, r := range revs {
-		if r.Version <= version {
-			_ = binary.Write(h, binary.LittleEndian, r)
-		}
+		_ = binary.Write(h, binary.LittleEndian, r)
 	}
 	return h.Sum64() | 1
 }
@@ -206,7 +212,7 @@ func (a *Admin) begin(ctx context.Context, since, lastID string) (tail, error) {
 	if err != nil {
 		return tail{}, err
 	}
-	seen, err := a.DB.ChangedSince(ctx, store.Rev{Version: now - overlap}, sumOverMost)
+	seen, err := a.DB.ChangedSince(ctx, store.Rev{Version: now - overlap}, maxOverlap)
 	return tailAt(now, seen), err
 }
 
@@ -224,6 +230,10 @@ func (a *Admin) await(ctx context.Context, place tail, limit int, wait time.Dura
 		body := changesBody{Changes: append([]store.Rev{}, revs...), Next: next.String()}
 		if len(revs) > 0 {
 			return body, next, nil
+		}
+		if place.Began != 0 { // what came late behind the pages is yet to be read
+			place = next
+			continue
 		}
 		select {
 		case <-changed:

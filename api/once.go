@@ -40,7 +40,7 @@ func once(c *fiber.Ctx) error {
 	}
 	t := &turn{}
 	if key != "" {
-		t.call = store.Call{Caller: callerOf(c.UserContext()).Key, Key: strings.Clone(key), Sum: sumOf(c)}
+		t.call = store.Call{Caller: callerOf(c.UserContext()).Key, Key: strings.Clone(key), Sum: callSum(c)}
 	}
 	c.SetUserContext(context.WithValue(c.UserContext(), turnKey{}, t))
 	err := c.Next()
@@ -50,9 +50,9 @@ func once(c *fiber.Ctx) error {
 	return err
 }
 
-// sumOf is of all that says what the call is to do. A body that is streamed is
+// callSum is of all that says what the call is to do. A body that is streamed is
 // not among it.
-func sumOf(c *fiber.Ctx) string {
+func callSum(c *fiber.Ctx) string {
 	h := sha256.New()
 	for _, part := range []string{c.Method(), c.OriginalURL(), c.Get(fiber.HeaderIfMatch)} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
