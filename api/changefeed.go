@@ -52,56 +52,73 @@ func (b *book) changes() {
 	}, b.admin.changes)
 }
 
-// A tail is a place in the changes. Whoever goes on from one misses nothing: it
-// has the database's clock at the last read, and what was read of the Overlap
-// before, so that a change that was committed late is told from those that were
-// seen.
+// A tail is a place in the changes: whoever goes on from one misses nothing.
 type tail struct {
-	Clock int64      `json:"c"`           // at the last read that came to the end
-	Seen  [][2]int64 `json:"s,omitempty"` // what there was in the Overlap before: ids, and how long before
-	Sum   uint64     `json:"h,omitempty"` // of all that, if it was too much; 0: Seen is all that is known
+	window // of the last read that came to the end
 
-	// While a read is under way that has yet to come to the end.
-	Began int64     `json:"b,omitempty"` // the clock when it did; 0: none is
-	After store.Rev `json:"a,omitzero"`  // the last that was read
+	// While one is under way that has yet to: its window so far, and the last that
+	// was read.
+	Next  *window   `json:"n,omitempty"`
+	After store.Rev `json:"a,omitzero"`
+}
+
+// A window has the database's clock when a read began, and what has been handed
+// over of the Overlap before it: so a change that was committed late is told from
+// those that were seen.
+type window struct {
+	Clock int64      `json:"c"`
+	Seen  [][2]int64 `json:"s,omitempty"` // ids, and how long before the clock
+	Sum   uint64     `json:"h,omitempty"` // of all that, if it is more than a tail can name; 0: Seen is all
 }
 
 // maxSeen is how many changes a tail can name.
 const maxSeen = 32
 
-// tailAt is the place at that time, when revs, which reach back over the Overlap
-// before it, are what has been handed over.
-func tailAt(clock int64, revs []store.Rev) tail {
-	t := tail{Clock: clock}
-	var seen []store.Rev
+// with is w when these have been handed over as well.
+func (w window) with(revs []store.Rev) window {
+	w.Seen = slices.Clone(w.Seen)
 	for _, r := range revs {
-		if r.Version > clock-overlap && r.Version <= clock {
-			seen = append(seen, r)
-			t.Seen = append(t.Seen, [2]int64{r.ID, clock - r.Version})
+		switch {
+		case r.Version <= w.Clock-overlap || r.Version > w.Clock:
+		case w.Sum != 0:
+			w.Sum = sum(w.Sum, r)
+		default:
+			w.Seen = append(w.Seen, [2]int64{r.ID, w.Clock - r.Version})
+		}
+		if len(w.Seen) > maxSeen {
+			for _, s := range w.Seen {
+				w.Sum = sum(w.Sum, store.Rev{ID: s[0], Version: w.Clock - s[1]})
+			}
+			w.Seen = nil
 		}
 	}
-	if len(seen) > maxSeen {
-		t.Sum, t.Seen = sumOf(seen), nil
-	}
-	return t
+	return w
 }
 
-// fresh are those of the revs, all from the Overlap before t on, that were not
-// seen. What cannot be told is taken for fresh.
-func (t tail) fresh(revs []store.Rev) []store.Rev {
-	late := slices.IndexFunc(revs, func(r store.Rev) bool { return r.Version > t.Clock })
-	if late < 0 {
-		late = len(revs)
+// fresh are those of the revs that were not handed over; whole says that they are
+// all from the Overlap before the clock on. What cannot be told is taken for fresh.
+func (w window) fresh(revs []store.Rev, whole bool) []store.Rev {
+	if w.Sum == 0 {
+		return slices.DeleteFunc(slices.Clone(revs), func(r store.Rev) bool {
+			return slices.Contains(w.Seen, [2]int64{r.ID, w.Clock - r.Version})
+		})
 	}
-	if t.Sum != 0 {
-		if sumOf(revs[:late]) == t.Sum {
-			return revs[late:]
-		}
-		return revs
+	known, late := uint64(0), 0
+	for late < len(revs) && revs[late].Version <= w.Clock {
+		known = sum(known, revs[late])
+		late++
 	}
-	return slices.DeleteFunc(slices.Clone(revs), func(r store.Rev) bool {
-		return slices.Contains(t.Seen, [2]int64{r.ID, t.Clock - r.Version})
-	})
+	if whole && known == w.Sum {
+		return revs[late:]
+	}
+	return revs
+}
+
+// sum goes on from the sum of those before. It is never 0.
+func sum(before uint64, r store.Rev) uint64 {
+	h := fnv.New64a()
+	_ = binary.Write(h, binary.LittleEndian, []uint64{before, uint64(r.ID), uint64(r.Version)})
+	return h.Sum64() | 1
 }
 
 func (t tail) String() string { return cursor(t) }
@@ -109,7 +126,7 @@ func (t tail) String() string { return cursor(t) }
 // parseTail takes a version, or what String has made.
 func parseTail(s string) (tail, error) {
 	if version, err := strconv.ParseInt(s, 10, 64); err == nil && version >= 0 {
-		return tail{Clock: version}, nil
+		return tail{window: window{Clock: version}}, nil
 	}
 	var t tail
 	text, err := base64.RawURLEncoding.DecodeString(s)
@@ -131,37 +148,27 @@ type timeline interface {
 	ChangedSince(ctx context.Context, after store.Rev, limit int) ([]store.Rev, error)
 }
 
-// read has what is new since t, and the place after it.
+// read has what is new since t, at most limit of it, and the place after that. If
+// it is not at the end then, that place has a Next.
 func (t tail) read(ctx context.Context, db timeline, limit int) ([]store.Rev, tail, error) {
 	now, err := db.Clock(ctx) // before the rows: what comes between is read again
 	if err != nil {
 		return nil, t, err
 	}
-	began, after := now, store.Rev{Version: t.Clock - overlap}
-	if t.Began != 0 {
-		began, after = t.Began, t.After
+	next, after := window{Clock: now}, store.Rev{Version: t.Clock - overlap}
+	if t.Next != nil {
+		next, after = *t.Next, t.After
 	}
 	revs, err := db.ChangedSince(ctx, after, limit)
 	if err != nil {
 		return nil, t, err
 	}
-	switch {
-	case len(revs) == limit:
-		return revs, tail{Clock: t.Clock, Began: began, After: revs[limit-1]}, nil
-	case t.Began != 0:
-		return revs, tail{Clock: began}, nil // what the pages before had is not known here
-	}
 	// Seen is what was read, and not what there is by now: that may be more.
-	return t.fresh(revs), tailAt(began, revs), nil
-}
-
-// sumOf is of these, in their order. It is never 0.
-func sumOf(revs []store.Rev) uint64 {
-	h := fnv.New64a()
-	for _, r := range revs {
-		_ = binary.Write(h, binary.LittleEndian, r)
+	next = next.with(revs)
+	if len(revs) == limit {
+		return t.fresh(revs, false), tail{window: t.window, Next: &next, After: revs[limit-1]}, nil
 	}
-	return h.Sum64() | 1
+	return t.fresh(revs, t.Next == nil), tail{window: next}, nil
 }
 
 type changesAnswer struct {
@@ -213,7 +220,7 @@ func (a *Admin) begin(ctx context.Context, since, lastID string) (tail, error) {
 		return tail{}, err
 	}
 	seen, err := a.DB.ChangedSince(ctx, store.Rev{Version: now - overlap}, maxOverlap)
-	return tailAt(now, seen), err
+	return tail{window: window{Clock: now}.with(seen)}, err
 }
 
 // await has what changes after the place, as soon as there is anything, or
@@ -231,7 +238,7 @@ func (a *Admin) await(ctx context.Context, place tail, limit int, wait time.Dura
 		if len(revs) > 0 {
 			return body, next, nil
 		}
-		if place.Began != 0 { // what came late behind the pages is yet to be read
+		if place.Next != nil || next.Next != nil { // there is more, or what came late behind the pages
 			place = next
 			continue
 		}

@@ -65,7 +65,7 @@ func TestNoChangeIsMissed(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		l := &ledger{clock: 1_000_000_000, random: random, rows: map[int64]int64{}}
 		limit := []int{1, 3, 10, 40, 500}[seed%5]
-		place, has := tail{Clock: l.clock}, map[int64]int64{}
+		place, has := tail{window: window{Clock: l.clock}}, map[int64]int64{}
 		poll := func() int {
 			revs, next, err := place.read(t.Context(), l, limit)
 			if err != nil {
@@ -89,8 +89,8 @@ func TestNoChangeIsMissed(t *testing.T) {
 		}
 		quiet := 0 // answers of one read that had nothing
 		for n := 0; n < 200 && quiet < 2; n++ {
-			under := place.Began != 0
-			if poll() > 0 || under {
+			under := place.Next != nil
+			if poll() > 0 || under || place.Next != nil {
 				quiet = 0
 				continue
 			}

@@ -55,7 +55,7 @@ var (
 	exampleRevoked   = func() store.Token { t := exampleToken; t.RevokedAt = &exampleTime; return t }()
 	exampleCaller    = map[string]any{"name": "erp", "scopes": []string{store.WriteProducts}}
 
-	exampleChanges = changesBody{Changes: []store.Rev{exampleRev}, Next: tailAt(exampleRev.Version, []store.Rev{exampleRev}).String()}
+	exampleChanges = changesBody{Changes: []store.Rev{exampleRev}, Next: tail{window: window{Clock: exampleRev.Version}.with([]store.Rev{exampleRev})}.String()}
 )
 
 func listBody(products []listed) map[string]any {
