@@ -1,248 +1,240 @@
-// The page to edit products with: a client of the admin API like any other.
+// The page to manage products with: a client of the admin API like any other.
 
-/**
- * @typedef {object} Product
- * @property {number} id
- * @property {number} version
- * @property {string} sku
- * @property {string} title
- * @property {string} price
- * @property {string | null} compare_at_price
- * @property {string} currency
- * @property {number} stock
- * @property {boolean} published
- */
+import { aborted, Api, newKey, Problem } from "./admin-api.js";
+import { Bulk } from "./admin-bulk.js";
+import { Create } from "./admin-create.js";
+import { fieldsOf, open, say, the } from "./admin-dom.js";
+import { Finder } from "./admin-find.js";
+import { Follow } from "./admin-follow.js";
+import { History } from "./admin-history.js";
+import { List } from "./admin-list.js";
+import { OpenPages } from "./admin-pages.js";
+import { Words } from "./admin-words.js";
 
 const KEY = "shelfcast.token";
-const API = "/api/v1/products";
+/** So long a notice stands. */
+const NOTICE = 6000;
 
-/**
- * @template {Element} T
- * @param {string} selector
- * @param {ParentNode} [root]
- * @returns {T}
- */
-function the(selector, root = document) {
-  return /** @type {T} */ (root.querySelector(selector));
-}
+/** @type {Record<import("./admin-follow.js").Status, string>} */
+const LIVE = { connecting: "Connecting", live: "Live", polling: "Live, by asking", offline: "Reconnecting", off: "Paused" };
 
+/** @type {import("./admin-api.js").Caller | undefined} */
+let caller;
+const words = new Words(document.documentElement.dataset.locale ?? "en");
 const enter = /** @type {HTMLFormElement} */ (the("#enter"));
-const create = /** @type {HTMLFormElement} */ (the("#create"));
-const list = /** @type {HTMLElement} */ (the("#products"));
-const more = /** @type {HTMLButtonElement} */ (the("#more"));
-const filter = /** @type {HTMLInputElement} */ (the("#filter"));
-/** @type {string | undefined} */
-let next;
+const api = new Api({
+  fetch: (path, init) => fetch(path, init),
+  pause: (ms) => new Promise((resume) => setTimeout(resume, ms)),
+  random: Math.random,
+  now: Date.now,
+  key: newKey,
+  refused: (problem) => signIn(problem.message + (caller ? " Sign in again: what is not saved is still here." : "")),
+});
 
-/** A failed call, in words for the person at the page. */
-class Problem extends Error {
-  /**
-   * @param {number} status
-   * @param {string} message
-   */
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
+// What is said.
 
-/**
- * @param {string} method
- * @param {string} path
- * @param {{body?: object, version?: number}} [what]
- */
-async function call(method, path, { body, version } = {}) {
-  /** @type {Record<string, string>} */
-  const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` };
-  if (body) headers["Content-Type"] = "application/json";
-  if (version !== undefined) headers["If-Match"] = `"${version}"`;
-  const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) {
-    const details = (answer.errors ?? []).map((/** @type {{message: string}} */ e) => e.message);
-    throw new Problem(response.status, [answer.detail ?? answer.title ?? response.statusText, ...details].join("; "));
-  }
-  return answer;
-}
-
-/**
- * What the form would change of the product.
- * @param {HTMLFormElement} form
- * @param {Product} p
- */
-function changes(form, p) {
-  const data = fields(form);
-  const wanted = {
-    title: data.title.value,
-    price: data.price.value.trim(),
-    compare_at_price: data.compare_at_price.value.trim() || null,
-    stock: Number(data.stock.value),
-    published: data.published.checked,
-  };
-  return Object.fromEntries(
-    Object.entries(wanted).filter(([name, value]) => value !== p[/** @type {keyof Product} */ (name)]),
-  );
-}
-
-/**
- * @param {HTMLFormElement} form
- * @returns {Record<string, HTMLInputElement>}
- */
-function fields(form) {
-  return Object.fromEntries([...form.querySelectorAll("input")].map((i) => [i.name, i]));
-}
-
-/**
- * @param {HTMLFormElement} form
- * @param {Product} p
- */
-function fill(form, p) {
-  the(".sku", form).textContent = p.sku;
-  the(".version", form).textContent = `${p.currency} · version ${p.version}`;
-  the(".number", form).textContent = `no. ${p.id}`;
-  const f = fields(form);
-  f.title.value = p.title;
-  f.price.value = p.price;
-  f.compare_at_price.value = p.compare_at_price ?? "";
-  f.stock.value = String(p.stock);
-  f.published.checked = p.published;
-  mark(form, p);
-}
-
-/**
- * @param {HTMLFormElement} form
- * @param {Product} p
- */
-function mark(form, p) {
-  const changed = changes(form, p);
-  for (const [name, input] of Object.entries(fields(form))) input.classList.toggle("is-changed", name in changed);
-}
-
-/** @param {Product} p */
-function row(p) {
-  const rows = document.importNode(/** @type {HTMLTemplateElement} */ (the("#row")).content, true);
-  const item = /** @type {HTMLElement} */ (rows.firstElementChild);
-  const form = /** @type {HTMLFormElement} */ (the("form", item));
-  const problem = /** @type {HTMLElement} */ (the(".problem", item));
-  form.dataset.id = String(p.id);
-  item.dataset.text = `${p.title} ${p.sku}`.toLowerCase();
-  fill(form, p);
-  form.addEventListener("input", () => mark(form, p));
-
-  /** @param {() => Promise<void>} act */
-  const attempt = async (act) => {
-    problem.textContent = "";
-    try {
-      await act();
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      problem.textContent = error.message;
-      if (error.status !== 412) return;
-      // Somebody was faster. What is typed stays, and is marked against the
-      // product as it is now: saving again is then meant.
-      p = await call("GET", `${API}/${p.id}`);
-      problem.textContent = `Somebody else has changed this product: “${p.title}”, ${p.price} ${p.currency}, stock ${p.stock}. Save again to put your values over it.`;
-      the(".version", form).textContent = `${p.currency} · version ${p.version}`;
-      mark(form, p);
-    }
-  };
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    attempt(async () => {
-      p = await call("PATCH", `${API}/${p.id}`, { body: changes(form, p), version: p.version });
-      fill(form, p);
-      notice(`Saved “${p.title}”.`);
-    });
-  });
-  the(".archive", item).addEventListener("click", () => {
-    if (!confirm(`Take “${p.title}” out of the shop?`)) return;
-    attempt(async () => {
-      await call("POST", `${API}/${p.id}/archive`, { version: p.version });
-      item.remove();
-      notice(`“${p.title}” is out of the shop.`);
-    });
-  });
-  return item;
-}
+/** @type {any} */
+let silence;
 
 /** @param {string} text */
 function notice(text) {
+  clearTimeout(silence);
   the("#notice").textContent = text;
+  silence = setTimeout(() => (the("#notice").textContent = ""), NOTICE);
 }
 
-async function load() {
-  const query = new URLSearchParams({ limit: "50" });
-  if (next) query.set("cursor", next);
-  const page = await call("GET", `${API}?${query}`);
-  list.append(...page.products.map(row));
-  next = page.next;
-  more.hidden = !next;
-  applyFilter();
+/**
+ * Something does not work that the page cannot do without.
+ * @param {unknown} error
+ * @param {() => void} again
+ */
+function trouble(error, again) {
+  if (aborted(error)) return;
+  if (!(error instanceof Problem)) throw error;
+  if (error.status === 401) return; // the form to sign in says so
+  say(the("#trouble p"), error.message);
+  the("#trouble").hidden = false;
+  the("#trouble button").onclick = () => {
+    the("#trouble").hidden = true;
+    again();
+  };
 }
 
-function applyFilter() {
-  const wanted = filter.value.trim().toLowerCase();
-  for (const item of /** @type {Iterable<HTMLElement>} */ (list.children)) {
-    item.hidden = !item.dataset.text?.includes(wanted);
-  }
+/**
+ * @param {{title: string, text: string, yes: string}} question
+ * @returns {Promise<boolean>}
+ */
+function ask({ title, text, yes }) {
+  const dialog = /** @type {HTMLDialogElement} */ (the("#ask"));
+  the("h2", dialog).textContent = title;
+  the("p", dialog).textContent = text;
+  the("[data-yes]", dialog).textContent = yes;
+  return new Promise((answer) => {
+    let sure = false;
+    the("[data-yes]", dialog).onclick = () => {
+      sure = true;
+      dialog.close();
+    };
+    the("[data-no]", dialog).onclick = () => dialog.close();
+    open(dialog, () => answer(sure));
+  });
+}
+
+// The parts.
+
+const list = new List({
+  api, words, notice, ask, touched,
+  self: () => ({ name: caller?.name ?? "", may: mayWrite() }),
+  history: (product) => history_.show(product),
+}, () => pages.soon());
+const history_ = new History(api, words);
+const bulk = new Bulk(api, words, notice);
+const create = new Create(api, (made) => {
+  list.add(made);
+  notice(`Created “${made.title}”.`);
+});
+const finder = new Finder((search) => list.load(search), trouble);
+const pages = new OpenPages(api, {
+  later: (f, ms) => setTimeout(f, ms),
+  cancel: (timer) => clearTimeout(timer),
+  visible: () => !document.hidden,
+  ids: () => list.onScreen.map((row) => row.id),
+  counted(ids, census) {
+    for (const id of ids) list.rows.get(id)?.face.count(census.products?.[id] ?? 0, census.complete);
+  },
+});
+const follow = new Follow(api, {
+  random: Math.random,
+  now: Date.now,
+  later: (f, ms) => setTimeout(f, ms),
+  cancel: (timer) => clearTimeout(timer),
+  changed: (revs) => list.hear(revs),
+  gap: () => list.doubt(),
+  status(status) {
+    const sign = the("#live");
+    sign.dataset.state = status;
+    sign.textContent = LIVE[status];
+  },
+});
+
+function mayWrite() {
+  return caller?.scopes.includes("products:write") ?? false;
+}
+
+let touching = false;
+
+/** Something was typed or saved: however much at a time, it is looked at once. */
+function touched() {
+  if (touching) return;
+  touching = true;
+  queueMicrotask(() => {
+    touching = false;
+    const unsaved = list.unsaved.length;
+    the("#unsaved").hidden = unsaved === 0;
+    say(the("#unsaved p"), `${words.whole.format(unsaved)} unsaved`);
+    void list.catchUp();
+  });
+}
+
+// Signing in and out.
+
+/** @param {string} [why] */
+function signIn(why = "") {
+  follow.stop();
+  pages.stop();
+  enter.hidden = false;
+  the(".problem", enter).textContent = why;
+  fieldsOf(enter).token.focus();
 }
 
 async function start() {
-  const known = Boolean(sessionStorage.getItem(KEY));
-  enter.hidden = known;
-  for (const id of ["#new", "#leave"]) /** @type {HTMLElement} */ (the(id)).hidden = !known;
-  if (!known) return;
-  next = undefined;
-  list.replaceChildren();
+  api.token = sessionStorage.getItem(KEY) ?? "";
+  if (!api.token) return signIn();
   try {
-    await load();
+    // The place from which changes are followed is before what is read.
+    const place = list.search ? undefined : follow.begin().catch(() => {});
+    const [whoever] = await Promise.all([api.get("/caller"), place]);
+    caller = whoever;
+    if (!caller?.scopes.some((scope) => scope.startsWith("products:"))) {
+      return signIn(`The token of ${caller?.name} may not see products.`);
+    }
+    welcome(caller);
+    if (!list.search) await finder.begin();
+    follow.start();
+    pages.start();
   } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    if (error.status === 401) sessionStorage.removeItem(KEY);
-    enter.hidden = error.status !== 401;
-    the(".problem", enter).textContent = error.message;
-    notice(error.message);
+    trouble(error, start);
   }
+}
+
+/** @param {import("./admin-api.js").Caller} caller */
+function welcome({ name }) {
+  enter.hidden = true;
+  for (const id of ["#desk", "#who", "#live", "#keys"]) the(id).hidden = false;
+  the("#who .name").textContent = name;
+  the("#who .scope").hidden = mayWrite();
+  for (const id of ["#new", "#bulk-open"]) the(id).hidden = !mayWrite();
+  list.repaint();
+}
+
+async function signOut() {
+  const unsaved = list.unsaved.length;
+  const sure = unsaved === 0 || await ask({ title: "Sign out?", text: `${words.count(unsaved, "product")} with something that is not saved will be as before.`, yes: "Sign out" });
+  if (!sure) return;
+  sessionStorage.removeItem(KEY);
+  caller = undefined;
+  list.clear();
+  finder.end();
+  for (const id of ["#desk", "#who", "#live", "#keys"]) the(id).hidden = true;
+  touched();
+  signIn();
 }
 
 enter.addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(KEY, fields(enter).token.value);
+  sessionStorage.setItem(KEY, fieldsOf(enter).token.value.trim());
   enter.reset();
-  start();
+  void start();
 });
-create.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const f = fields(create);
-  try {
-    const p = await call("POST", API, {
-      body: {
-        sku: f.sku.value, title: f.title.value, price: f.price.value.trim(), currency: f.currency.value,
-        stock: Number(f.stock.value), image_url: f.image_url.value, published: f.published.checked,
-      },
-    });
-    list.prepend(row(p));
-    create.reset();
-    create.hidden = true;
-    notice(`Created “${p.title}”.`);
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    the(".problem", create).textContent = error.message;
-  }
-});
-the("#new").addEventListener("click", () => (create.hidden = !create.hidden));
-the("[data-cancel]").addEventListener("click", () => (create.hidden = true));
-the("#leave").addEventListener("click", () => {
-  sessionStorage.removeItem(KEY);
-  location.reload();
-});
-more.addEventListener("click", load);
-filter.addEventListener("input", applyFilter);
+the("#leave").addEventListener("click", () => void signOut());
 
-// A link may bring the token along; it is not left where it can be seen.
-const brought = new URLSearchParams(location.hash.slice(1)).get("token");
-if (brought) {
+/** A link may bring the token along; it is not left where it can be seen. */
+function takeToken() {
+  const brought = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!brought) return false;
   sessionStorage.setItem(KEY, brought);
-  history.replaceState(null, "", location.pathname);
+  history.replaceState(null, "", location.pathname + location.search);
+  return true;
 }
-start();
+
+// The rest of the page.
+
+the("#new").addEventListener("click", () => create.show([...list.rows.values()][0]?.draft.product.currency ?? "EUR"));
+the("#bulk-open").addEventListener("click", () => bulk.show(list.search ?? finder.asked));
+the("#unsaved [data-save]").addEventListener("click", async () => {
+  for (const row of list.unsaved) await row.save();
+});
+the("#unsaved [data-back]").addEventListener("click", () => list.unsaved.forEach((row) => row.putBack()));
+addEventListener("keydown", (event) => {
+  const field = event.target instanceof Element && event.target.closest("input:not([type=checkbox]), textarea, select, dialog");
+  if (event.key !== "/" || field || event.ctrlKey || event.metaKey || event.altKey || !caller) return;
+  event.preventDefault();
+  the("#filter").focus();
+});
+addEventListener("beforeunload", (event) => {
+  if (list.unsaved.length > 0) event.preventDefault();
+});
+addEventListener("hashchange", () => {
+  if (takeToken()) void start();
+});
+addEventListener("online", () => follow.hurry());
+document.addEventListener("visibilitychange", () => {
+  if (!caller || !enter.hidden) return;
+  if (document.hidden) return follow.stop(); // a browser has few connections to a host, and a server few places
+  follow.start();
+  pages.soon();
+  void list.catchUp();
+});
+
+takeToken();
+void start();

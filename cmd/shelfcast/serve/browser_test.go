@@ -3,7 +3,6 @@ package serve_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +15,7 @@ import (
 )
 
 // browser is a headless Chromium that may talk to loopback alone.
-func browser(t testing.TB) context.Context {
+func browser(t testing.TB, flags ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path := storetest.Browser(t)
 	dir, err := os.MkdirTemp("", "shelfcast-browser-")
@@ -33,7 +32,7 @@ func browser(t testing.TB) context.Context {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 	)
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
@@ -175,44 +174,4 @@ func TestAPageOutlivesItsConnection(t *testing.T) {
 		}
 	}
 	until(t, pages[0], `document.body.innerText.includes("€2.00")`)
-}
-
-// A shop assistant at the edit page of one instance, a shopper at the other.
-func TestTheEditPageMovesTheShop(t *testing.T) {
-	f := startFleet(t, nil)
-	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
-	chromium := browser(t)
-	shop := tab(t, chromium, f.public(1, "/shop"))
-	desk, cancel := chromedp.NewContext(chromium)
-	t.Cleanup(cancel)
-	form := fmt.Sprintf(`form[data-id="%d"]`, lamp.ID)
-	run(t, desk,
-		chromedp.Navigate("http://"+f.instances[0].AdminAddr()+"/admin"),
-		chromedp.SendKeys(css(`#enter input[name=token]`), token+"\n"),
-		chromedp.WaitVisible(css(form)),
-		chromedp.SetValue(css(form+` input[name=price]`), "12.34"),
-		chromedp.Click(css(form+` button:not([type])`)))
-	until(t, shop, `document.body.innerText.includes("€12.34")`)
-	until(t, desk, `document.querySelector("#notice").textContent.startsWith("Saved")`)
-
-	// Somebody else changes it meanwhile: that is said, and nothing is lost.
-	now, err := f.db.Product(t.Context(), lamp.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.edit(t, 1, now.Rev, `{"stock":3}`)
-	problem := fmt.Sprintf(`document.querySelector('%s .problem').textContent`, form)
-	run(t, desk, chromedp.SetValue(css(form+` input[name=price]`), "55.00"), chromedp.Click(css(form+` button:not([type])`)))
-	until(t, desk, problem+`.includes("Somebody else")`)
-	run(t, desk, chromedp.SetValue(css(form+` input[name=price]`), "abc"), chromedp.Click(css(form+` button:not([type])`)))
-	until(t, desk, problem+` !== "" && !`+problem+`.includes("Somebody else")`)
-	if got, err := f.db.Product(t.Context(), lamp.ID); err != nil || got.Price.String() != "12.34" || got.Stock != 3 {
-		t.Errorf("got %v %v, %v", got.Price, got.Stock, err)
-	}
-	if got, err := f.db.Product(t.Context(), mug.ID); err != nil || got.Rev != mug.Rev {
-		t.Errorf("the other product has changed: %v", err)
-	}
-	if status, _, _ := call(t, "GET", "http://"+f.instances[0].AdminAddr()+"/admin", "", nil); status != http.StatusOK {
-		t.Error(status)
-	}
 }
