@@ -665,3 +665,42 @@ func TestTheDocumentOfTheAPI(t *testing.T) {
 		t.Errorf("%s with %d operations", document.OpenAPI, count)
 	}
 }
+
+// Editors on two instances make 200 conditional edits of one product, many at a
+// time: of those that had seen the same version exactly one is taken.
+func TestOfEditsOfOneVersionOneWins(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	var mu sync.Mutex
+	won, tried := map[string]int{}, map[string]int{}
+	var all sync.WaitGroup
+	for n := range 20 {
+		all.Go(func() {
+			for i := range 10 {
+				header, _ := f.ask(t, n%2, 200, "GET", productPath(lamp), "", nil)
+				seen := header.Get("ETag")
+				status, _, answer := f.admin(t, n%2, "PATCH", productPath(lamp), fmt.Sprintf(`{"stock":%d}`, 1000+10*n+i), http.Header{"If-Match": {seen}})
+				mu.Lock()
+				tried[seen]++
+				if status == http.StatusOK {
+					won[seen]++
+				} else if status != http.StatusPreconditionFailed {
+					t.Errorf("%d %s", status, answer)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	for seen, n := range won {
+		if n != 1 {
+			t.Errorf("%d edits of version %s were taken", n, seen)
+		}
+	}
+	if len(won) < 2 || len(won) < len(tried)-1 { // the last version may have been seen by nobody who won
+		t.Errorf("%d versions were edited, %d were seen", len(won), len(tried))
+	}
+	if p := now(t, f, mug); p.Rev != mug.Rev {
+		t.Errorf("the other: %v", p.Rev)
+	}
+}

@@ -245,7 +245,7 @@ func (i *Instance) shutDown() error {
 	defer cancel()
 	i.hub.Drain(ctx, whole/2)
 	close(i.closing)
-	rest := max(whole/4, time.Second)
+	rest := max(whole/4, 3*time.Second) // for requests under way; mostly there are none
 	return errors.Join(i.public.ShutdownWithTimeout(rest), i.admin.ShutdownWithTimeout(rest))
 }
 
