@@ -95,16 +95,31 @@ export function remark(field, text, wrong) {
   else field.removeAttribute("aria-invalid");
 }
 
+/** @type {WeakMap<HTMLDialogElement, () => void>} what is to be done when an open dialog has closed */
+const ends = new WeakMap();
+
 /**
  * Opens a dialog, which closes with its own buttons and with Escape, and says
- * so. The browser keeps the focus in it, and gives it back to where it was.
+ * so once. The browser keeps the focus in it, and gives it back to where it was.
  * @param {HTMLDialogElement} dialog
  * @param {() => void} [closed]
  */
-export function open(dialog, closed) {
+export function open(dialog, closed = () => {}) {
+  end(dialog);
+  ends.set(dialog, closed);
   for (const button of dialog.querySelectorAll("[data-close]")) {
     /** @type {HTMLButtonElement} */ (button).onclick = () => dialog.close();
   }
-  dialog.onclose = () => closed?.();
+  // The event comes with a frame, and the dialog may be open again by then.
+  dialog.onclose = () => {
+    if (!dialog.open) end(dialog);
+  };
   dialog.showModal();
+}
+
+/** @param {HTMLDialogElement} dialog */
+function end(dialog) {
+  const closed = ends.get(dialog);
+  ends.delete(dialog);
+  closed?.();
 }

@@ -16,7 +16,7 @@ const body = bytes(
   "\uFEFFretry: 2000\r\n\r\n: nothing yet\n\n" +
   'id: one\ndata: {"title":"Lämp 🏮"}\n\n' +
   "id: two\rdata: first\rdata:second\rdata\r\r" +
-  "event: x\r\ndata:  kept: as it is\r\n\r\n" +
+  "event: x\r\ndata:  kept: as it is\r\ndata: and this\r\n\r\n" +
   "id: lost\ndata: never ended",
 );
 const want = {
@@ -24,7 +24,7 @@ const want = {
   all: [
     { data: '{"title":"Lämp 🏮"}', id: "one" },
     { data: "first\nsecond\n", id: "two" },
-    { data: " kept: as it is", id: "two" },
+    { data: " kept: as it is\nand this", id: "two" },
   ],
 };
 
