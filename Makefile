@@ -20,7 +20,7 @@ lint: ## gofmt and vet, also of what other systems than this one run
 	cd cmd/demo && go vet ./...
 	GOOS=darwin go build ./realtime ./cmd/crowd
 
-go-test: ## The product's tests, with real servers and a real browser
+go-test: web/node_modules/.package-lock.json ## The product's tests, with real servers and a real browser
 	SHELFCAST_TEST_REQUIRE=1 go test -race -timeout 10m ./...
 
 demo-test: ## The demo's tests, as a module of its own and in the workspace
