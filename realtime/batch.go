@@ -67,7 +67,7 @@ func (h *Hub) fillOfBatch(t *topic) {
 type batch struct {
 	hub *Hub // static
 
-	// Guarded by mu, and so is topic.joined.
+	// Guarded by mu, and so are topic.joined and topic.held.
 	mu      sync.Mutex
 	waiting int       // topics that are in the queue
 	fetches []*fetch  // that the others wait for; no more than fillers
@@ -117,11 +117,11 @@ func (b *batch) join(wanted []*topic, t *topic) []*topic {
 	return append(wanted, t)
 }
 
-// has says whether the news of a topic is about to be had.
+// has says whether news of a topic is about to be told with the rest of a batch.
 func (b *batch) has(t *topic) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return t.joined || slices.ContainsFunc(b.fetches, func(f *fetch) bool { return f.topic == t })
+	return t.joined || t.held > 0
 }
 
 // begin is called before the topic's newest version is read: if it is raised
@@ -130,6 +130,7 @@ func (b *batch) begin(t *topic) *fetch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t.joined = false
+	t.held++
 	b.waiting--
 	f := &fetch{t, time.Now()}
 	b.fetches = append(b.fetches, f)
@@ -147,6 +148,9 @@ func (b *batch) end(f *fetch, had ...news) {
 		return
 	}
 	b.fetches = slices.Delete(b.fetches, at, at+1)
+	if len(had) == 0 {
+		f.topic.held--
+	}
 	if len(b.news) == 0 {
 		b.since = time.Now()
 	}
@@ -158,9 +162,14 @@ func (b *batch) end(f *fetch, had ...news) {
 func (b *batch) due(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before := len(b.fetches)
-	b.fetches = slices.DeleteFunc(b.fetches, func(f *fetch) bool { return now.Sub(f.since) >= patience })
-	b.hub.metrics.late.Add(float64(before - len(b.fetches)))
+	b.fetches = slices.DeleteFunc(b.fetches, func(f *fetch) bool {
+		late := now.Sub(f.since) >= patience
+		if late {
+			f.topic.held--
+			b.hub.metrics.late.Inc()
+		}
+		return late
+	})
 	b.tell(now)
 }
 
@@ -169,6 +178,9 @@ func (b *batch) due(now time.Time) {
 func (b *batch) tell(now time.Time) {
 	whole := b.waiting == 0 && len(b.fetches) == 0
 	if len(b.news) > 0 && (whole || now.Sub(b.since) >= patience) {
+		for _, n := range b.news {
+			n.topic.held--
+		}
 		b.hub.rounds.add(b.news...)
 		b.news = nil
 	}

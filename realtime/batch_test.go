@@ -113,23 +113,31 @@ func TestABatchComesToAPageOfManyProducts(t *testing.T) {
 		s.mu.Unlock()
 		h.ApplyAll(s.commit(from(1, 200, 12)))
 		few.sees(from(1, 20, 12)...)
-		got := map[int64]int64{}
-		for frames := 1; len(got) < 200; frames++ {
-			frame := many.next()
-			if len(frame) > perFrame || frames > 4 {
-				t.Fatalf("frame %d has %d products", frames, len(frame))
-			}
-			for id, version := range frame {
-				got[id] = version
-			}
-		}
+		many.collects(t, 200, 12, 60)
+		few.nothing()
 		many.nothing()
-		for id := int64(1); id <= 200; id++ {
-			if got[id] != 12 {
-				t.Errorf("product %d is at %d", id, got[id])
-			}
-		}
 	})
+}
+
+// collects reads until it has that version of the products up to that one, in
+// frames of so many at most.
+func (b *browser) collects(t *testing.T, products, version int64, most int) {
+	t.Helper()
+	got := map[int64]int64{}
+	for int64(len(got)) < products {
+		frame := b.next()
+		if len(frame) > most {
+			t.Fatalf("a frame has %d products", len(frame))
+		}
+		for id, version := range frame {
+			got[id] = version
+		}
+	}
+	for id := int64(1); id <= products; id++ {
+		if got[id] != version {
+			t.Errorf("product %d is at %d", id, got[id])
+		}
+	}
 }
 
 // One fragment that cannot be had, one that meets a fault, and one that is slow
@@ -211,9 +219,8 @@ func TestALargeBatchComesInPieces(t *testing.T) {
 		}
 		b.sees(from(1, 2, 11)...)
 		a.nothing()
-		// 13 times a tenth of a second, told after each 5 of them; and a page that
-		// has room again looks for what it lacks, 64 a frame.
-		if late := time.Since(start); got != 200 || frames > 8 || late > 1500*time.Millisecond {
+		// 13 times a tenth of a second, told after each 5 of them.
+		if late := time.Since(start); got != 200 || frames > 4 || late > 1500*time.Millisecond {
 			t.Errorf("%d products in %d frames, after %v", got, frames, late)
 		}
 	})

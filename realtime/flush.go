@@ -99,31 +99,31 @@ func (s *session) flushOutbox(w *work) error {
 	return nil
 }
 
-// perFrame bounds a frame with which a page is brought up to date, so that one of
-// hundreds of products is step by step.
-const perFrame = 64
-
-// frameBytes bounds a frame of what was committed together: a page of some two
-// hundred cards has it in one. What a browser that is slow does not take of a
-// frame is kept for it.
+// frameBytes bounds a frame: a page of some two hundred cards has in one what was
+// committed together, and one of more is brought up to date step by step. What a
+// browser that is slow does not take of a frame is kept for it.
 const frameBytes = 128 << 10
 
 // gather needs mu held. It has what the page lacks and memory has, and has the
-// rest fetched. More says that perFrame was too few.
+// rest fetched. More says that it is more than a frame full.
 func (s *session) gather(picks []pick) (_ []pick, more bool) {
+	size := 0
 	for i, watched := range s.watching {
 		if !watched.stale() {
 			continue
 		}
-		if len(picks) == perFrame {
+		if size >= frameBytes {
 			return picks, true
 		}
 		t := watched.topic
-		n, ok := s.hub.newsInMemory(t)
-		if !ok && !s.hub.batch.has(t) {
+		if s.hub.batch.has(t) {
+			continue // it comes with the rest of what was committed with it
+		}
+		if n, ok := s.hub.newsInMemory(t); !ok {
 			s.hub.tell(t)
-		} else if ok && watched.takes(n.version) {
+		} else if watched.takes(n.version) {
 			picks = append(picks, watched.pick(i, n))
+			size += len(n.text)
 		}
 	}
 	return picks, false

@@ -56,6 +56,7 @@ type topic struct {
 	newest atomic.Int64 // the newest version heard of; 0: none, or the product is not in the database
 	queued atomic.Bool  // its fragment is about to be had
 	joined bool         // the same, for the batch; guarded by batch.mu
+	held   int          // fragments of it that are had for the batch, or wait in it; guarded by batch.mu
 
 	// Guarded by Hub.mu.
 	watchers map[uint32]struct{} // the slots of sessions
