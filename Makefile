@@ -21,7 +21,9 @@ lint: ## gofmt and vet, also of what other systems than this one run
 	GOOS=darwin go build ./realtime ./cmd/crowd
 
 go-test: web/node_modules/.package-lock.json ## The product's tests, with real servers and a real browser
-	SHELFCAST_TEST_REQUIRE=1 go test -race -timeout 10m ./...
+	# One package at a time: each has servers, browsers and deadlines of its own,
+	# and on two processors two at once take as long and get in each other's way.
+	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -timeout 10m ./...
 
 demo-test: ## The demo's tests, as a module of its own and in the workspace
 	cd cmd/demo && go test -race -timeout 10m ./...
