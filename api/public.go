@@ -43,7 +43,7 @@ func (p *Public) App() *fiber.App {
 	}
 	app := newApp(appConfig{
 		name: "shelfcast", bodyLimit: func(string) int { return maxPublicBody },
-		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail,
+		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail, data: isData,
 	})
 	app.Server().KeepHijackedConns = true // the hub keeps what live hands over
 	p.Health.mount(app, false)
@@ -60,6 +60,11 @@ func (p *Public) App() *fiber.App {
 	app.Get("/live/sse", p.stream)
 	app.Get("/live/poll", p.poll)
 	return app
+}
+
+// isData: the client's calls, and those of an Odoo storefront.
+func isData(path string) bool {
+	return strings.HasPrefix(path, "/fragments") || strings.HasPrefix(path, "/live") || strings.HasPrefix(path, "/product/")
 }
 
 // fail answers a shopper with a page and a program with problem details.
