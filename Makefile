@@ -24,6 +24,7 @@ go-test: web/node_modules/.package-lock.json ## The product's tests, with real s
 	# One package at a time: each has servers, browsers and deadlines of its own,
 	# and on two processors two at once take as long and get in each other's way.
 	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -timeout 10m ./...
+	go test -run 'TestTheProtocolEnds|TestEachRepairIsNeeded' ./realtime
 
 demo-test: ## The demo's tests, as a module of its own and in the workspace
 	cd cmd/demo && go test -race -timeout 10m ./...
