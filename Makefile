@@ -42,6 +42,7 @@ bench: deps ## The benchmarks that the README quotes
 	go test -run '^$$' -bench Edit -benchtime 1000x ./cmd/shelfcast/serve
 	go test -run '^$$' -bench BatchToFrame -benchtime 20x ./cmd/shelfcast/serve
 	go test -run '^$$' -bench Batch -benchtime 20x ./store
+	go test -run '^$$' -bench Served -benchtime 1x ./cmd/shelfcast/serve
 
 crowd: deps ## The crowds that the README quotes; five minutes
 	go test -run '^$$' -bench Crowd -benchtime 1x -v -timeout 30m ./cmd/crowd

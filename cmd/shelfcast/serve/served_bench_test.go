@@ -196,13 +196,13 @@ func serveBare() {
 // with GET.
 func servedNginx(b *testing.B, file string) *served {
 	b.Helper()
-	url, pid := nginx(b, filepath.Dir(file), fmt.Sprintf("root %s; open_file_cache max=10; default_type application/json;", filepath.Dir(file)))
+	url, pid := nginx(b, "", fmt.Sprintf("root %s; open_file_cache max=10; default_type application/json;", filepath.Dir(file)))
 	return &served{name: "nginx", pid: pid, url: url + "/" + filepath.Base(file)}
 }
 
-// nginx starts one with a server that has these settings, and has its URL and
-// its worker.
-func nginx(t testing.TB, dir, server string) (url string, worker int) {
+// nginx starts one with these settings, and a server that has these, and has its
+// URL and its worker.
+func nginx(t testing.TB, settings, server string) (url string, worker int) {
 	t.Helper()
 	port := storetest.FreePort(t)
 	config := filepath.Join(t.TempDir(), "nginx.conf")
@@ -213,11 +213,12 @@ http {
   access_log off; keepalive_requests 1000000; sendfile on; tcp_nopush on;
   client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
   proxy_cache_path %[1]s/cache keys_zone=fragments:10m;
+  %[4]s
   server { listen 127.0.0.1:%[2]d backlog=4096; %[3]s
     location = /up { return 200; }
   }
 }
-`, t.TempDir(), port, server)
+`, t.TempDir(), port, server, settings)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -23,9 +23,14 @@ type listener struct {
 
 func (f *fleet) listener(t testing.TB, n int, query string) *listener {
 	t.Helper()
+	return listenAt(t, f.public(n, "/live/sse?"+query))
+}
+
+func listenAt(t testing.TB, url string) *listener {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
-	request, err := http.NewRequestWithContext(ctx, "GET", f.public(n, "/live/sse?"+query), nil)
+	request, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
