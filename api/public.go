@@ -158,7 +158,7 @@ func (p *Public) product(c *fiber.Ctx) error {
 
 // fragment is GET /fragments/{view}/{id}?v=VERSION.
 func (p *Public) fragment(c *fiber.Ctx) error {
-	view, ok := render.ParseView(c.Params("view"))
+	view, ok := p.Cache.ParseView(c.Params("view"))
 	if !ok {
 		return fiber.NewError(fiber.StatusNotFound, "there is no such view")
 	}

@@ -106,6 +106,10 @@ func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cf
 	return c
 }
 
+// ParseView is the View of that name; false if there is none. The View is ours:
+// the name may be on loan.
+func (c *Cache) ParseView(name string) (View, bool) { return c.templates.ParseView(name) }
+
 // Fragment is the product in that view at the version wanted or a newer one;
 // version 0 wants the current one. It may be older than wanted only if the
 // database has no such version. Errors: store.ErrNotFound, ErrBusy, or what kept

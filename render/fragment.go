@@ -13,7 +13,7 @@ type Fragment struct {
 	store.Rev
 	View        View   `json:"view"`
 	HTML        string `json:"html"`
-	Title       string `json:"title,omitempty"`       // the product's, as plain text; in Detail only, for the page around it
+	Title       string `json:"title,omitempty"`       // the product's, as plain text; in detail views only, for the page around it
 	Unavailable bool   `json:"unavailable,omitempty"` // the product is unpublished or archived, and the HTML says no more
 
 	encoded []byte
@@ -25,7 +25,7 @@ func (f *Fragment) JSON() []byte { return f.encoded }
 // NewFragment is the fragment of that product in that view, whose HTML is given.
 func NewFragment(view View, p store.Product, html string) (*Fragment, error) {
 	f := &Fragment{Rev: p.Rev, View: view, HTML: html, Unavailable: !p.Available()}
-	if view == Detail {
+	if view.template() == string(Detail) {
 		f.Title = p.Title
 	}
 	var b bytes.Buffer
