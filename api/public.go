@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,10 +63,7 @@ func (p *Public) fail(c *fiber.Ctx, err error) error {
 		return failPlain(c, err)
 	}
 	details, headers, _ := problem(err)
-	page := render.Page{Status: details.Status, Title: "Something went wrong", Message: "Please try again in a moment."}
-	if details.Status < 500 {
-		page.Title, page.Message = "Not found", "There is nothing at this address."
-	}
+	page := render.Page{Status: details.Status, NoIndex: true}
 	setHeaders(c, headers)
 	return p.page(c, "message", page)
 }
@@ -92,12 +88,12 @@ func (p *Public) shop(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	page := render.Page{Title: "Products"}
+	page := render.Page{}
 	if previous {
-		page.Previous = fmt.Sprintf("/shop?before=%d", revs[0].ID)
+		page.Shelf.Previous = fmt.Sprintf("/shop?before=%d", revs[0].ID)
 	}
 	if next {
-		page.Next = fmt.Sprintf("/shop?after=%d", revs[len(revs)-1].ID)
+		page.Shelf.Next = fmt.Sprintf("/shop?after=%d", revs[len(revs)-1].ID)
 	}
 	for _, r := range revs {
 		f, err := p.Cache.Fragment(c.UserContext(), render.Card, r)
@@ -149,7 +145,7 @@ func (p *Public) product(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	page := render.Page{Title: cmp.Or(f.Title, "Not available"), Fragments: []template.HTML{template.HTML(f.HTML)}}
+	page := render.Page{Title: f.Title, Fragments: []template.HTML{template.HTML(f.HTML)}}
 	if f.Unavailable {
 		page.Status = fiber.StatusNotFound
 	}

@@ -1,16 +1,15 @@
 package render
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"html/template"
-	"io"
 	"slices"
 	"strings"
 
-	"github.com/bojanz/currency"
+	"github.com/shopspring/decimal"
 
 	"shelfcast/store"
 )
@@ -21,44 +20,89 @@ type edition struct {
 	cfg       Config
 	files     files
 	hash      string
-	formatter *currency.Formatter
-	names     []View // sorted
+	languages []*locale // the shop's first in front
+	names     []View    // sorted
 	views     map[View]*view
-	pages     map[string]*template.Template
+	pages     map[pageKey]*template.Template
 }
 
-// A view is the template of a View.
+// A view is the template of a View, in its language.
 type view struct {
 	name     View
+	locale   *locale
 	file     string
 	text     []byte
 	template *template.Template
 }
 
-// The pages: those that are put into the layout, and those that are whole by
-// themselves.
-var (
-	pageNames  = []string{"shop", "product", "message"}
-	wholePages = []string{"admin", "docs"}
-)
+type pageKey struct{ name, language string }
 
 // newEdition reads and tries all templates.
 func newEdition(cfg Config) (*edition, error) {
-	e := &edition{
-		cfg: cfg, files: cfg.Files,
-		formatter: currency.NewFormatter(currency.NewLocale(cfg.Locale)),
-		views:     map[View]*view{},
-		pages:     map[string]*template.Template{},
-	}
-	e.formatter.CurrencyDisplay = currency.DisplaySymbol
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%d\n", cfg.Locale, cfg.Low)
-	parts, err := e.files.list("parts", ".html")
+	e := &edition{cfg: cfg, files: cfg.Files, views: map[View]*view{}, pages: map[pageKey]*template.Template{}}
+	tags, err := parseLocales(cfg.Locales)
 	if err != nil {
 		return nil, err
 	}
-	common := template.New("parts")
-	for _, name := range parts {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%d\n", cfg.Low)
+	for i, tag := range tags {
+		l, err := newLocale(tag, i == 0, e.files, sum)
+		if err != nil {
+			return nil, err
+		}
+		e.languages = append(e.languages, l)
+	}
+	for _, l := range e.languages {
+		if err := e.parse(l, sum); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(e.names)
+	e.hash = hex.EncodeToString(sum.Sum(nil))[:12]
+	return e, e.try()
+}
+
+// parse reads all that there is in a language.
+func (e *edition) parse(l *locale, sum hash.Hash) error {
+	common, err := e.parseParts(l, sum)
+	if err != nil {
+		return err
+	}
+	names, err := e.files.list("views", ".html")
+	if err != nil {
+		return err
+	}
+	for _, always := range []View{Card, Detail} {
+		if !slices.Contains(names, string(always)) {
+			names = append(names, string(always))
+		}
+	}
+	for _, name := range names {
+		v, err := e.parseView(name, l, common)
+		if err != nil {
+			return err
+		}
+		note(sum, string(v.name), v.text)
+		e.views[v.name] = v
+		e.names = append(e.names, v.name)
+	}
+	for _, name := range slices.Concat(pageNames, wholePages) {
+		if e.pages[pageKey{name, l.Tag}], err = e.parsePage(name, common); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseParts reads what all templates have in common.
+func (e *edition) parseParts(l *locale, sum hash.Hash) (*template.Template, error) {
+	names, err := e.files.list("parts", ".html")
+	if err != nil {
+		return nil, err
+	}
+	common := template.New("parts").Funcs(template.FuncMap{"t": l.text})
+	for _, name := range names {
 		file := "parts/" + name + ".html"
 		text, err := e.files.read(file)
 		if err != nil {
@@ -69,44 +113,14 @@ func newEdition(cfg Config) (*edition, error) {
 			return nil, err
 		}
 	}
-	names, err := e.files.list("views", ".html")
-	if err != nil {
-		return nil, err
-	}
-	for _, always := range []View{Card, Detail} {
-		if !slices.Contains(names, string(always)) {
-			names = append(names, string(always))
-		}
-	}
-	for _, name := range names {
-		v, err := e.parseView(name, common)
-		if err != nil {
-			return nil, err
-		}
-		note(sum, name, v.text)
-		e.views[v.name] = v
-		e.names = append(e.names, v.name)
-	}
-	slices.Sort(e.names)
-	e.hash = hex.EncodeToString(sum.Sum(nil))[:12]
-	for _, name := range slices.Concat(pageNames, wholePages) {
-		if e.pages[name], err = e.parsePage(name, common); err != nil {
-			return nil, err
-		}
-	}
-	for _, v := range e.views {
-		if err := e.try(v); err != nil {
-			return nil, err
-		}
-	}
-	return e, nil
+	return common, nil
 }
 
-func (e *edition) parseView(name string, common *template.Template) (*view, error) {
+func (e *edition) parseView(name string, l *locale, common *template.Template) (*view, error) {
 	if !viewName.MatchString(name) {
 		return nil, fmt.Errorf("views/%s.html: a view is named with up to 32 small letters, digits and dashes, the first a letter", name)
 	}
-	v := &view{name: View(name)}
+	v := &view{name: l.View(View(name)), locale: l}
 	var err error
 	if v.file, v.text, err = e.files.view(name); err != nil {
 		return nil, err
@@ -125,7 +139,7 @@ func (e *edition) parsePage(name string, common *template.Template) (*template.T
 	}
 	names := []string{name + ".html"}
 	if !slices.Contains(wholePages, name) {
-		names = append(names, "layout.html")
+		names = []string{"layout.html", name + ".html"} // what a page defines stands for a block of the layout
 	}
 	for _, file := range names {
 		text, err := e.files.read(file)
@@ -142,15 +156,17 @@ func (e *edition) parsePage(name string, common *template.Template) (*template.T
 // A view's template is given this.
 type fragmentData struct {
 	ID, Version  int64
-	View         View // for data-view
-	Available    bool // false: the rest is empty
+	View         View   // for data-view
+	Shop         string // the path of the shop in the view's language
+	Available    bool   // false: the rest is empty
 	SKU          string
 	Title        string
 	Vendor       string
 	ImageURL     string
 	Description  template.HTML
-	Price        string // as the locale writes it: €19.90
+	Price        string // as the language writes it: €19.90
 	CompareAt    string // the price before a sale; "" if there is no sale
+	Off          int64  // by how much the sale is cheaper, in percent; 0 if that is less than one
 	Currency     string
 	Stock        int64
 	SoldOut, Low bool
@@ -162,23 +178,24 @@ func (e *edition) render(name View, p store.Product) (string, error) {
 	if !ok {
 		return "", ErrNoView
 	}
-	data := fragmentData{ID: p.ID, Version: p.Version, View: name}
+	data := fragmentData{ID: p.ID, Version: p.Version, View: name, Shop: v.locale.ShopPath()}
 	if p.Available() {
 		data = fragmentData{
-			ID: p.ID, Version: p.Version, View: name, Available: true,
+			ID: p.ID, Version: p.Version, View: name, Shop: data.Shop, Available: true,
 			SKU: p.SKU, Title: p.Title, Vendor: p.Vendor, ImageURL: p.ImageURL,
 			// Cleaned on its way in, and once more here: another program may
 			// have put it into the row.
 			Description: template.HTML(store.SanitizeHTML(p.Description)),
-			Price:       e.money(p.Price, p.Currency),
+			Price:       v.locale.money(p.Price, p.Currency),
 			Currency:    p.Currency,
 			Stock:       p.Stock,
 			SoldOut:     p.Stock <= 0,
 			Low:         p.Stock > 0 && p.Stock <= e.cfg.Low,
-			URL:         fmt.Sprintf("/shop/products/%d", p.ID),
+			URL:         v.locale.ProductPath(p.ID),
 		}
 		if was := p.CompareAtPrice; was != nil && was.GreaterThan(p.Price.Decimal) {
-			data.CompareAt = e.money(*was, p.Currency)
+			data.CompareAt = v.locale.money(*was, p.Currency)
+			data.Off = was.Sub(p.Price.Decimal).Mul(decimal.New(100, 0)).Div(was.Decimal).IntPart()
 		}
 	}
 	var html strings.Builder
@@ -186,42 +203,4 @@ func (e *edition) render(name View, p store.Product) (string, error) {
 		return "", fmt.Errorf("product %d: %w", p.ID, err)
 	}
 	return strings.TrimSpace(html.String()), nil
-}
-
-func (e *edition) money(p store.Price, code string) string {
-	amount, err := currency.NewAmount(p.String(), code)
-	if err != nil { // another program's currency, which is none
-		return p.String() + " " + code
-	}
-	return e.formatter.Format(amount)
-}
-
-// A Page is what a page's template is given.
-type Page struct {
-	Title          string
-	ShopName, Lang string // filled in by Page
-	Assets         string // the path that scripts and styles are below
-	Fragments      []template.HTML
-	Next, Previous string // hrefs; "" if there is none
-	Status         int    // of the HTTP response
-	Message        string
-	Data           any // of the page alone
-}
-
-func (e *edition) page(w io.Writer, name string, p Page) error {
-	page, ok := e.pages[name]
-	if !ok {
-		return fmt.Errorf("no page %q", name)
-	}
-	p.ShopName, p.Lang = e.cfg.ShopName, e.cfg.Locale
-	root := "layout"
-	if slices.Contains(wholePages, name) {
-		root = name + ".html"
-	}
-	var html bytes.Buffer // so that a page is whole or not at all
-	if err := page.ExecuteTemplate(&html, root, p); err != nil {
-		return err
-	}
-	_, err := html.WriteTo(w)
-	return err
 }

@@ -5,6 +5,7 @@ package render
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"io/fs"
 	"slices"
@@ -16,10 +17,10 @@ import (
 // Config says how templates are made. The zero value means the defaults, but
 // for Files.
 type Config struct {
-	Files    []fs.FS // where to look for each template, first found wins: the shop owner's before ours
-	Locale   string  // how prices are written, as in CLDR; "en"
-	ShopName string  // "Shop"
-	Low      int64   // at and below this stock a product is shown as nearly gone; 5
+	Files    []fs.FS  // where to look for each template, first found wins: the shop owner's before ours
+	Locales  []string // the shop's languages (BCP 47), its first in front; "en"
+	ShopName string   // "Shop"
+	Low      int64    // at and below this stock a product is shown as nearly gone; 5
 }
 
 // Templates make HTML. They are safe for concurrent use and pure: as long as
@@ -27,7 +28,8 @@ type Config struct {
 //
 // A view is a file views/NAME.html. Of card and detail there are ours; a shop
 // owner's folder may have others of these, and more: each file there is a view.
-// What views and pages have in common is defined in parts/NAME.html.
+// What views and pages have in common is defined in parts/NAME.html, and what
+// they say in a language is in locales/TAG.json, in the form of go-i18n.
 type Templates struct {
 	cfg Config
 	now atomic.Pointer[edition]
@@ -36,7 +38,9 @@ type Templates struct {
 // Load parses the templates and tries each on sample products, so that a
 // template that cannot be shown is found here and not by a shopper.
 func Load(cfg Config) (*Templates, error) {
-	cfg.Locale = cmp.Or(cfg.Locale, "en")
+	if len(cfg.Locales) == 0 {
+		cfg.Locales = []string{"en"}
+	}
 	cfg.ShopName = cmp.Or(cfg.ShopName, "Shop")
 	cfg.Low = cmp.Or(cfg.Low, 5)
 	t := &Templates{cfg: cfg}
@@ -52,7 +56,16 @@ func Load(cfg Config) (*Templates, error) {
 // may differ in any byte.
 func (t *Templates) Hash() string { return t.now.Load().hash }
 
-// Views are all that there are, sorted.
+// Languages are those of the shop, its first in front.
+func (t *Templates) Languages() []Language {
+	var all []Language
+	for _, l := range t.now.Load().languages {
+		all = append(all, l.Language)
+	}
+	return all
+}
+
+// Views are all that there are, in all languages, sorted.
 func (t *Templates) Views() []View { return slices.Clone(t.now.Load().names) }
 
 // ParseView is the View of that name; false if there is none. The View is ours:
@@ -74,4 +87,15 @@ func (t *Templates) Render(view View, p store.Product) (string, error) {
 // Page writes the page of that name: shop, product, message, admin or docs.
 func (t *Templates) Page(w io.Writer, name string, p Page) error {
 	return t.now.Load().page(w, name, p)
+}
+
+// Text is a message of the pages in a language of the shop: see the function t
+// of the templates.
+func (t *Templates) Text(lang, id string, args ...any) (string, error) {
+	for _, l := range t.now.Load().languages {
+		if l.Tag == lang {
+			return l.text(id, args...)
+		}
+	}
+	return "", fmt.Errorf("the shop does not speak %q", lang)
 }

@@ -107,7 +107,7 @@ func TestPricesAreWrittenAsTheLocaleDoes(t *testing.T) {
 	} {
 		p := lamp()
 		p.Currency, p.Price = c.currency, price(c.price)
-		html, err := load(t, render.Config{Locale: c.locale}).Render(render.Card, p)
+		html, err := load(t, render.Config{Locales: []string{c.locale}}).Render(render.Card, p)
 		if err != nil || !strings.Contains(strings.ReplaceAll(html, "\u00a0", " "), c.want) {
 			t.Errorf("%v: %v %s", c, err, html)
 		}
@@ -125,7 +125,7 @@ func TestTheOwnersTemplatesStandFirst(t *testing.T) {
 	if err != nil || !strings.Contains(detail, "Ember Lamp") {
 		t.Errorf("%v %s", err, detail)
 	}
-	if ours.Hash() == theirs.Hash() || ours.Hash() == load(t, render.Config{Locale: "de"}).Hash() {
+	if ours.Hash() == theirs.Hash() || ours.Hash() == load(t, render.Config{Locales: []string{"de"}}).Hash() {
 		t.Error("templates that make different fragments have the same hash")
 	}
 	if ours.Hash() != load(t, render.Config{ShopName: "Another"}).Hash() {
@@ -189,6 +189,13 @@ func TestABadTemplateIsFoundAtTheStart(t *testing.T) {
 		"two elements":      {"views/row.html", good + `</p><p></p>`, "views/row.html:1: it makes not one element"},
 		"not on the root":   {"views/row.html", `<div>` + good + `</p></div>`, "views/row.html:1: its element <div> lacks"},
 		"a name":            {"views/Row 1.html", good + `</p>`, "views/Row 1.html: a view is named"},
+		"no such message":   {"views/row.html", "\n" + good + `{{t "colour"}}</p>`, `views/row.html:2:89: executing "views/row.html" at <t "colour">: error calling t: there is no message "colour" in the language en`},
+		"of a bad message":  {"views/row.html", good + `{{t "left"}}{{t "left" .Title}}</p>`, `views/row.html:1:`},
+		"a broken message":  {"locales/en.json", `{"sold_out": "{{.Colour"}`, `message "sold_out" in the language en`},
+		"broken messages":   {"locales/en.json", "{\n\n\"sold_out\" \"x\"}", `messages locales/en.json: line 3`},
+		"a page":            {"shop.html", "{{define \"content\"}}\n{{.Colour}}{{end}}", "shop.html:2"},
+		"a layout":          {"layout.html", `{{define "layout"}}`, "layout.html:1"},
+		"a page's state":    {"message.html", `{{define "content"}}{{if eq .Status 503}}{{.Colour}}{{end}}{{end}}`, "message.html:1"},
 		"a part":            {"parts/x.html", "\n{{define", "parts/x.html:2"},
 	} {
 		files := fstest.MapFS{c.file: {Data: []byte(c.text)}}
@@ -200,11 +207,12 @@ func TestABadTemplateIsFoundAtTheStart(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	templates := load(t, render.Config{ShopName: `A & "B"`, Locale: "de"})
+	templates := load(t, render.Config{ShopName: `A & "B"`, Locales: []string{"de", "en"}})
+	shelf := render.Shelf{Query: "<lamp>", Next: "/shop?after=9"}
 	for name, page := range map[string]render.Page{
-		"shop":    {Title: "Products", Fragments: nil, Next: "/shop?after=9"},
+		"shop":    {Shelf: shelf},
 		"product": {Title: "<Lamp>"},
-		"message": {Title: "Not found", Message: "<gone>"},
+		"message": {Status: 404},
 		"admin":   {},
 	} {
 		page.Assets = "/assets/abc"
@@ -221,7 +229,7 @@ func TestPages(t *testing.T) {
 				t.Errorf("%s: no %q in %s", name, want, html.String())
 			}
 		}
-		for _, not := range []string{"<Lamp>", "<gone>", " style=", " onclick="} {
+		for _, not := range []string{"<Lamp>", "<lamp>", " style=", " onclick="} {
 			if strings.Contains(html.String(), not) {
 				t.Errorf("%s: %q in %s", name, not, html.String())
 			}

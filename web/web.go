@@ -11,7 +11,7 @@ import (
 var files embed.FS
 
 // Templates are the HTML templates: views/card.html and views/detail.html,
-// layout.html and the pages.
+// layout.html, the pages, and in locales/ what they say in each language.
 var Templates = sub("templates")
 
 // Assets are the files that pages link to.
