@@ -174,7 +174,7 @@ func (p *Public) fragment(c *fiber.Ctx) error {
 	}
 	c.Set("Surrogate-Key", fmt.Sprintf("product-%d", id))
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
-	tag := fmt.Sprintf(`"%d-%s"`, f.Version, p.Templates.Hash())
+	tag := f.ETag()
 	c.Set(fiber.HeaderETag, tag)
 	if want.Version > 0 && f.Version == want.Version {
 		c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")

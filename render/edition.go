@@ -63,6 +63,15 @@ func newEdition(cfg Config) (*edition, error) {
 	return e, e.try()
 }
 
+// form is that of a view; false if there is no such view.
+func (e *edition) form(name View) (form, bool) {
+	v, ok := e.views[name]
+	if !ok {
+		return form{}, false
+	}
+	return form{v.name, e.hash}, true
+}
+
 // parse reads all that there is in a language.
 func (e *edition) parse(l *locale, sum hash.Hash) error {
 	common, err := e.parseParts(l, sum)

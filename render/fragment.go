@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 
 	"shelfcast/store"
 )
@@ -17,10 +18,16 @@ type Fragment struct {
 	Unavailable bool   `json:"unavailable,omitempty"` // the product is unpublished or archived, and the HTML says no more
 
 	encoded []byte
+	hash    string // of the templates that made it
 }
 
 // JSON is the fragment as it goes over the wire. The caller must not change it.
 func (f *Fragment) JSON() []byte { return f.encoded }
+
+// ETag is that of the fragment's JSON.
+func (f *Fragment) ETag() string { return fmt.Sprintf(`"%d-%s"`, f.Version, f.hash) }
+
+func (f *Fragment) form() form { return form{f.View, f.hash} }
 
 // NewFragment is the fragment of that product in that view, whose HTML is given.
 func NewFragment(view View, p store.Product, html string) (*Fragment, error) {
@@ -38,9 +45,9 @@ func NewFragment(view View, p store.Product, html string) (*Fragment, error) {
 	return f, nil
 }
 
-// parseFragment reads what JSON gave.
-func parseFragment(encoded []byte) (*Fragment, error) {
-	f := &Fragment{encoded: encoded}
+// parseFragment reads what JSON gave, of templates with that hash.
+func parseFragment(encoded []byte, hash string) (*Fragment, error) {
+	f := &Fragment{encoded: encoded, hash: hash}
 	return f, json.Unmarshal(encoded, f)
 }
 

@@ -52,6 +52,20 @@ func Load(cfg Config) (*Templates, error) {
 	return t, nil
 }
 
+// Reload reads the files anew. All that is made from then on is made of what
+// they are now; if that cannot be shown, nothing changes.
+func (t *Templates) Reload() error {
+	next, err := newEdition(t.cfg)
+	if err != nil {
+		return err
+	}
+	t.now.Store(next)
+	return nil
+}
+
+// Edition is another value after each Reload.
+func (t *Templates) Edition() any { return t.now.Load() }
+
 // Hash names the fragments that these templates make: two that differ in it
 // may differ in any byte.
 func (t *Templates) Hash() string { return t.now.Load().hash }
