@@ -45,7 +45,7 @@ func newEdition(cfg Config) (*edition, error) {
 		return nil, err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%d\n", cfg.Low)
+	fmt.Fprintf(sum, "%s\n%d\n", factsForm, cfg.Low)
 	for i, tag := range tags {
 		l, err := newLocale(tag, i == 0, e.files, sum)
 		if err != nil {
@@ -65,6 +65,9 @@ func newEdition(cfg Config) (*edition, error) {
 
 // form is that of a view; false if there is no such view.
 func (e *edition) form(name View) (form, bool) {
+	if name == Facts {
+		return form{Facts, e.hash}, true
+	}
 	v, ok := e.views[name]
 	if !ok {
 		return form{}, false
@@ -126,6 +129,9 @@ func (e *edition) parseParts(l *locale, sum hash.Hash) (*template.Template, erro
 }
 
 func (e *edition) parseView(name string, l *locale, common *template.Template) (*view, error) {
+	if name == string(Facts) {
+		return nil, fmt.Errorf("views/%s.html: a view of that name is Shelfcast's own", name)
+	}
 	if !viewName.MatchString(name) {
 		return nil, fmt.Errorf("views/%s.html: a view is named with up to 32 small letters, digits and dashes, the first a letter", name)
 	}
@@ -183,6 +189,9 @@ type fragmentData struct {
 }
 
 func (e *edition) render(name View, p store.Product) (string, error) {
+	if name == Facts {
+		return factsOf(p)
+	}
 	v, ok := e.views[name]
 	if !ok {
 		return "", ErrNoView

@@ -70,6 +70,9 @@ func (t *Templates) Edition() any { return t.now.Load() }
 // may differ in any byte.
 func (t *Templates) Hash() string { return t.now.Load().hash }
 
+// ShopName is the shop's.
+func (t *Templates) ShopName() string { return t.cfg.ShopName }
+
 // Languages are those of the shop, its first in front.
 func (t *Templates) Languages() []Language {
 	var all []Language

@@ -123,38 +123,6 @@ func (db *DB) BySKU(ctx context.Context, sku string) (Product, error) {
 	return p, nil
 }
 
-// Shelf has the Revs of the products that shoppers may see, by ascending id:
-// at most limit of those with an id above after.
-func (db *DB) Shelf(ctx context.Context, after int64, limit int) ([]Rev, error) {
-	var revs []Rev
-	err := db.read(ctx, func(ctx context.Context) error {
-		return db.db.SelectContext(ctx, &revs, `
-			SELECT id, version
-			FROM products
-			WHERE id > ? AND published AND archived_at IS NULL
-			ORDER BY id
-			LIMIT ?`, after, limit)
-	})
-	return revs, err
-}
-
-// ShelfBefore is Shelf the other way: at most limit of the products with an id
-// below before, those nearest to it, by ascending id.
-func (db *DB) ShelfBefore(ctx context.Context, before int64, limit int) ([]Rev, error) {
-	var revs []Rev
-	err := db.read(ctx, func(ctx context.Context) error {
-		return db.db.SelectContext(ctx, &revs, `
-			SELECT id, version FROM (
-				SELECT id, version
-				FROM products
-				WHERE id < ? AND published AND archived_at IS NULL
-				ORDER BY id DESC
-				LIMIT ?) AS nearest
-			ORDER BY id`, before, limit)
-	})
-	return revs, err
-}
-
 // Versions has the Rev of each of the ids that exists, in no order. It asks for
 // a thousand at a time, each under the deadline.
 func (db *DB) Versions(ctx context.Context, ids []int64) ([]Rev, error) {

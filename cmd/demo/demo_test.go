@@ -40,7 +40,7 @@ func TestTheEmbeddedDatabaseLosesNothing(t *testing.T) {
 	if err := fill(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
-	revs, err := db.Shelf(t.Context(), 0, 100)
+	revs, err := db.Shelf(t.Context(), store.Shelf{Limit: 100})
 	if err != nil || len(revs) != len(catalogue) {
 		t.Fatalf("%d products on the shelf, %v", len(revs), err)
 	}

@@ -47,8 +47,9 @@ type Settings struct {
 	Channel        string        `name:"redis-channel" default:"product_updates" help:"Pub/sub channel. Two shops on one Redis need two, and two database numbers."`
 	Origins        []string      `placeholder:"ORIGIN" help:"Origins whose pages may open sessions, besides this host's own, as https://shop.example; * for all."`
 	TrustedProxies []string      `placeholder:"NET" help:"Addresses or networks of load balancers, whose X-Forwarded headers are believed."`
-	Templates      string        `type:"existingdir" help:"Folder with templates that stand before the built-in ones of the same name."`
-	Assets         string        `type:"existingdir" help:"Folder with assets that stand before the built-in ones of the same name."`
+	Templates      string        `type:"existingdir" help:"Folder with templates that stand before the built-in ones of the same name, views of its own and messages. Read again on SIGHUP."`
+	Assets         string        `type:"existingdir" help:"Folder with assets that stand before the built-in ones of the same name. Read again on SIGHUP."`
+	PublicURL      string        `name:"public-url" placeholder:"URL" help:"Origin of the shop, as https://shop.example: what the pages, their structured data and the sitemap name. Without it that is what the visitor asked for."`
 	ShopName       string        `default:"Shelfcast" help:"As the pages show it."`
 	Locales        []string      `placeholder:"LANG" help:"Languages of the shop, as en,de or de-AT; its first in front, the others' pages are below /LANG/. Without it there is en."`
 	Locale         string        `placeholder:"LANG" help:"The same for a shop with one language."`
@@ -91,7 +92,8 @@ func (s Settings) templates() (*render.Templates, error) {
 	if s.Locale != "" {
 		locales = []string{s.Locale}
 	}
-	return render.Load(render.Config{Files: before(s.Templates, web.Templates), Locales: locales, ShopName: s.ShopName})
+	templates, err := render.Load(render.Config{Files: before(s.Templates, web.Templates), Locales: locales, ShopName: s.ShopName})
+	return templates, s.ofFolder(err)
 }
 
 // before is the owner's folder, if there is one, and then ours.
@@ -100,4 +102,12 @@ func before(dir string, ours fs.FS) []fs.FS {
 		return []fs.FS{ours}
 	}
 	return []fs.FS{os.DirFS(dir), ours}
+}
+
+// ofFolder is what is wrong with templates, with the folder that has them.
+func (s Settings) ofFolder(err error) error {
+	if err == nil || s.Templates == "" {
+		return err
+	}
+	return fmt.Errorf("--templates %s: %w", s.Templates, err)
 }
