@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ type fresh[V any] struct {
 	same    func(old, new V) bool // then the old one stays, so that whoever has made something of it sees that it does
 	read    func(ctx context.Context, key string) (V, error)
 	stale   func(err error) // told when an old one is used
+	epoch   func() int64    // what was read in another is not used at all; nil: there is but one
 	values  *otter.Cache[string, *aged[V]]
 	flights singleflight.Group
 }
@@ -24,6 +26,7 @@ type fresh[V any] struct {
 // An aged value is good until a time, in nanoseconds.
 type aged[V any] struct {
 	value  *V
+	epoch  int64 // when its reading began
 	until  atomic.Int64
 	failed atomic.Bool // at the last try it could not be read again
 }
@@ -39,11 +42,11 @@ func newFresh[V any](size int, f *fresh[V]) *fresh[V] {
 // get has the value of that key. It is another pointer only if it is another
 // value.
 func (f *fresh[V]) get(ctx context.Context, key string) (*V, error) {
-	had, found := f.values.GetIfPresent(key)
+	had, found, epoch := f.has(key)
 	if found && time.Now().UnixNano() < had.until.Load() {
 		return had.value, nil
 	}
-	flight := f.flights.DoChan(key, func() (any, error) {
+	flight := f.flights.DoChan(fmt.Sprint(epoch, key), func() (any, error) {
 		return f.again(context.WithoutCancel(ctx), key) // others wait for it too
 	})
 	var late <-chan time.Time
@@ -68,9 +71,18 @@ func (f *fresh[V]) get(ctx context.Context, key string) (*V, error) {
 	}
 }
 
+// has is what was read last in this epoch.
+func (f *fresh[V]) has(key string) (had *aged[V], found bool, epoch int64) {
+	if f.epoch != nil {
+		epoch = f.epoch()
+	}
+	had, found = f.values.GetIfPresent(key)
+	return had, found && had.epoch == epoch, epoch
+}
+
 // again reads the value.
 func (f *fresh[V]) again(ctx context.Context, key string) (*V, error) {
-	had, found := f.values.GetIfPresent(key)
+	had, found, epoch := f.has(key)
 	if found && time.Now().UnixNano() < had.until.Load() {
 		return had.value, nil // a flight has landed since
 	}
@@ -87,7 +99,7 @@ func (f *fresh[V]) again(ctx context.Context, key string) (*V, error) {
 		had.until.Store(until)
 		return had.value, nil
 	}
-	now := &aged[V]{value: &value}
+	now := &aged[V]{value: &value, epoch: epoch}
 	now.until.Store(until)
 	f.values.Set(key, now)
 	return now.value, nil

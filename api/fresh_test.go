@@ -17,10 +17,11 @@ func TestAListIsReadOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reads, stale atomic.Int64
 		var down atomic.Bool
+		var epoch atomic.Int64
 		var slow atomic.Int64
 		now := map[string][]int{"a": {1, 2}, "b": {3}}
 		f := newFresh(10, &fresh[[]int]{
-			keep: time.Second, same: slices.Equal[[]int], stale: func(error) { stale.Add(1) },
+			keep: time.Second, same: slices.Equal[[]int], stale: func(error) { stale.Add(1) }, epoch: epoch.Load,
 			read: func(_ context.Context, key string) ([]int, error) {
 				reads.Add(1)
 				time.Sleep(time.Millisecond + time.Duration(slow.Load()))
@@ -91,6 +92,16 @@ func TestAListIsReadOnceASecond(t *testing.T) {
 		slow.Store(0)
 		time.Sleep(2 * time.Minute)
 		ask("a", 1, 2, 4)
+		time.Sleep(10 * time.Millisecond)
+		now["a"] = []int{1, 2}
+		ask("a", 1, 2, 4)
+		epoch.Add(1) // what was read before is worth nothing
+		ask("a", 1, 2)
+		down.Store(true)
+		epoch.Add(1)
+		if v, err := f.get(t.Context(), "a"); err == nil {
+			t.Errorf("of another epoch: %v", *v)
+		}
 		synctest.Wait()
 	})
 }

@@ -41,7 +41,7 @@ func (p *Public) open() {
 	s.pages, s.turns = newPages(pageBytes), semaphore.NewWeighted(listTurns)
 	stale := func(err error) { p.Log.Warn("lists of the shop are those of before", "error", err) }
 	s.lists = newFresh(lists, &fresh[[]store.Slot]{
-		keep: listAge, same: slices.Equal[[]store.Slot], stale: stale,
+		keep: listAge, same: slices.Equal[[]store.Slot], stale: stale, epoch: p.Cache.Restores,
 		read: func(ctx context.Context, key string) (found []store.Slot, err error) {
 			var shelf store.Shelf
 			if err := json.Unmarshal([]byte(key), &shelf); err != nil {

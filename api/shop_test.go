@@ -344,6 +344,27 @@ func TestTheShopGoesOnWithoutMySQL(t *testing.T) {
 	storetest.Eventually(t, "the card is there again", func() bool { return slices.Equal(cards(f.page(200, "/shop")), shown["/shop"]) })
 }
 
+// A database that was restored from a backup is what the shop shows at once, and
+// not the list that was read before.
+func TestARestoredDatabaseIsWhatTheShopShows(t *testing.T) {
+	server := storetest.StartMySQL(t)
+	dsn := server.Database(t)
+	f := newFront(t, dsn, nil, nil)
+	made := f.stock(3)
+	lost := f.edit(made[1], `{"price":"77.70"}`)
+	if body := string(f.ask("GET", "/shop").Body()); !strings.Contains(body, "€77.70") {
+		t.Fatal(body)
+	}
+	name := dsn[strings.LastIndexByte(dsn, '/')+1:]
+	name, _, _ = strings.Cut(name, "?")
+	server.Exec(fmt.Sprintf("UPDATE %s.products SET price = '%s', version = %d WHERE id = %d", name, made[1].Price, made[1].Version, lost.ID))
+	f.cache.Restored(t.Context())
+	body := string(f.ask("GET", "/shop").Body())
+	if strings.Contains(body, "€77.70") || !strings.Contains(body, fmt.Sprintf(`data-product-version="%d"`, made[1].Version)) {
+		t.Error(body)
+	}
+}
+
 // decimalPoint is how Google wants a price.
 var decimalPoint = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
 
