@@ -171,6 +171,20 @@ func TestAnEditOnOneInstanceIsOnThePageOfTheOther(t *testing.T) {
 		t.Errorf("got %s, %v", frame, err)
 	}
 	theAPI(t, api, token, edited, list.Products[1])
+	for path, want := range map[string]string{
+		"/shop?q=EMBER+lamp&vendor=Nordlicht": "Ember Table Lamp", "/shop?sort=-price": "Nomad", "/shop?sort=title&after=Zzz~1": `class="empty"`,
+		"/sitemaps/products-1.xml": fmt.Sprintf("/shop/products/%d<", lamp.ID),
+	} {
+		response, err := http.Get(strings.TrimSuffix(d.shops[0], "/shop") + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK || !strings.Contains(string(page), want) {
+			t.Errorf("%s: %s, without %q: %s", path, response.Status, want, page)
+		}
+	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
