@@ -37,6 +37,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 
 bench: deps ## The benchmarks that the README quotes
 	go test -run '^$$' -bench 'Hub|Delivery|Fragment|Sync' -benchmem ./realtime ./render ./api
+	go test -run '^$$' -bench Shop -benchtime 1x ./api
 	go test -run '^$$' -bench Floor -benchtime 15x ./realtime
 	go test -run '^$$' -bench Edit -benchtime 1000x ./cmd/shelfcast/serve
 	go test -run '^$$' -bench BatchToFrame -benchtime 20x ./cmd/shelfcast/serve
@@ -51,7 +52,7 @@ chaos: deps web/node_modules/.package-lock.json ## Every fault, on three instanc
 
 fuzz: ## Each fuzz test for a minute and a half
 	@for f in store/shopify:FuzzRead store/shopify:FuzzRoundTrip store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames \
-		realtime:FuzzRequest api:FuzzSync api:FuzzNetworks api:FuzzJWT cmd/shelfcast/serve:FuzzRedisURL; do \
+		realtime:FuzzRequest api:FuzzSync api:FuzzBrowse api:FuzzNetworks api:FuzzJWT cmd/shelfcast/serve:FuzzRedisURL; do \
 		go test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime 90s || exit 1; done
 
 stranger: deps ## Fifty thousand requests of the admin API, made from its document
