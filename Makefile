@@ -53,7 +53,7 @@ chaos: deps web/node_modules/.package-lock.json ## Every fault, on three instanc
 
 fuzz: ## Each fuzz test for a minute and a half
 	@for f in store/shopify:FuzzRead store/shopify:FuzzRoundTrip store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames \
-		realtime:FuzzRequest api:FuzzSync api:FuzzNetworks api:FuzzJWT cmd/shelfcast/serve:FuzzRedisURL; do \
+		realtime:FuzzRequest api:FuzzSync api:FuzzBrowse api:FuzzNetworks api:FuzzJWT cmd/shelfcast/serve:FuzzRedisURL; do \
 		go test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime 90s || exit 1; done
 
 stranger: deps ## Fifty thousand requests of the admin API, made from its document

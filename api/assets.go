@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -17,6 +18,12 @@ import (
 // Assets are the scripts, styles and pictures of our pages, in memory. Below
 // their Path, which names their content, they may be cached for ever.
 type Assets struct {
+	from []fs.FS
+	now  atomic.Pointer[assets]
+}
+
+// assets are the files as they were read at one time.
+type assets struct {
 	files map[string]asset
 	hash  string
 }
@@ -30,7 +37,23 @@ type asset struct {
 // LoadAssets reads all files; of two with the same name the first wins, so that
 // a shop owner's stand before ours.
 func LoadAssets(from ...fs.FS) (*Assets, error) {
-	a := &Assets{files: map[string]asset{}}
+	a := &Assets{from: from}
+	take, err := a.Reload()
+	if err != nil {
+		return nil, err
+	}
+	take()
+	return a, nil
+}
+
+// Reload reads the files anew. They are what is served once they are taken.
+func (a *Assets) Reload() (take func(), err error) {
+	next, err := readAssets(a.from)
+	return func() { a.now.Store(next) }, err
+}
+
+func readAssets(from []fs.FS) (*assets, error) {
+	a := &assets{files: map[string]asset{}}
 	for _, files := range from {
 		err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
@@ -73,21 +96,22 @@ var mimes = map[string]string{
 }
 
 // Path is the path that pages link to.
-func (a *Assets) Path() string { return "/assets/" + a.hash }
+func (a *Assets) Path() string { return "/assets/" + a.now.Load().hash }
 
 // serve answers GET /assets/NAME, which may change with a release, and
 // GET /assets/HASH/NAME, which may not.
 func (a *Assets) serve(c *fiber.Ctx) error {
+	now := a.now.Load()
 	name, cache := c.Params("*"), "public, max-age=300"
 	if hash, rest, ok := strings.Cut(name, "/"); ok && len(hash) == hashLength && strings.Trim(hash, "0123456789abcdef") == "" {
 		name = rest
-		if hash == a.hash {
+		if hash == now.hash {
 			cache = forEver
 		} else {
-			cache = "no-store" // of another release, which is on its way in or out
+			cache = "no-store" // of another release, or another edition, which is on its way in or out
 		}
 	}
-	file, ok := a.files[name]
+	file, ok := now.files[name]
 	if !ok {
 		return fiber.ErrNotFound
 	}

@@ -1,14 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
-	"golang.org/x/sync/errgroup"
 
 	"shelfcast/realtime"
 	"shelfcast/render"
@@ -39,8 +39,7 @@ func (p *Public) fragment(c *fiber.Ctx) error {
 		return err
 	}
 	c.Set("Surrogate-Key", p.surrogates(want.ID))
-	tag := fmt.Sprintf(`"%d-%s"`, f.Version, p.Templates.Hash())
-	return sendFragments(c, f.JSON(), tag, want.Version > 0 && f.Version == want.Version)
+	return sendFragments(c, f.JSON(), f.ETag(), want.Version > 0 && f.Version == want.Version)
 }
 
 // mostFragments is how many one request may ask for.
@@ -71,38 +70,41 @@ func (p *Public) fragments(c *fiber.Ctx) error {
 		}
 	}
 	body := append(make([]byte, 0, size+20), `{"fragments":[`...)
-	var tag strings.Builder
-	for _, f := range found {
+	tag := sha256.New()
+	for i, f := range found {
 		if f == nil {
 			continue
 		}
-		if tag.Len() > 0 {
-			body = append(body, ',')
-		}
-		body = append(body, f.JSON()...)
-		fmt.Fprintf(&tag, "%s.%d.%d-", f.View, f.ID, f.Version)
+		body = append(append(body, f.JSON()...), ',')
+		fmt.Fprint(tag, i, f.View, f.ID, f.ETag())
 	}
-	body = append(body, "]}"...)
+	body = append(bytes.TrimSuffix(body, []byte(",")), "]}"...)
 	c.Set("Surrogate-Key", p.surrogates(ids...))
-	return sendFragments(c, body, fmt.Sprintf(`"%s%s"`, tag.String(), p.Templates.Hash()), exact)
+	return sendFragments(c, body, fmt.Sprintf(`"%x"`, tag.Sum(nil)[:12]), exact)
 }
 
-// each has the fragments of the list, nil for what there is not.
+// each has the fragments of the list, nil for what there is not: those of a view
+// at one go.
 func (p *Public) each(ctx context.Context, list []realtime.Watch) ([]*render.Fragment, error) {
-	found := make([]*render.Fragment, len(list))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
+	places := map[render.View][]int{}
 	for i, w := range list {
-		g.Go(func() error {
-			f, err := p.Cache.Fragment(ctx, w.View, w.Rev)
-			if errors.Is(err, store.ErrNotFound) {
-				return nil
-			}
-			found[i] = f
-			return err
-		})
+		places[w.View] = append(places[w.View], i)
 	}
-	return found, g.Wait()
+	found := make([]*render.Fragment, len(list))
+	for view, at := range places {
+		wants := make([]store.Rev, len(at))
+		for n, i := range at {
+			wants[n] = list[i].Rev
+		}
+		fragments, err := p.Cache.Fragments(ctx, view, wants)
+		if err != nil {
+			return nil, err
+		}
+		for n, i := range at {
+			found[i] = fragments[n]
+		}
+	}
+	return found, nil
 }
 
 // surrogates are the names under which a CDN may be told to drop an answer: of

@@ -1,7 +1,8 @@
 // Package api is Shelfcast's HTTP: the public app that browsers see and the
 // admin app that shop staff and programs see, both on Fiber. A handler parses,
 // makes one call and answers. Nothing here starts a goroutine but NewJWT, for the
-// keys of an identity provider, and no string of Fiber's outlives its handler.
+// keys of an identity provider, and the reading of lists for all who wait for one,
+// which ends by the store's time limits. No string of Fiber's outlives its handler.
 package api
 
 import (

@@ -1,12 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"cmp"
-	"context"
-	"errors"
-	"fmt"
-	"html/template"
 	"log/slog"
 	"math"
 	"strconv"
@@ -30,7 +24,10 @@ type Public struct {
 	Origins        []string  // that may open sessions, besides the app's own; "*": all
 	TrustedProxies []Network // whose X-Forwarded-… are believed
 	PageSize       int       // products of a page of the shop; 24
+	PublicURL      string    // the shop's origin, as ParseOrigin has it; "": as the visitor has it
 	Log            *slog.Logger
+
+	storefront
 }
 
 // App makes the Fiber app.
@@ -41,15 +38,24 @@ func (p *Public) App() *fiber.App {
 	if p.Log == nil {
 		p.Log = slog.Default()
 	}
+	p.open()
 	app := newApp(appConfig{
 		name: "shelfcast", bodyLimit: func(string) int { return maxPublicBody },
 		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail, data: isData,
 	})
 	app.Server().KeepHijackedConns = true // the hub keeps what live hands over
 	p.Health.mount(app, false)
-	app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("/shop") })
-	app.Get("/shop", p.shop)
-	app.Get("/shop/products/:id", p.product)
+	app.Get("/", p.home())
+	for _, l := range p.Templates.Languages() {
+		app.Get(l.ShopPath(), p.shop(l))
+		app.Get(l.ShopPath()+"/products/:id", p.product(l))
+		if l.Prefix != "" {
+			app.Get(l.Prefix, func(c *fiber.Ctx) error { return c.Redirect(l.ShopPath()) })
+		}
+	}
+	app.Get("/robots.txt", p.robots)
+	app.Get("/sitemap.xml", p.sitemap)
+	app.Get("/sitemaps/products-:number.xml", p.products)
 	app.Get("/assets/*", p.Assets.serve)
 	app.Get("/favicon.ico", func(c *fiber.Ctx) error { return c.Redirect(p.Assets.Path() + "/favicon.svg") })
 	app.Use([]string{"/fragments", "/live/sse", "/live/poll"}, p.crossOrigin())
@@ -69,100 +75,27 @@ func isData(path string) bool {
 
 // fail answers a shopper with a page and a program with problem details.
 func (p *Public) fail(c *fiber.Ctx, err error) error {
-	if path := c.Path(); path != "/shop" && !strings.HasPrefix(path, "/shop/") {
+	lang, ofShop := p.language(c.Path())
+	if !ofShop {
 		return failPlain(c, err)
 	}
 	details, headers, _ := problem(err)
-	page := render.Page{Status: details.Status, Title: "Something went wrong", Message: "Please try again in a moment."}
-	if details.Status < 500 {
-		page.Title, page.Message = "Not found", "There is nothing at this address."
-	}
 	setHeaders(c, headers)
-	return p.page(c, "message", page)
-}
-
-func (p *Public) page(c *fiber.Ctx, name string, page render.Page) error {
-	page.Assets = p.Assets.Path()
-	var html bytes.Buffer
-	if err := p.Templates.Page(&html, name, page); err != nil {
-		return err
-	}
-	if page.Status != 0 {
-		c.Status(page.Status)
-	}
-	c.Set(fiber.HeaderCacheControl, "no-cache")
-	c.Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
-	return c.Send(html.Bytes())
-}
-
-// shop is GET /shop?after=ID or ?before=ID: a page of cards.
-func (p *Public) shop(c *fiber.Ctx) error {
-	revs, next, previous, err := p.shelf(c.UserContext(), c.Query("after"), c.Query("before"))
+	m, err := p.make(pageKey{}, "message", render.Page{Lang: lang.Tag, Status: details.Status, NoIndex: true}, &made{assets: p.Assets.Path()})
 	if err != nil {
-		return err
+		return failPlain(c, err)
 	}
-	page := render.Page{Title: "Products"}
-	if previous {
-		page.Previous = fmt.Sprintf("/shop?before=%d", revs[0].ID)
-	}
-	if next {
-		page.Next = fmt.Sprintf("/shop?after=%d", revs[len(revs)-1].ID)
-	}
-	for _, r := range revs {
-		f, err := p.Cache.Fragment(c.UserContext(), render.Card, r)
-		if errors.Is(err, store.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		page.Fragments = append(page.Fragments, template.HTML(f.HTML))
-	}
-	return p.page(c, "shop", page)
+	return m.send(c)
 }
 
-// shelf reads one product more than a page has, to know whether there is more.
-func (p *Public) shelf(ctx context.Context, after, before string) (revs []store.Rev, next, previous bool, err error) {
-	if before != "" {
-		id, err := parseID(before)
-		if err != nil {
-			return nil, false, false, err
-		}
-		revs, err = p.DB.ShelfBefore(ctx, id, p.PageSize+1)
-		if len(revs) > p.PageSize {
-			revs, previous = revs[1:], true
-		}
-		return revs, len(revs) > 0, previous, err
-	}
-	var id int64
-	if after != "" {
-		if id, err = parseID(after); err != nil {
-			return nil, false, false, err
+// language is that of a shop's path; false if it is another path.
+func (p *Public) language(path string) (render.Language, bool) {
+	for _, l := range p.Templates.Languages() {
+		if shop := l.ShopPath(); path == shop || strings.HasPrefix(path, shop+"/") {
+			return l, true
 		}
 	}
-	revs, err = p.DB.Shelf(ctx, id, p.PageSize+1)
-	if len(revs) > p.PageSize {
-		revs, next = revs[:p.PageSize], true
-	}
-	return revs, next, id > 0 && len(revs) > 0, err
-}
-
-// product is GET /shop/products/{id}: a product's own page. Of one that shoppers
-// may not see it is the page that says so, and that changes if they may.
-func (p *Public) product(c *fiber.Ctx) error {
-	id, err := parseID(c.Params("id"))
-	if err != nil {
-		return fiber.ErrNotFound
-	}
-	f, err := p.Cache.Fragment(c.UserContext(), render.Detail, store.Rev{ID: id})
-	if err != nil {
-		return err
-	}
-	page := render.Page{Title: cmp.Or(f.Title, "Not available"), Fragments: []template.HTML{template.HTML(f.HTML)}}
-	if f.Unavailable {
-		page.Status = fiber.StatusNotFound
-	}
-	return p.page(c, "product", page)
+	return render.Language{}, false
 }
 
 // parseID reads a product's id.

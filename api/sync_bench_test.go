@@ -24,6 +24,11 @@ func (one) Shown(context.Context, store.Rev) (store.Product, error) {
 	return store.Product{Rev: store.Rev{ID: 42, Version: 17}, Title: "Lamp", Price: price, Currency: "EUR", Stock: 7, Published: true}, err
 }
 
+func (o one) ShownAll(ctx context.Context, _ []store.Rev) ([]store.Product, error) {
+	p, err := o.Shown(ctx, store.Rev{})
+	return []store.Product{p}, err
+}
+
 func (one) Versions(context.Context, []int64) ([]store.Rev, error) {
 	return []store.Rev{{ID: 42, Version: 17}}, nil
 }

@@ -22,6 +22,8 @@ import (
 // A Source has the products as shoppers may see them. *store.DB is one.
 type Source interface {
 	Shown(ctx context.Context, want store.Rev) (store.Product, error)
+	// ShownAll is Shown for many. Of those that are not there it has none.
+	ShownAll(ctx context.Context, wants []store.Rev) ([]store.Product, error)
 	Versions(ctx context.Context, ids []int64) ([]store.Rev, error)
 	// Highest is the greatest id that a product has, 0 if there is none.
 	Highest(ctx context.Context) (int64, error)
@@ -62,14 +64,16 @@ type Cache struct {
 // a time, and none of those ended soon enough. The same call may succeed later.
 var ErrBusy = errors.New("too many fragments are being made")
 
+// A key names a form, so that what templates made that are no more is never
+// taken for what those make that came after.
 type key struct {
-	view View
-	id   int64
+	form
+	id int64
 }
 
 // inMemory has exactly that version, or nil.
-func (c *Cache) inMemory(view View, r store.Rev) *Fragment {
-	f, ok := c.memory.GetIfPresent(key{view, r.ID})
+func (c *Cache) inMemory(form form, r store.Rev) *Fragment {
+	f, ok := c.memory.GetIfPresent(key{form, r.ID})
 	if !ok || f.Version != r.Version {
 		return nil
 	}
@@ -100,11 +104,15 @@ func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cf
 		fills:   semaphore.NewWeighted(int64(cfg.Fills)),
 		metrics: newMetrics(cfg.Metrics),
 	}
-	c.shared = newShared(rdb, templates.Hash(), cfg.RedisTimeout, func(from, to string) {
+	c.shared = newShared(rdb, cfg.RedisTimeout, func(from, to string) {
 		c.log.Warn("the Redis circuit breaker changed", "from", from, "to", to)
 	})
 	return c
 }
+
+// ParseView is the View of that name; false if there is none. The View is ours:
+// the name may be on loan.
+func (c *Cache) ParseView(name string) (View, bool) { return c.templates.ParseView(name) }
 
 // Fragment is the product in that view at the version wanted or a newer one;
 // version 0 wants the current one. It may be older than wanted only if the
@@ -118,17 +126,22 @@ func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragm
 	newest, certain := c.current.version(want.ID)
 	certain = certain || want.Version > 0
 	want.Version = max(want.Version, newest)
+	e := c.templates.now.Load()
+	form, ok := e.form(view)
+	if !ok {
+		return nil, ErrNoView
+	}
 	if certain {
-		if f := c.inMemory(view, want); f != nil {
+		if f := c.inMemory(form, want); f != nil {
 			return f, nil
 		}
 	}
-	name := fmt.Sprint(view, want.ID, want.Version, certain)
+	name := fmt.Sprint(form, want.ID, want.Version, certain)
 	fill := c.flights.DoChan(name, func() (any, error) {
 		// Not the first caller's context: others wait for it too.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.FillTimeout)
 		defer cancel()
-		return c.fill(ctx, view, want, certain)
+		return c.fill(ctx, e, form, want, certain)
 	})
 	select {
 	case r := <-fill:
@@ -141,28 +154,26 @@ func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragm
 	}
 }
 
-// ParseView is the view of that name, one that there are fragments in; false if
-// there is none.
-func (c *Cache) ParseView(name string) (View, bool) { return ParseView(name) }
-
 // Cached is that version of the product, or a newer one, if it is in memory;
 // else nil. It never blocks.
 func (c *Cache) Cached(view View, want store.Rev) *Fragment {
 	want.Version = max(want.Version, c.Newest(want.ID))
-	return c.inMemory(view, want)
+	form, _ := c.templates.now.Load().form(view)
+	return c.inMemory(form, want)
 }
 
-// fill finds the fragment in Redis or makes it.
-func (c *Cache) fill(ctx context.Context, view View, want store.Rev, certain bool) (*Fragment, error) {
+// fill finds the fragment in Redis or makes it. All of it is of one edition of
+// the templates, whatever is loaded meanwhile.
+func (c *Cache) fill(ctx context.Context, e *edition, form form, want store.Rev, certain bool) (*Fragment, error) {
 	if certain {
 		// A flight may have landed between the look into memory and this one.
-		if f := c.inMemory(view, want); f != nil {
+		if f := c.inMemory(form, want); f != nil {
 			return f, nil
 		}
 	}
 	patience := time.Now().Add(c.cfg.LeaseWait)
 	for {
-		f, err := c.shared.find(ctx, view, want)
+		f, err := c.shared.find(ctx, form, want)
 		if err != nil {
 			break
 		}
@@ -171,7 +182,7 @@ func (c *Cache) fill(ctx context.Context, view View, want store.Rev, certain boo
 			c.remember(f)
 			return f, nil
 		}
-		giveBack, ok, err := c.shared.lease(ctx, view, want.ID, c.cfg.Lease)
+		giveBack, ok, err := c.shared.lease(ctx, form, want.ID, c.cfg.Lease)
 		if err != nil || !ok && time.Now().After(patience) {
 			break
 		}
@@ -184,14 +195,14 @@ func (c *Cache) fill(ctx context.Context, view View, want store.Rev, certain boo
 		}
 		defer giveBack()
 		// It may have been put there between our look and our lease.
-		if f, err := c.shared.find(ctx, view, want); err == nil && f != nil {
+		if f, err := c.shared.find(ctx, form, want); err == nil && f != nil {
 			c.metrics.redis.Inc()
 			c.remember(f)
 			return f, nil
 		}
 		break
 	}
-	return c.make(ctx, view, want, certain)
+	return c.make(ctx, e, form, want, certain)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -207,30 +218,41 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // make reads the product and renders it. It is kept under the version that was
 // read, whatever was asked for.
-func (c *Cache) make(ctx context.Context, view View, want store.Rev, certain bool) (*Fragment, error) {
+func (c *Cache) make(ctx context.Context, e *edition, form form, want store.Rev, certain bool) (*Fragment, error) {
 	heard := c.Newest(want.ID)
 	want.Version = max(want.Version, heard)
 	if !certain {
 		want.Version = 0 // what we know of is a lower bound, and the source has to know more
 	}
-	p, err := c.load(ctx, view, want)
+	p, err := c.load(ctx, form.view, want)
 	if err != nil {
 		return nil, err
 	}
-	html, err := c.templates.Render(view, p)
+	f, err := c.render(ctx, e, form, p, heard)
 	if err != nil {
 		return nil, err
 	}
-	c.metrics.renders.WithLabelValues(string(view)).Inc()
-	f, err := NewFragment(view, p, html)
-	if err != nil {
-		return nil, err
-	}
-	c.read(ctx, heard, p.Rev)
-	c.remember(f)
 	if err := c.shared.put(ctx, f); err != nil {
 		c.metrics.unshared.Inc()
 	}
+	return f, nil
+}
+
+// render makes the fragment of a product that was read when that version was the
+// newest heard of, and remembers it.
+func (c *Cache) render(ctx context.Context, e *edition, form form, p store.Product, heard int64) (*Fragment, error) {
+	html, err := e.render(form.view, p)
+	if err != nil {
+		return nil, err
+	}
+	c.metrics.renders.WithLabelValues(string(form.view)).Inc()
+	f, err := NewFragment(form.view, p, html)
+	if err != nil {
+		return nil, err
+	}
+	f.hash = form.hash
+	c.read(ctx, heard, p.Rev)
+	c.remember(f)
 	return f, nil
 }
 
@@ -254,7 +276,7 @@ func (c *Cache) load(ctx context.Context, view View, want store.Rev) (store.Prod
 func (c *Cache) remember(f *Fragment) {
 	c.current.heard(f.Rev)
 	if f.Version == c.Newest(f.ID) { // or else it is an old one that came late
-		c.memory.Set(key{f.View, f.ID}, f)
+		c.memory.Set(key{f.form(), f.ID}, f)
 	}
 }
 

@@ -30,11 +30,14 @@ type rows struct {
 	asks  atomic.Int64  // of versions
 	slow  chan struct{} // if not nil, a read waits until it is closed
 
-	wanted store.Rev // by the last read; guarded by mu
+	// Guarded by mu.
+	wanted store.Rev     // by the last read
+	of     map[int64]int // how often each was read
+	down   bool          // it does not answer
 }
 
 func newRows(versions ...int64) *rows {
-	r := &rows{all: map[int64]store.Product{}}
+	r := &rows{all: map[int64]store.Product{}, of: map[int64]int{}}
 	for i, v := range versions {
 		r.set(store.Rev{ID: int64(i + 1), Version: v})
 	}
@@ -54,6 +57,7 @@ func (r *rows) Shown(_ context.Context, want store.Rev) (store.Product, error) {
 	r.mu.Lock()
 	p, ok := r.all[want.ID]
 	r.wanted = want
+	r.of[want.ID]++
 	r.mu.Unlock()
 	if r.slow != nil {
 		<-r.slow
@@ -62,6 +66,25 @@ func (r *rows) Shown(_ context.Context, want store.Rev) (store.Product, error) {
 		return p, store.ErrNotFound
 	}
 	return p, nil
+}
+
+func (r *rows) ShownAll(_ context.Context, wants []store.Rev) (found []store.Product, _ error) {
+	r.reads.Add(1)
+	if r.slow != nil {
+		<-r.slow
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down {
+		return nil, store.ErrUnavailable
+	}
+	for _, want := range wants {
+		r.of[want.ID]++
+		if p, ok := r.all[want.ID]; ok {
+			found = append(found, p)
+		}
+	}
+	return found, nil
 }
 
 func (r *rows) Highest(context.Context) (highest int64, _ error) {

@@ -18,6 +18,8 @@ type current struct {
 	newest *otter.Cache[int64, int64]
 	start  time.Time
 	until  atomic.Int64 // nanoseconds after start up to which the feed vouches
+
+	restores atomic.Int64
 }
 
 // known bounds the products in memory: some 100 bytes each.
@@ -105,11 +107,16 @@ func (c *Cache) read(ctx context.Context, heard int64, r store.Rev) {
 // being restored from a backup. What is current is forgotten, here and in Redis,
 // and asked of the database. Fragments stay: each says of which version it is.
 func (c *Cache) Restored(ctx context.Context) {
+	c.current.restores.Add(1) // before: who asks for a lost version from then on has it from a list of before
 	c.current.newest.InvalidateAll()
 	if err := c.shared.forgetAll(ctx); err != nil {
 		c.log.Warn("what Redis has for current could not be deleted, and may be lost versions for a day", "error", err)
 	}
 }
+
+// Restores is how often the database was restored: what was read of it before the
+// last time may have lost versions in it.
+func (c *Cache) Restores() int64 { return c.current.restores.Load() }
 
 // Compare has the Rev of each of the products that the database has, read from
 // it and folded in.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"shelfcast/store"
 )
@@ -14,11 +15,12 @@ type Fragment struct {
 	store.Rev
 	View        View   `json:"view"`
 	HTML        string `json:"html"`
-	Title       string `json:"title,omitempty"`       // the product's, as plain text; in Detail only, for the page around it
+	Title       string `json:"title,omitempty"`       // the product's, as plain text; in detail views only, for the page around it
 	Unavailable bool   `json:"unavailable,omitempty"` // the product is unpublished or archived, and the HTML says no more
 
 	encoded  []byte
 	htmlJSON []byte // a part of encoded
+	hash     string // of the templates that made it
 }
 
 // JSON is the fragment as it goes over the wire. The caller must not change it.
@@ -27,10 +29,15 @@ func (f *Fragment) JSON() []byte { return f.encoded }
 // HTMLJSON is the HTML as a JSON string. The caller must not change it.
 func (f *Fragment) HTMLJSON() []byte { return f.htmlJSON }
 
+// ETag is that of the fragment's JSON.
+func (f *Fragment) ETag() string { return fmt.Sprintf(`"%d-%s"`, f.Version, f.hash) }
+
+func (f *Fragment) form() form { return form{f.View, f.hash} }
+
 // NewFragment is the fragment of that product in that view, whose HTML is given.
 func NewFragment(view View, p store.Product, html string) (*Fragment, error) {
 	f := &Fragment{Rev: p.Rev, View: view, HTML: html, Unavailable: !p.Available()}
-	if view == Detail {
+	if view.template() == string(Detail) {
 		f.Title = p.Title
 	}
 	var b bytes.Buffer
@@ -58,9 +65,9 @@ func (f *Fragment) findHTML() error {
 	return nil
 }
 
-// parseFragment reads what JSON gave.
-func parseFragment(encoded []byte) (*Fragment, error) {
-	f := &Fragment{encoded: encoded}
+// parseFragment reads what JSON gave, of templates with that hash.
+func parseFragment(encoded []byte, hash string) (*Fragment, error) {
+	f := &Fragment{encoded: encoded, hash: hash}
 	if err := json.Unmarshal(encoded, f); err != nil {
 		return nil, err
 	}

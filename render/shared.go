@@ -28,14 +28,13 @@ const keep = 24 * time.Hour
 // alone for a moment, so that it costs time once and not at every request.
 type shared struct {
 	rdb     redis.UniversalClient
-	hash    string
 	timeout time.Duration
 	breaker *gobreaker.CircuitBreaker[struct{}]
 }
 
-func newShared(rdb redis.UniversalClient, hash string, timeout time.Duration, changed func(from, to string)) *shared {
+func newShared(rdb redis.UniversalClient, timeout time.Duration, changed func(from, to string)) *shared {
 	return &shared{
-		rdb: rdb, hash: hash, timeout: timeout,
+		rdb: rdb, timeout: timeout,
 		breaker: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 			Name:          "redis",
 			MaxRequests:   1,
@@ -62,12 +61,28 @@ func (s *shared) do(ctx context.Context, commands func(context.Context) error) e
 	return err
 }
 
-func (s *shared) fragmentKey(view View, r store.Rev) string {
-	return fmt.Sprintf("fragment:%s:%s:{%d}:%d", view, s.hash, r.ID, r.Version)
+// A form is a view as templates of that hash make it.
+type form struct {
+	view View
+	hash string
 }
 
-func (s *shared) leaseKey(view View, id int64) string {
-	return fmt.Sprintf("lease:%s:%s:{%d}", view, s.hash, id)
+func (f form) fragmentKey(r store.Rev) string {
+	return fmt.Sprintf("fragment:%s:%s:{%d}:%d", f.view, f.hash, r.ID, r.Version)
+}
+
+func (f form) leaseKey(id int64) string {
+	return fmt.Sprintf("lease:%s:%s:{%d}", f.view, f.hash, id)
+}
+
+// parse reads what there is under the key of that fragment; nil: it is not what
+// we put there.
+func (f form) parse(text []byte, r store.Rev) *Fragment {
+	fragment, err := parseFragment(text, f.hash)
+	if err != nil || fragment.Rev != r || fragment.View != f.view {
+		return nil
+	}
+	return fragment
 }
 
 func currentKey(id int64) string { return fmt.Sprintf("current:{%d}", id) }
@@ -99,13 +114,13 @@ func SetCurrent(ctx context.Context, pipe redis.Pipeliner, r store.Rev) {
 
 // find looks for the fragment of the version wanted, or of the current one if
 // that is newer. nil: it is not there.
-func (s *shared) find(ctx context.Context, view View, want store.Rev) (*Fragment, error) {
+func (s *shared) find(ctx context.Context, form form, want store.Rev) (*Fragment, error) {
 	var version, encoded *redis.StringCmd
 	err := s.do(ctx, func(ctx context.Context) error {
 		pipe := s.rdb.Pipeline()
 		version = pipe.Get(ctx, currentKey(want.ID))
 		if want.Version > 0 {
-			encoded = pipe.Get(ctx, s.fragmentKey(view, want))
+			encoded = pipe.Get(ctx, form.fragmentKey(want))
 		}
 		_, err := pipe.Exec(ctx)
 		return err
@@ -116,7 +131,7 @@ func (s *shared) find(ctx context.Context, view View, want store.Rev) (*Fragment
 	if newest, _ := strconv.ParseInt(version.Val(), 10, 64); newest > want.Version {
 		want.Version = newest
 		err = s.do(ctx, func(ctx context.Context) error {
-			encoded = s.rdb.Get(ctx, s.fragmentKey(view, want))
+			encoded = s.rdb.Get(ctx, form.fragmentKey(want))
 			return encoded.Err()
 		})
 	}
@@ -124,18 +139,14 @@ func (s *shared) find(ctx context.Context, view View, want store.Rev) (*Fragment
 		return nil, err
 	}
 	text, _ := encoded.Bytes()
-	f, err := parseFragment(text)
-	if err != nil || f.Rev != want || f.View != view {
-		return nil, nil // not what we put there
-	}
-	return f, nil
+	return form.parse(text, want), nil
 }
 
 // put shares a fragment and that its version is current.
 func (s *shared) put(ctx context.Context, f *Fragment) error {
 	return s.do(ctx, func(ctx context.Context) error {
 		pipe := s.rdb.Pipeline()
-		pipe.Set(ctx, s.fragmentKey(f.View, f.Rev), f.JSON(), keep)
+		pipe.Set(ctx, f.form().fragmentKey(f.Rev), f.JSON(), keep)
 		SetCurrent(ctx, pipe, f.Rev)
 		_, err := pipe.Exec(ctx)
 		return err
@@ -183,8 +194,8 @@ func deleteCurrent(ctx context.Context, rdb redis.Cmdable) error {
 
 // lease asks to be the one who makes a fragment. With true comes the function
 // that gives the lease back; it ends by itself after d.
-func (s *shared) lease(ctx context.Context, view View, id int64, d time.Duration) (giveBack func(), ok bool, err error) {
-	key, holder := s.leaseKey(view, id), rand.Text()
+func (s *shared) lease(ctx context.Context, form form, id int64, d time.Duration) (giveBack func(), ok bool, err error) {
+	key, holder := form.leaseKey(id), rand.Text()
 	err = s.do(ctx, func(ctx context.Context) (err error) {
 		ok, err = s.rdb.SetNX(ctx, key, holder, d).Result()
 		return err

@@ -3,10 +3,13 @@ package render_test
 import (
 	"bytes"
 	"compress/flate"
+	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -104,7 +107,7 @@ func TestPricesAreWrittenAsTheLocaleDoes(t *testing.T) {
 	} {
 		p := lamp()
 		p.Currency, p.Price = c.currency, price(c.price)
-		html, err := load(t, render.Config{Locale: c.locale}).Render(render.Card, p)
+		html, err := load(t, render.Config{Locales: []string{c.locale}}).Render(render.Card, p)
 		if err != nil || !strings.Contains(strings.ReplaceAll(html, "\u00a0", " "), c.want) {
 			t.Errorf("%v: %v %s", c, err, html)
 		}
@@ -122,7 +125,7 @@ func TestTheOwnersTemplatesStandFirst(t *testing.T) {
 	if err != nil || !strings.Contains(detail, "Ember Lamp") {
 		t.Errorf("%v %s", err, detail)
 	}
-	if ours.Hash() == theirs.Hash() || ours.Hash() == load(t, render.Config{Locale: "de"}).Hash() {
+	if ours.Hash() == theirs.Hash() || ours.Hash() == load(t, render.Config{Locales: []string{"de"}}).Hash() {
 		t.Error("templates that make different fragments have the same hash")
 	}
 	if ours.Hash() != load(t, render.Config{ShopName: "Another"}).Hash() {
@@ -130,27 +133,86 @@ func TestTheOwnersTemplatesStandFirst(t *testing.T) {
 	}
 }
 
+// Each file in views/ is a view: of the shop owner's own, and of ours that he
+// puts his own before, there or beside the pages.
+func TestTheOwnersFolderHasViewsOfItsOwn(t *testing.T) {
+	const row = `<tr data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="{{.View}}"><td>{{template "amount" .}}</td></tr>`
+	mine := fstest.MapFS{
+		"views/row.html":     {Data: []byte(row)},
+		"views/.#row.html":   {Data: []byte("{{an editor's own")},
+		"views/card.html":    {Data: []byte(strings.ReplaceAll(row, "tr", "li"))},
+		"detail.html":        {Data: []byte(strings.ReplaceAll(row, "tr", "ol"))},
+		"parts/amount.html":  {Data: []byte(`{{define "amount"}}{{.Price}} each{{end}}`)},
+		"views/notes.txt":    {Data: []byte("{{what is this")},
+		"views/deep/no.html": {Data: []byte("{{what is this")},
+	}
+	templates := load(t, render.Config{Files: []fs.FS{mine}})
+	if got := templates.Views(); !slices.Equal(got, []render.View{"card", "detail", "row"}) {
+		t.Errorf("the views are %v", got)
+	}
+	for view, tag := range map[render.View]string{"row": "<tr ", "card": "<li ", "detail": "<ol "} {
+		loan := []byte(view)
+		parsed, ok := templates.ParseView(string(loan))
+		if loan[0] = 'x'; !ok || parsed != view {
+			t.Errorf("%s is read as %q", view, parsed)
+		}
+		for _, p := range []store.Product{lamp(), {Rev: rev(42, 7)}} {
+			html, err := templates.Render(view, p)
+			if err != nil || !strings.HasPrefix(html, tag) || !strings.Contains(html, fmt.Sprintf(`data-view="%s"`, view)) {
+				t.Errorf("%s: %v %s", view, err, html)
+			}
+		}
+	}
+	for _, name := range []string{"", "row.html", "Row", "deep/no", "shop", "../card"} {
+		if view, ok := templates.ParseView(name); ok {
+			t.Errorf("%q is the view %q", name, view)
+		}
+	}
+	if _, err := templates.Render("no", lamp()); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a view that there is not: %v", err)
+	}
+	if templates.Hash() == load(t, render.Config{}).Hash() {
+		t.Error("more views have the hash of fewer")
+	}
+}
+
 func TestABadTemplateIsFoundAtTheStart(t *testing.T) {
-	for name, text := range map[string]string{
-		"a syntax error":    `<p data-product-id="{{.ID}"></p>`,
-		"no such field":     `<p data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="card">{{.Colour}}</p>`,
-		"no version":        `<p data-product-id="{{.ID}}" data-view="card"></p>`,
-		"another's view":    `<p data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="detail"></p>`,
-		"only if it's sold": `{{if .Available}}<p data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="card"></p>{{end}}`,
+	const good = `<p data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="{{.View}}">`
+	for name, c := range map[string]struct{ file, text, says string }{
+		"a syntax error":    {"card.html", "<!-- mine -->\n" + `<p data-product-id="{{.ID}"></p>`, "card.html:2"},
+		"no such field":     {"views/row.html", "\n\n" + good + `{{.Colour}}</p>`, "views/row.html:3:"},
+		"no such function":  {"views/row.html", "\n" + good + `{{colour .Title}}</p>`, "views/row.html:2"},
+		"no version":        {"views/row.html", "\n" + `<p data-product-id="{{.ID}}" data-view="row"></p>`, `views/row.html:2: its element <p> lacks data-product-version="17"`},
+		"another's view":    {"card.html", strings.ReplaceAll(good, "{{.View}}", "detail") + `</p>`, `card.html:1: its element <p> lacks data-view="card"`},
+		"only if it's sold": {"views/card.html", `{{if .Available}}` + good + `</p>{{end}}`, "views/card.html:1: it makes not one element"},
+		"only if it's low":  {"views/card.html", `{{if not .Low}}` + good + `</p>{{end}}`, "views/card.html:1: it makes not one element"},
+		"two elements":      {"views/row.html", good + `</p><p></p>`, "views/row.html:1: it makes not one element"},
+		"not on the root":   {"views/row.html", `<div>` + good + `</p></div>`, "views/row.html:1: its element <div> lacks"},
+		"a name":            {"views/Row 1.html", good + `</p>`, "views/Row 1.html: a view is named"},
+		"no such message":   {"views/row.html", "\n" + good + `{{t "colour"}}</p>`, `views/row.html:2:89: executing "views/row.html" at <t "colour">: error calling t: there is no message "colour" in the language en`},
+		"of a bad message":  {"views/row.html", good + `{{t "left"}}{{t "left" .Title}}</p>`, `views/row.html:1:`},
+		"a broken message":  {"locales/en.json", `{"sold_out": "{{.Colour"}`, `message "sold_out" in the language en`},
+		"broken messages":   {"locales/en.json", "{\n\n\"sold_out\" \"x\"}", `messages locales/en.json: line 3`},
+		"a page":            {"shop.html", "{{define \"content\"}}\n{{.Colour}}{{end}}", "shop.html:2"},
+		"a layout":          {"layout.html", `{{define "layout"}}`, "layout.html:1"},
+		"a page's state":    {"message.html", `{{define "content"}}{{if eq .Status 503}}{{.Colour}}{{end}}{{end}}`, "message.html:1"},
+		"a part":            {"parts/x.html", "\n{{define", "parts/x.html:2"},
 	} {
-		files := fstest.MapFS{"card.html": {Data: []byte(text)}}
-		if _, err := render.Load(render.Config{Files: []fs.FS{files, web.Templates}}); err == nil {
-			t.Errorf("%s: it was taken", name)
+		files := fstest.MapFS{c.file: {Data: []byte(c.text)}}
+		_, err := render.Load(render.Config{Files: []fs.FS{files, web.Templates}})
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: it says %v, and not %q", name, err, c.says)
 		}
 	}
 }
 
 func TestPages(t *testing.T) {
-	templates := load(t, render.Config{ShopName: `A & "B"`, Locale: "de"})
+	templates := load(t, render.Config{ShopName: `A & "B"`, Locales: []string{"de", "en"}})
+	shelf := render.Shelf{Query: "<lamp>", Next: "/shop?after=9"}
 	for name, page := range map[string]render.Page{
-		"shop":    {Title: "Products", Fragments: nil, Next: "/shop?after=9"},
+		"shop":    {Shelf: shelf},
 		"product": {Title: "<Lamp>"},
-		"message": {Title: "Not found", Message: "<gone>"},
+		"message": {Status: 404},
 		"admin":   {},
 	} {
 		page.Assets = "/assets/abc"
@@ -167,7 +229,7 @@ func TestPages(t *testing.T) {
 				t.Errorf("%s: no %q in %s", name, want, html.String())
 			}
 		}
-		for _, not := range []string{"<Lamp>", "<gone>", " style=", " onclick="} {
+		for _, not := range []string{"<Lamp>", "<lamp>", " style=", " onclick="} {
 			if strings.Contains(html.String(), not) {
 				t.Errorf("%s: %q in %s", name, not, html.String())
 			}

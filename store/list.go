@@ -115,18 +115,9 @@ func (db *DB) List(ctx context.Context, f Filter, page Page) ([]Product, error) 
 	}
 	where, args := f.where()
 	if at := page.After; at != nil {
-		switch column {
-		case "id":
-			where += ` AND id ` + beyond + ` ?`
-			args = append(args, at.ID)
-		default:
-			value := `?`
-			if column != "title" {
-				value = `CAST(? AS DECIMAL(20,4))` // text would be compared as a float
-			}
-			where += ` AND (` + column + ` ` + beyond + ` ` + value + ` OR (` + column + ` = ` + value + ` AND id ` + beyond + ` ?))`
-			args = append(args, at.Key, at.Key, at.ID)
-		}
+		terms, values := past(column, beyond, *at)
+		where += ` AND ` + terms
+		args = append(args, values...)
 	}
 	var found []Product
 	err := db.read(ctx, func(ctx context.Context) error {

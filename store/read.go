@@ -30,7 +30,8 @@ func (db *DB) Product(ctx context.Context, id int64) (Product, error) {
 // Shown is the product as shoppers may see it, at the version wanted or a newer
 // one; version 0 wants the current one. It is older than wanted only if the
 // database has no such version. Of a product that is unpublished or archived the
-// Rev alone leaves this package. ErrNotFound if there is none.
+// Rev alone leaves this package, and that it is archived. ErrNotFound if there
+// is none.
 //
 // It is read from the replica if that has it.
 func (db *DB) Shown(ctx context.Context, want Rev) (Product, error) {
@@ -38,10 +39,59 @@ func (db *DB) Shown(ctx context.Context, want Rev) (Product, error) {
 	if err == nil && !found {
 		p, err = db.Product(ctx, want.ID)
 	}
-	if err == nil && !p.Available() {
-		p = Product{Rev: p.Rev}
+	return p.shown(), err
+}
+
+// ShownAll is Shown for many products, in one query. It has them in no order,
+// and nothing of those that are not there.
+func (db *DB) ShownAll(ctx context.Context, wants []Rev) ([]Product, error) {
+	if len(wants) == 0 {
+		return nil, nil
 	}
-	return p, err
+	found, lacking := db.allFromReplica(ctx, wants)
+	if len(lacking) > 0 {
+		var more []Product
+		err := db.read(ctx, func(ctx context.Context) (err error) {
+			more, err = productsOf(ctx, db.db, lacking)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+	}
+	for i, p := range found {
+		found[i] = p.shown()
+	}
+	return found, nil
+}
+
+// shown is p as shoppers may see it.
+func (p Product) shown() Product {
+	if p.Available() {
+		return p
+	}
+	return Product{Rev: p.Rev, Archived: p.Archived}
+}
+
+// productsOf reads rows by their ids.
+func productsOf(ctx context.Context, q sqlx.QueryerContext, revs []Rev) ([]Product, error) {
+	ids := make([]int64, len(revs))
+	for i, r := range revs {
+		ids[i] = r.ID
+	}
+	query, args, err := sqlx.In(`SELECT `+columns+` FROM products WHERE id IN (?)`, ids)
+	if err != nil {
+		return nil, err
+	}
+	var found []Product
+	if err := sqlx.SelectContext(ctx, q, &found, query, args...); err != nil {
+		return nil, fmt.Errorf("%d products: %w", len(revs), err)
+	}
+	for i := range found {
+		found[i].normalise()
+	}
+	return found, nil
 }
 
 func product(ctx context.Context, q sqlx.QueryerContext, id int64) (Product, error) {
@@ -71,38 +121,6 @@ func (db *DB) BySKU(ctx context.Context, sku string) (Product, error) {
 	}
 	p.normalise()
 	return p, nil
-}
-
-// Shelf has the Revs of the products that shoppers may see, by ascending id:
-// at most limit of those with an id above after.
-func (db *DB) Shelf(ctx context.Context, after int64, limit int) ([]Rev, error) {
-	var revs []Rev
-	err := db.read(ctx, func(ctx context.Context) error {
-		return db.db.SelectContext(ctx, &revs, `
-			SELECT id, version
-			FROM products
-			WHERE id > ? AND published AND archived_at IS NULL
-			ORDER BY id
-			LIMIT ?`, after, limit)
-	})
-	return revs, err
-}
-
-// ShelfBefore is Shelf the other way: at most limit of the products with an id
-// below before, those nearest to it, by ascending id.
-func (db *DB) ShelfBefore(ctx context.Context, before int64, limit int) ([]Rev, error) {
-	var revs []Rev
-	err := db.read(ctx, func(ctx context.Context) error {
-		return db.db.SelectContext(ctx, &revs, `
-			SELECT id, version FROM (
-				SELECT id, version
-				FROM products
-				WHERE id < ? AND published AND archived_at IS NULL
-				ORDER BY id DESC
-				LIMIT ?) AS nearest
-			ORDER BY id`, before, limit)
-	})
-	return revs, err
 }
 
 // Versions has the Rev of each of the ids that exists, in no order. It asks for

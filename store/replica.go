@@ -16,7 +16,7 @@ import (
 type replica struct {
 	db      *sqlx.DB
 	timeout time.Duration
-	breaker *gobreaker.CircuitBreaker[Product] // so that one that hangs costs time once
+	breaker *gobreaker.CircuitBreaker[[]Product] // so that one that hangs costs time once
 
 	used, behind, failed prometheus.Counter
 }
@@ -28,11 +28,11 @@ func newReplica(db *sqlx.DB, cfg Config) *replica {
 	}, []string{"result"})
 	return &replica{
 		db: db, timeout: cfg.ReplicaTimeout,
-		breaker: gobreaker.NewCircuitBreaker[Product](gobreaker.Settings{
+		breaker: gobreaker.NewCircuitBreaker[[]Product](gobreaker.Settings{
 			Name: "replica", MaxRequests: 1, Timeout: time.Second,
 			ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= 3 },
 			IsSuccessful: func(err error) bool {
-				return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, context.Canceled)
+				return err == nil || errors.Is(err, context.Canceled)
 			},
 		}),
 		used:   reads.WithLabelValues("used"),
@@ -59,20 +59,60 @@ func (db *DB) fromReplica(ctx context.Context, want Rev) (p Product, found bool,
 		}
 		want = current[0]
 	}
-	p, err = r.breaker.Execute(func() (Product, error) {
-		ctx, cancel := context.WithTimeout(ctx, r.timeout)
-		defer cancel()
-		p, err := product(ctx, r.db, want.ID)
-		return p, classify(err)
-	})
-	switch {
-	case errors.Is(err, ErrNotFound), err == nil && p.Version < want.Version:
-		r.behind.Inc()
-		return Product{}, false, nil
-	case err != nil:
-		r.failed.Inc()
+	rows, _ := r.ask(ctx, []Rev{want})
+	if len(rows) == 0 {
 		return Product{}, false, nil
 	}
-	r.used.Inc()
-	return p, true, nil
+	return rows[0], true, nil
+}
+
+// allFromReplica has the products that the replica has at the version wanted or
+// a newer one, and what is to be asked of the primary: the others, and those of
+// which the current version is wanted.
+func (db *DB) allFromReplica(ctx context.Context, wants []Rev) (found []Product, lacking []Rev) {
+	if db.replica == nil {
+		return nil, wants
+	}
+	var some []Rev
+	for _, want := range wants {
+		if want.Version == 0 {
+			lacking = append(lacking, want)
+		} else {
+			some = append(some, want)
+		}
+	}
+	if len(some) == 0 {
+		return nil, lacking
+	}
+	found, behind := db.replica.ask(ctx, some)
+	return found, append(lacking, behind...)
+}
+
+// ask has those of the products that the replica has in such a version, and
+// which it has not.
+func (r *replica) ask(ctx context.Context, wants []Rev) (found []Product, lacking []Rev) {
+	rows, err := r.breaker.Execute(func() ([]Product, error) {
+		ctx, cancel := context.WithTimeout(ctx, r.timeout)
+		defer cancel()
+		rows, err := productsOf(ctx, r.db, wants)
+		return rows, classify(err)
+	})
+	if err != nil {
+		r.failed.Add(float64(len(wants)))
+		return nil, wants
+	}
+	has := make(map[int64]Product, len(rows))
+	for _, p := range rows {
+		has[p.ID] = p
+	}
+	for _, want := range wants {
+		if p, ok := has[want.ID]; ok && p.Version >= want.Version {
+			found = append(found, p)
+		} else {
+			lacking = append(lacking, want)
+		}
+	}
+	r.used.Add(float64(len(found)))
+	r.behind.Add(float64(len(lacking)))
+	return found, lacking
 }

@@ -210,12 +210,9 @@ func TestWhatShoppersMayNotSeeStaysInTheStore(t *testing.T) {
 			t.Errorf("got %+v, %v", p, err)
 		}
 	}
-	for name, shelf := range map[string]func() ([]store.Rev, error){
-		"shelf":  func() ([]store.Rev, error) { return db.Shelf(ctx, 0, 10) },
-		"before": func() ([]store.Rev, error) { return db.ShelfBefore(ctx, 1000, 10) },
-	} {
-		if revs, err := shelf(); err != nil || len(revs) != 1 || revs[0] != cup.Rev {
-			t.Errorf("%s: %v, %v", name, revs, err)
+	for name, shelf := range map[string]store.Shelf{"shelf": {}, "before": {Before: &store.Place{ID: 1000}}} {
+		if slots, err := db.Shelf(ctx, shelf); err != nil || len(slots) != 1 || slots[0].Rev != cup.Rev {
+			t.Errorf("%s: %v, %v", name, slots, err)
 		}
 	}
 	if _, err := db.Update(ctx, archived.Rev, store.Edit{Stock: ptr(int64(1))}); !errors.Is(err, store.ErrArchived) {

@@ -10,8 +10,8 @@ import (
 //go:embed templates assets
 var files embed.FS
 
-// Templates are the HTML templates: card.html, detail.html, layout.html and the
-// pages.
+// Templates are the HTML templates: views/card.html and views/detail.html,
+// layout.html, the pages, and in locales/ what they say in each language.
 var Templates = sub("templates")
 
 // Assets are the files that pages link to.

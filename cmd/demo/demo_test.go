@@ -40,7 +40,7 @@ func TestTheEmbeddedDatabaseLosesNothing(t *testing.T) {
 	if err := fill(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
-	revs, err := db.Shelf(t.Context(), 0, 100)
+	revs, err := db.Shelf(t.Context(), store.Shelf{Limit: 100})
 	if err != nil || len(revs) != len(catalogue) {
 		t.Fatalf("%d products on the shelf, %v", len(revs), err)
 	}
@@ -171,6 +171,20 @@ func TestAnEditOnOneInstanceIsOnThePageOfTheOther(t *testing.T) {
 		t.Errorf("got %s, %v", frame, err)
 	}
 	theAPI(t, api, token, edited, list.Products[1])
+	for path, want := range map[string]string{
+		"/shop?q=EMBER+lamp&vendor=Nordlicht": "Ember Table Lamp", "/shop?sort=-price": "Nomad", "/shop?sort=title&after=Zzz~1": `class="empty"`,
+		"/sitemaps/products-1.xml": fmt.Sprintf("/shop/products/%d<", lamp.ID),
+	} {
+		response, err := http.Get(strings.TrimSuffix(d.shops[0], "/shop") + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK || !strings.Contains(string(page), want) {
+			t.Errorf("%s: %s, without %q: %s", path, response.Status, want, page)
+		}
+	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)

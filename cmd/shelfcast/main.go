@@ -73,7 +73,10 @@ type serveCommand struct {
 }
 
 func (c *serveCommand) Run(ctx context.Context) error {
-	i, err := serve.New(ctx, c.Settings, serve.Options{Version: programVersion()})
+	reload := make(chan os.Signal, 1) // of several that come at once one is enough
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	i, err := serve.New(ctx, c.Settings, serve.Options{Version: programVersion(), Reload: reload})
 	if err != nil {
 		return err
 	}

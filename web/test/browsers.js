@@ -45,7 +45,7 @@ async function load(path) {
     } catch {
       // as a shopper would: once more
     }
-    if (text !== undefined && (response.ok || response.status === 404)) return text; // "not available" is a page too
+    if (text !== undefined && (response.ok || [404, 410].includes(response.status))) return text; // "not available" is a page too
     if (text !== undefined && response.status < 500) throw new Error(`${path}: ${response.status} ${text}`);
     await pause(300 + 400 * Math.random());
   }

@@ -46,6 +46,13 @@ func startFleet(t testing.TB, change func(*serve.Settings)) *fleet {
 // startFleetOn starts it on a database of the test's choice.
 func startFleetOn(t testing.TB, dsn string, change func(*serve.Settings)) *fleet {
 	t.Helper()
+	return startFleetWith(t, dsn, serve.Options{Log: slog.New(slog.DiscardHandler)}, change)
+}
+
+// startFleetWith starts it with such options.
+func startFleetWith(t testing.TB, dsn string, options serve.Options, change func(*serve.Settings)) *fleet {
+	t.Helper()
+	options.Version = "test"
 	f := &fleet{redis: storetest.StartRedis(t)}
 	db, err := store.Open(dsn, store.Config{})
 	if err != nil {
@@ -64,7 +71,7 @@ func startFleetOn(t testing.TB, dsn string, change func(*serve.Settings)) *fleet
 		if change != nil {
 			change(&s)
 		}
-		i, err := serve.New(t.Context(), s, serve.Options{Version: "test", Log: slog.New(slog.DiscardHandler)})
+		i, err := serve.New(t.Context(), s, options)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -109,9 +109,9 @@ func TestWhatIsUnpublishedLeavesThePage(t *testing.T) {
 		if _, _, page := call(t, "GET", f.public(n, "/shop"), "", nil); strings.Contains(page, "data-product-id") {
 			t.Error("the shop shows one of them")
 		}
-		for _, id := range []int64{lamp.ID, mug.ID} {
+		for id, want := range map[int64]int{lamp.ID: http.StatusNotFound, mug.ID: http.StatusGone} { // unpublished, and archived
 			status, _, page := call(t, "GET", f.public(n, fmt.Sprintf("/shop/products/%d", id)), "", nil)
-			if status != http.StatusNotFound || !strings.Contains(page, "not available") {
+			if status != want || !strings.Contains(page, "not available") || !strings.Contains(page, "data-product-id") {
 				t.Errorf("%d %s", status, page)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +31,9 @@ import (
 // Options are what only a program that embeds an instance sets. The zero value
 // is what cmd/shelfcast uses.
 type Options struct {
-	DB      *store.DB // used and not closed; nil: the one of the Settings, opened and closed
-	Assets  []fs.FS   // stand before those of the Settings
+	DB      *store.DB        // used and not closed; nil: the one of the Settings, opened and closed
+	Assets  []fs.FS          // stand before those of the Settings
+	Reload  <-chan os.Signal // something that comes here has the folders of templates and assets read again
 	Version string
 	Log     *slog.Logger
 }
@@ -51,6 +53,11 @@ type Instance struct {
 	bus   *realtime.Bus
 	feed  *realtime.Feed
 
+	templates *render.Templates
+	assets    *api.Assets
+	reload    <-chan os.Signal
+	reloads   *prometheus.CounterVec
+
 	public, admin   *fiber.App
 	publicL, adminL net.Listener
 
@@ -69,6 +76,12 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
+	publicURL := s.PublicURL
+	if publicURL != "" {
+		if publicURL, err = api.ParseOrigin(publicURL); err != nil {
+			return nil, fmt.Errorf("--public-url: %w", err)
+		}
+	}
 	templates, err := s.templates()
 	if err != nil {
 		return nil, err
@@ -77,11 +90,15 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Instance{settings: s, log: o.Log, db: o.DB, metrics: prometheus.NewRegistry(), closing: make(chan struct{}), forget: func() {}}
+	i := &Instance{
+		settings: s, log: o.Log, db: o.DB, metrics: prometheus.NewRegistry(), closing: make(chan struct{}), forget: func() {},
+		templates: templates, assets: assets, reload: o.Reload,
+	}
 	if i.log == nil {
 		i.log = slog.Default()
 	}
 	i.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	i.reloads = newReloads(i.metrics)
 	defer func() {
 		if err != nil {
 			i.close()
@@ -112,7 +129,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 
 	i.public = (&api.Public{
 		DB: i.db, Cache: cache, Hub: i.hub, Templates: templates, Assets: assets, Health: i.health(),
-		Origins: s.Origins, TrustedProxies: proxies, PageSize: s.PageSize, Log: i.log,
+		Origins: s.Origins, TrustedProxies: proxies, PageSize: s.PageSize, PublicURL: publicURL, Log: i.log,
 	}).App()
 	providers, err := i.jwt()
 	if err != nil {
@@ -204,6 +221,7 @@ func (i *Instance) Run(ctx context.Context) error {
 	g.Go(func() error { return i.bus.Listen(delivering, i.feed.Ask) })
 	g.Go(func() error { return i.feed.Run(delivering) })
 	g.Go(func() error { return i.tidy(running) })
+	g.Go(func() error { return i.reloadWhenTold(running) })
 	g.Go(func() error { return i.public.Listener(i.publicL) })
 	g.Go(func() error { return i.admin.Listener(i.adminL) })
 	g.Go(func() error {

@@ -47,10 +47,12 @@ type Settings struct {
 	Channel        string        `name:"redis-channel" default:"product_updates" help:"Pub/sub channel. Two shops on one Redis need two, and two database numbers."`
 	Origins        []string      `placeholder:"ORIGIN" help:"Origins whose pages may open sessions, besides this host's own, as https://shop.example; * for all."`
 	TrustedProxies []string      `placeholder:"NET" help:"Addresses or networks of load balancers, whose X-Forwarded headers are believed."`
-	Templates      string        `type:"existingdir" help:"Folder with templates that stand before the built-in ones of the same name."`
-	Assets         string        `type:"existingdir" help:"Folder with assets that stand before the built-in ones of the same name."`
+	Templates      string        `type:"existingdir" help:"Folder with templates that stand before the built-in ones of the same name, views of its own and messages. Read again on SIGHUP."`
+	Assets         string        `type:"existingdir" help:"Folder with assets that stand before the built-in ones of the same name. Read again on SIGHUP."`
+	PublicURL      string        `name:"public-url" placeholder:"URL" help:"Origin of the shop, as https://shop.example: what the pages, their structured data and the sitemap name. Without it that is what the visitor asked for."`
 	ShopName       string        `default:"Shelfcast" help:"As the pages show it."`
-	Locale         string        `default:"en" help:"How prices are written, as de or en-GB."`
+	Locales        []string      `placeholder:"LANG" help:"Languages of the shop, as en,de or de-AT; its first in front, the others' pages are below /LANG/. Without it there is en."`
+	Locale         string        `placeholder:"LANG" help:"The same for a shop with one language."`
 	PageSize       int           `default:"24" help:"Products of a page of the shop."`
 	Fills          int           `default:"8" help:"Fragments for which the database is read at a time. The others wait for a second and are refused then (503)."`
 	Memory         int64         `default:"64" help:"MiB of memory for fragments."`
@@ -77,6 +79,8 @@ func (s Settings) check() error {
 	switch {
 	case s.AdminToken != "" && len(s.AdminToken) < minToken:
 		return fmt.Errorf("--admin-token (SHELFCAST_ADMIN_TOKEN) has fewer than %d characters", minToken)
+	case s.Locale != "" && len(s.Locales) > 0:
+		return errors.New("--locale is --locales for one language: name one of the two")
 	case s.JWT.JWKS == "" && (s.JWT.Issuer != "" || s.JWT.Audience != ""):
 		return errors.New("--jwt-issuer and --jwt-audience are of no use without --jwt-jwks")
 	}
@@ -84,7 +88,12 @@ func (s Settings) check() error {
 }
 
 func (s Settings) templates() (*render.Templates, error) {
-	return render.Load(render.Config{Files: before(s.Templates, web.Templates), Locale: s.Locale, ShopName: s.ShopName})
+	locales := s.Locales
+	if s.Locale != "" {
+		locales = []string{s.Locale}
+	}
+	templates, err := render.Load(render.Config{Files: before(s.Templates, web.Templates), Locales: locales, ShopName: s.ShopName})
+	return templates, s.ofFolder(err)
 }
 
 // before is the owner's folder, if there is one, and then ours.
@@ -93,4 +102,12 @@ func before(dir string, ours fs.FS) []fs.FS {
 		return []fs.FS{ours}
 	}
 	return []fs.FS{os.DirFS(dir), ours}
+}
+
+// ofFolder is what is wrong with templates, with the folder that has them.
+func (s Settings) ofFolder(err error) error {
+	if err == nil || s.Templates == "" {
+		return err
+	}
+	return fmt.Errorf("--templates %s: %w", s.Templates, err)
 }
