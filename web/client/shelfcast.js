@@ -1,0 +1,154 @@
+// Shelfcast's client: keeps the products on a page up to date. It has no
+// dependencies and needs no build.
+//
+//   <script type="module" src="https://live.shop.example/assets/shelfcast.js" data-endpoint></script>
+//
+//   import { connect } from "shelfcast";
+//   const live = connect({ endpoint: "https://live.shop.example" });
+//   const stop = live.watch({ id: 42, view: "card" }, (fragment) => …);
+
+import { morph } from "./morph.js";
+import { page } from "./page.js";
+import { tab } from "./tab.js";
+import { PROTOCOL } from "./wire.js";
+
+/** A page that nobody has looked at for so long does not need to know. */
+const AWAY = 300_000;
+
+/**
+ * Watches every element that has data-product-id, data-product-version and
+ * data-view, once it comes near the screen, and brings it up to date. The options
+ * are described in index.d.ts.
+ * @param {import("./index.d.ts").Options} [options]
+ * @returns {import("./index.d.ts").Connection}
+ */
+export function connect(options = {}) {
+  const { endpoint, mode = "full", worker, root = document, highlight, sample = 0.01, onStatus } = options;
+  const name = [PROTOCOL, mode, new URL(endpoint || location.href, location.href).origin].join(" ");
+  const end = new AbortController();
+  const { signal } = end;
+  /** @type {any} */
+  let away;
+  let left = false;
+
+  const joined = tab({
+    shared: (failed) => shared(name, worker, failed),
+    own: async () => (await import("./shelfcast-worker.js")).serve(name),
+    locks: navigator.locks,
+    random: Math.random,
+    tells: Math.random() < sample,
+    via(via) {
+      try {
+        if (via) sessionStorage.setItem(name, `${via}`);
+        return Number(sessionStorage.getItem(name));
+      } catch {
+        return 0; // storage is forbidden: it will be found out again
+      }
+    },
+    status(status) {
+      onStatus?.(status);
+      root.dispatchEvent(new CustomEvent("shelfcast:status", { detail: status }));
+    },
+  });
+  const live = Object.assign(joined, {
+    morph: options.morph ?? morph,
+    close() {
+      end.abort();
+      joined.pause();
+    },
+  });
+  page(root, joined.watch, {
+    IntersectionObserver: globalThis.IntersectionObserver,
+    MutationObserver: globalThis.MutationObserver,
+    later: (f, ms) => setTimeout(f, ms),
+    morph: (element, fresh) => live.morph(element, fresh),
+    updated(element) {
+      if (highlight == null || highlight === false || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+      element.animate({ backgroundColor: [highlight === true || highlight === "" ? "#ffec9e" : highlight], offset: [0] }, 1_500);
+    },
+    signal,
+  });
+
+  const leave = () => {
+    left = true;
+    joined.pause();
+  };
+  const back = () => {
+    if (left) joined.resume();
+    left = false;
+  };
+  /** @type {[EventTarget, string, () => void][]} */
+  const heard = [
+    [globalThis, "online", joined.hurry],
+    [globalThis, "offline", joined.lost],
+    // A page with an open connection is not kept for the way back.
+    [globalThis, "pagehide", leave],
+    [globalThis, "pageshow", back],
+    [document, "visibilitychange", () => {
+      clearTimeout(away);
+      if (document.hidden) away = setTimeout(leave, AWAY);
+      else {
+        back();
+        joined.hurry();
+      }
+    }],
+  ];
+  for (const [target, event, f] of heard) target.addEventListener(event, f, { signal });
+  joined.resume();
+  return live;
+}
+
+/**
+ * @param {string} name
+ * @param {string | URL | undefined} script on the page's own origin
+ * @param {() => void} failed
+ */
+function shared(name, script, failed) {
+  // Workers are of a page's own origin, or not at all.
+  if (!globalThis.SharedWorker || (!script && new URL(import.meta.url).origin !== location.origin)) return undefined;
+  try {
+    const worker = script
+      ? new SharedWorker(script, { type: "module", name })
+      : new SharedWorker(new URL("./shelfcast-worker.js", import.meta.url), { type: "module", name /* @vite-ignore */ });
+    worker.onerror = failed;
+    return worker.port;
+  } catch {
+    return undefined; // forbidden here
+  }
+}
+
+// A product that fills itself: <live-product product="42" view="card">. It is what
+// any page watches, at no version yet.
+if (globalThis.customElements && !customElements.get("live-product")) {
+  customElements.define("live-product", class extends HTMLElement {
+    static observedAttributes = ["product", "view"];
+
+    connectedCallback() {
+      const id = this.getAttribute("product") ?? "";
+      const view = this.getAttribute("view") || "card";
+      if (this.querySelector(`[data-product-id="${CSS.escape(id)}"][data-view="${CSS.escape(view)}"]`)) return;
+      const place = document.createElement("div");
+      Object.assign(place.dataset, { productId: id, productVersion: 0, view });
+      this.replaceChildren(place);
+    }
+
+    attributeChangedCallback() {
+      if (this.isConnected) this.connectedCallback();
+    }
+  });
+}
+
+/**
+ * The connection of the script's own tag, if that has data-endpoint: the tier's
+ * origin, or nothing for the script's.
+ * @type {import("./index.d.ts").Connection | undefined}
+ */
+export const live = tagged();
+
+function tagged() {
+  if (!globalThis.document) return undefined; // on a server
+  const tag = [...document.scripts].find((s) => s.src === import.meta.url && s.dataset.endpoint !== undefined);
+  if (!tag) return undefined;
+  const { endpoint, mode, worker, highlight, sample } = tag.dataset;
+  return connect({ endpoint: endpoint || tag.src, mode: /** @type {any} */ (mode), worker, highlight, sample: sample ? Number(sample) : undefined });
+}
