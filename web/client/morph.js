@@ -149,8 +149,11 @@ export function morph(old, fresh) {
 /** @param {HTMLSelectElement} select */
 const chosen = (select) => [...select.selectedOptions].map((o) => o.value);
 
-/** @param {Element} select as it came */
-const chosenByDefault = (select) => chosen(/** @type {HTMLSelectElement} */ (select.cloneNode(true)));
+/** @param {HTMLSelectElement} select */
+const chosenByDefault = ({ options, multiple }) => {
+  const all = [...options].filter((o) => o.hasAttribute("selected"));
+  return (all[0] || multiple ? all : [...options].slice(0, 1)).map((o) => o.value);
+};
 
 /**
  * How to make a field right once its new defaults are known, and whether a visitor

@@ -28,7 +28,7 @@ export function speaker(doc, later) {
     // A region is heard only if it was there before its text.
     if (was.length && !region) {
       region = doc.createElement("div");
-      region.ariaLive = "polite";
+      region.setAttribute("aria-live", "polite");
       region.style.cssText = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)";
       doc.body.append(region);
     }

@@ -65,7 +65,7 @@ export function tabs(name, env, locks) {
       status: (status) => all({ status: (now.status = status) }),
       via: (via) => all({ via: (now.via = via) }),
     },
-    (path, list) => url(`${path}?${mode === "full" ? "" : `mode=${mode}&`}${list ? `watch=${list}` : ""}`),
+    (path, list) => url(path + (mode === "full" ? "" : `?mode=${mode}`) + (list ? `${mode === "full" ? "?" : "&"}watch=${list}` : "")),
     env,
   );
   const need = gets(url, env, got);

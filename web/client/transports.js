@@ -120,15 +120,21 @@ export const transports = [
 function gather(env, close, start) {
   /** @type {any} */
   let timer;
+  let soon = true;
   const next = (/** @type {number} */ ms) => {
     env.cancel(timer);
-    timer = env.later(start, ms);
+    timer = env.later(() => {
+      soon = false;
+      start();
+    }, ms);
   };
   next(0);
   return {
     next,
     say(/** @type {Said} */ { watch, ping }) {
-      if (watch || ping) next(GATHER);
+      if (soon || !(watch || ping)) return;
+      soon = true;
+      next(GATHER);
     },
     close() {
       env.cancel(timer);

@@ -29,8 +29,11 @@ export const settled = () => setImmediate();
 /** A socket that the test opens, feeds and drops. */
 export class Socket {
   sent = [];
-  readyState = 1;
+  readyState = 0;
+  #open;
   constructor(url) { this.url = url; }
+  get onopen() { return this.#open; }
+  set onopen(f) { this.#open = f && (() => { this.readyState = 1; f(); }); }
   send(text) { this.sent.push(JSON.parse(text)); }
   close() { this.closed = true; }
   say(frame) { this.onmessage({ data: JSON.stringify(frame) }); }
