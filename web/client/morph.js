@@ -51,8 +51,8 @@ export function morph(old, fresh) {
   const matched = new Set();
   /** @type {ChildNode[]} what goes when all that is wanted of it has been taken out */
   const late = [];
-  /** @type {(() => void)[]} */
-  const fields = [];
+  // What was touched comes last, because one radio button changes the others.
+  const fields = below(old).map((e) => fieldOf(/** @type {Field} */ (e))).sort((a, b) => Number(a.touched) - Number(b.touched));
   for (const e of below(old)) {
     const key = keyOf(e);
     if (key && wanted.has(key) && !e.parentElement?.closest(`[${KEEP}]`)) free.set(e, key);
@@ -127,9 +127,6 @@ export function morph(old, fresh) {
    */
   const patch = (old, fresh) => {
     if (old.hasAttribute(KEEP)) return;
-    const settle = fieldOf(/** @type {Field} */ (old));
-    // What is touched comes last, because one radio button changes the others.
-    if (settle) fields[settle.touched ? "push" : "unshift"](settle);
     for (const { name } of [...old.attributes, ...fresh.attributes]) {
       const value = get(fresh, name);
       // Whether something is open is the visitor's.
@@ -142,7 +139,7 @@ export function morph(old, fresh) {
 
   patch(old, fresh);
   for (const node of late) if (!matched.has(node)) node.remove();
-  for (const settle of fields) settle();
+  for (const { settle } of fields) settle();
   giveBack();
 }
 
@@ -156,36 +153,45 @@ const chosenByDefault = ({ options, multiple }) => {
 };
 
 /**
- * How to make a field right once its new defaults are known, and whether a visitor
- * has touched it, by its old ones.
- * @param {Field} f
- * @returns {(() => void) & {touched?: boolean} | undefined}
+ * Whether a visitor has touched a field, by its defaults, and how to make it right
+ * once the new ones are known.
+ * @param {Field} f or any other element
  */
 function fieldOf(f) {
   if (f.nodeName === "SELECT") {
     const did = chosen(f);
     const touched = `${did}` !== `${chosenByDefault(f)}`;
-    return Object.assign(() => {
-      const options = [...f.options];
-      const now = touched && (f.multiple || options.some((o) => did.includes(o.value))) ? did : chosenByDefault(f);
-      for (const o of options) set(o, "selected", now.includes(o.value));
-    }, { touched });
+    return {
+      touched,
+      settle() {
+        const options = [...f.options];
+        const now = touched && (f.multiple || options.some((o) => did.includes(o.value))) ? did : chosenByDefault(f);
+        for (const o of options) set(o, "selected", now.includes(o.value));
+      },
+    };
   }
-  if (!/^(INPUT|TEXTAREA)$/.test(f.nodeName) || f.type === /** @type {string} */ ("file")) return undefined; // no script may set a file
   const [name, byDefault] = /radio|checkbox/.test(f.type) ? /** @type {const} */ (["checked", "defaultChecked"]) : /** @type {const} */ (["value", "defaultValue"]);
   const did = f[name];
-  const touched = did !== f[byDefault] || f.validity?.badInput;
-  return Object.assign(() => set(f, name, touched ? did : f[byDefault]), { touched });
+  // A radio button is let go by choosing another, should that be there still.
+  const touched = f.validity?.badInput || (did !== f[byDefault] && (did !== false || f.type !== /** @type {string} */ ("radio")));
+  return {
+    touched,
+    settle() {
+      // No script may set a file.
+      if (/^(INPUT|TEXTAREA)$/.test(f.nodeName) && f.type !== /** @type {string} */ ("file")) set(f, name, touched ? did : f[byDefault]);
+    },
+  };
 }
 
 /**
- * Sets what differs: a caret jumps when a value is set.
+ * Sets what differs: a caret jumps when a value is set. Whatever is chosen is
+ * chosen again, which lets the others go.
  * @param {any} object
  * @param {string} name
  * @param {unknown} value
  */
 function set(object, name, value) {
-  if (object[name] !== value) object[name] = value;
+  if (value === true || object[name] !== value) object[name] = value;
 }
 
 /**

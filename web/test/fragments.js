@@ -141,7 +141,7 @@ export function tell(document, morph, { before, after, visit }) {
     const active = document.activeElement;
     const caret = [active?.selectionStart, active?.selectionEnd];
 
-    morph(root, parse(after));
+    morph(root, asItComes(parse(after)));
 
     const wrong = [];
     const aside = document.createElement("form"); // radio buttons of the same name must not meet
@@ -168,9 +168,10 @@ export function tell(document, morph, { before, after, visit }) {
     }
     if (active && active !== document.body && root.contains(active)) {
       if (document.activeElement !== active) wrong.push("the focus is lost");
-      const is = [active.selectionStart, active.selectionEnd];
       const { length } = active.value ?? "";
-      if (caret[0] != null && `${is}` !== `${caret.map((c) => Math.min(c, length))}`) wrong.push(`the caret is at ${is}, not ${caret}`);
+      const within = (all) => `${all.map((c) => Math.min(c, length))}`; // happy-dom lets a caret stand behind the end
+      const is = within([active.selectionStart, active.selectionEnd]);
+      if (caret[0] != null && is !== within(caret)) wrong.push(`the caret is at ${is}, not ${caret}`);
     }
     aside.remove();
     return wrong;
