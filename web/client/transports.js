@@ -28,6 +28,7 @@ import { PROTOCOL } from "./wire.js";
  */
 
 /**
+ * What is said to the tier, one at a time.
  * @typedef {object} Said
  * @property {Shown[]} [watch]
  * @property {number[]} [unwatch]
@@ -48,10 +49,9 @@ export const transports = [
   (env, url, ear) => {
     const ws = new env.WebSocket(url("/live").replace("http", "ws"), PROTOCOL);
     /** @param {Said} said */
-    const say = ({ watch = [], ...rest }) => {
-      if (ws.readyState !== 1) return;
-      for (const key in rest) ws.send(JSON.stringify({ [key]: rest[/** @type {"ping"} */ (key)] }));
-      for (const list of split(watch.map((item) => JSON.stringify(item)), MAX_FRAME)) ws.send(`{"watch":[${list}]}`);
+    const say = (said) => {
+      const texts = said.watch ? split(said.watch.map((item) => JSON.stringify(item)), MAX_FRAME).map((list) => `{"watch":[${list}]}`) : [JSON.stringify(said)];
+      if (ws.readyState === 1) for (const text of texts) ws.send(text);
     };
     ws.onopen = () => {
       say({ watch: ear.items() });
@@ -169,7 +169,7 @@ export async function get(env, url) {
  * The lists of an address: ID:VERSION:VIEW, with commas.
  * @param {Shown[]} items
  */
-export const lists = (items) => split(items.map(({ id, version, view }) => `${id}:${version}:${encodeURIComponent(view)}`), MAX_LIST);
+export const lists = (items) => split(items.map(({ id, version, view }) => `${id}:${version}:${view}`), MAX_LIST);
 
 /**
  * Joins texts, with commas, to as few as have at most so many characters each.
