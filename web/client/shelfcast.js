@@ -68,23 +68,23 @@ export function connect(options = {}) {
     if (left) joined.resume();
     left = false;
   };
-  /** @type {[EventTarget, string, () => void][]} */
-  const heard = [
-    [globalThis, "online", joined.hurry],
-    [globalThis, "offline", joined.lost],
+  /** @type {Record<string, () => void>} */
+  const hear = {
+    online: joined.hurry,
+    offline: joined.lost,
     // A page with an open connection is not kept for the way back.
-    [globalThis, "pagehide", leave],
-    [globalThis, "pageshow", back],
-    [document, "visibilitychange", () => {
+    pagehide: leave,
+    pageshow: back,
+    visibilitychange() {
       clearTimeout(away);
       if (document.hidden) away = setTimeout(leave, AWAY);
       else {
         back();
         joined.hurry();
       }
-    }],
-  ];
-  for (const [target, event, f] of heard) target.addEventListener(event, f, { signal });
+    },
+  };
+  for (const event in hear) addEventListener(event, hear[event], { signal });
   joined.resume();
   return live;
 }

@@ -42,7 +42,7 @@ import { PROTOCOL } from "./wire.js";
  * @property {() => void} close
  */
 
-/** @typedef {(path: string, list?: string) => string} Address */
+/** @typedef {(path: string) => string} Address */
 
 /** @type {((env: Env, url: Address, ear: Ear) => Link)[]} */
 export const transports = [
@@ -73,7 +73,7 @@ export const transports = [
     return gather(env, close, () => {
       close();
       sources = lists(ear.items()).map((list) => {
-        const source = new /** @type {typeof EventSource} */ (env.EventSource)(url("/live/sse", list));
+        const source = new /** @type {typeof EventSource} */ (env.EventSource)(url(`/live/sse?watch=${list}`));
         /** @type {any} */
         let held;
         source.onopen = () => {
@@ -148,7 +148,7 @@ function gather(env, close, start) {
  */
 export async function ask(env, url, items, heard) {
   try {
-    for (const list of lists(items)) heard({ data: await get(env, url("/live/poll", list)) });
+    for (const list of lists(items)) heard({ data: await get(env, url(`/live/poll?watch=${list}`)) });
   } catch (/** @type {any} */ error) {
     return { after: error.after };
   }
