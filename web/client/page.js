@@ -18,6 +18,7 @@ import { get, warn } from "./wire.js";
 /**
  * An element that shows a product.
  * @typedef {object} Place
+ * @property {Element} element
  * @property {number} id
  * @property {string} view
  * @property {boolean} near the screen
@@ -91,7 +92,7 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
       // The page may make something else of it, or something older.
       if (had?.id === id && had.view === view && had.told <= Math.max(versionOf(element), had.refused)) continue;
       had?.stop?.();
-      places.set(element, { id, view, near: had?.near ?? !near, told: 0, refused: 0 });
+      places.set(element, { element, id, view, near: had?.near ?? !near, told: 0, refused: 0 });
     }
     let wanted = [...places].filter(([, { id, near, lingers }]) => (near || lingers) && id > 0 && Number.isSafeInteger(id));
     if (wanted.length > MAX_PRODUCTS) {
@@ -103,21 +104,21 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     for (const [element, place] of places) {
       const { id, view, stop, refused } = place;
       if (!watched.has(element)) place.stop = stop?.();
-      else if (!stop) place.stop = watch({ id, view, version: (place.told = Math.max(versionOf(element), refused)) }, (fragment) => take(element, place, fragment));
+      else if (!stop) place.stop = watch({ id, view, version: (place.told = Math.max(versionOf(element), refused)) }, (fragment) => take(place, fragment));
     }
   }
 
   /**
    * Makes the element what the fragment says, unless the page says no.
-   * @param {Element} element
    * @param {Place} place
    * @param {Fragment} fragment
    * @returns {boolean} whether that was done
    */
-  function take(element, place, fragment) {
+  function take(place, fragment) {
+    const { element } = place;
     const { id, view, version, html, reset } = fragment;
     if (composing && element.contains(composing)) {
-      waiting.push(() => take(element, place, fragment));
+      waiting.push(() => take(place, fragment));
       return false;
     }
     const previous = versionOf(element);
@@ -134,6 +135,12 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     morph(element, fresh);
     const now = element.isConnected ? element : fresh;
     place.refused = 0;
+    if (now !== element) {
+      // It is watched still, for where it is: nobody need hear of it.
+      places.delete(element);
+      places.set((place.element = now), place);
+      near?.observe(now);
+    }
     say(now);
     updated(now);
     tell(now, "updated");

@@ -105,6 +105,11 @@ test("a choice that there is no more gives way to the default", () => {
   $("select").value = "blue";
   become(select("red", "green"));
   assert.equal($("select").value, "red");
+  const radios = (...sizes) => sizes.map((s, n) => `<input type="radio" name="size" value="${s}"${n ? "" : " checked"}>`).join("");
+  show(radios("s", "m"));
+  $("[value=m]").checked = true;
+  become(radios("s", "l"));
+  assert.deepEqual([$("[value=s]").checked, $("[value=l]").checked], [true, false]);
 });
 
 test("lists are matched by key, wherever their items go", () => {

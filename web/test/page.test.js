@@ -217,6 +217,23 @@ test("the morph may be another's, and a new root is found again", async () => {
   assert.deepEqual(shown(), ["card 1 11", "card 2 10"]);
 });
 
+test("an element that is replaced, as what fills itself is, stays watched", async () => {
+  show(`<div data-product-id="1" data-view="card"></div><div data-product-id="2" data-view="card"></div>`, { IntersectionObserver: Observer });
+  observer.move(true, ...document.querySelectorAll("div"));
+  clock.run(50);
+  const before = [...watched];
+  say(fragment(1, 11), fragment(2, 21));
+  await look();
+  assert.deepEqual(versions(), [11, 21]);
+  assert.deepEqual(watched, before);
+  say(fragment(1, 12));
+  assert.deepEqual(versions(), [12, 21]);
+  assert.ok(articles().every((e) => observer.seen.has(e)));
+  observer.move(false, articles()[0]);
+  clock.run(10_100);
+  assert.deepEqual(shown(), ["card 2 21"]);
+});
+
 test("what has changed is said politely, together, and only of what is on the screen", () => {
   const price = (text, stock = "In stock") => `<b data-live-announce="Price of it">${text}</b><i data-live-announce="Stock">${stock}</i>`;
   show(product(1, 10, price("€1")) + product(2, 10, price("€2")) + product(3, 10, price("€3")) + product(4, 10));
