@@ -16,6 +16,7 @@ connect({
 
 document.addEventListener("shelfcast:updated", (event) => {
   const element = /** @type {Element} */ (event.target);
+  element.getBoundingClientRect(); // the glow of the last time is over
   element.classList.add("is-updated");
   markBroken(element);
 });

@@ -13,12 +13,15 @@
 import { createInterface } from "node:readline";
 import { Window } from "happy-dom";
 import WebSocket from "ws";
-import { Live } from "../assets/live.js";
-import { Page } from "../assets/page.js";
+import { morph } from "../client/morph.js";
+import { page } from "../client/page.js";
+import { tab } from "../client/tab.js";
+import { tabs } from "../client/tabs.js";
+import { PROTOCOL } from "../client/wire.js";
 
 const [origin, pages, first, ...paths] = process.argv.slice(2);
-const { document, CustomEvent } = new Window({ url: origin });
-Object.assign(globalThis, { document, CustomEvent });
+const { document, CustomEvent, AbortController } = new Window({ url: origin });
+Object.assign(globalThis, { document, CustomEvent, AbortController });
 
 const tell = (...line) => process.stdout.write(JSON.stringify(line) + "\n");
 const now = () => performance.timeOrigin + performance.now();
@@ -51,6 +54,20 @@ async function load(path) {
   }
 }
 
+/** A connection for each page, as if each were in a browser of its own. */
+const connection = () => tabs(`${PROTOCOL} full ${origin}`, {
+  WebSocket: class extends WebSocket {
+    constructor(url, protocol) {
+      super(url, protocol, { origin });
+      this.on("error", () => {}); // a close follows
+    }
+  },
+  fetch,
+  Math,
+  setTimeout,
+  clearTimeout,
+});
+
 async function shop(number) {
   for (let visit = number; ; visit++) {
     const html = await load(paths[visit % paths.length]);
@@ -60,21 +77,23 @@ async function shop(number) {
     if (all(root).length === 0) throw new Error(`nothing is shown by ${html}`);
     tell(now(), number, "load", all(root));
     root.addEventListener("shelfcast:updated", (event) => tell(now(), number, "shown", [content(event.target)]));
-    const live = new Live(new Page(root), {
-      open: () => new WebSocket(origin.replace("http", "ws") + "/live", "shelfcast.v1", { origin }).on("error", () => {}),
-      random: Math.random,
-      later: setTimeout,
-      cancel: clearTimeout,
+    const end = new AbortController();
+    const live = tab({
+      shared: () => undefined,
+      own: (port) => connection()(port),
       status: (status) => status !== "connecting" && tell(now(), number, status),
       tells: true,
+      via: () => 0,
     });
+    page(root, live.watch, morph, () => {}, end.signal, { setTimeout });
     live.resume();
     open.set(number, root);
     do await pause(20_000 + 40_000 * Math.random());
     while (!leaves);
     open.delete(number);
     tell(now(), number, "left");
-    live.close();
+    end.abort();
+    live.pause();
     root.remove();
   }
 }

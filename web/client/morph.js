@@ -1,0 +1,149 @@
+// Gentle updates: an element becomes what new HTML says, and its nodes stay. What
+// stays keeps what a visitor has done there: focus, caret, selection, what was
+// typed, chosen or opened, scroll, and media and frames at work.
+//
+//  1. The children of two elements are matched: first those with the same id,
+//     data-key or name, then, of those that have none, those of the same tag and
+//     class, then those of the same tag, in order.
+//  2. What nothing matches goes; what is matched is put in its place, and gets the
+//     attributes, text and children of the new HTML.
+//  3. Fields that nobody had touched show what the new HTML says; the others show
+//     what the visitor did, even if they are other elements now.
+
+import { get } from "./wire.js";
+
+/** @typedef {HTMLInputElement & HTMLSelectElement} Field one of these, or a textarea */
+
+const KEEP = "data-live-keep";
+
+/**
+ * What tells an element from others. Radio buttons share a name.
+ * @param {Node} node
+ */
+const keyOf = (node) => {
+  const name = get(node, "id") || get(node, "data-key") || get(node, "name");
+  return name && node.nodeName + name + (/radio|checkbox/.test(get(node, "type")) && get(node, "value"));
+};
+
+/** @param {Node} node */
+const tagOf = (node) => !keyOf(node) && node.nodeName + get(node, KEEP);
+
+/** How nodes are alike, from best to least. */
+const likeness = [keyOf, (/** @type {Node} */ node) => tagOf(node) && tagOf(node) + get(node, "class"), tagOf];
+
+/** @param {Element} e */
+const below = (e) => /** @type {Field[]} */ ([...e.querySelectorAll("*")]);
+
+/**
+ * @param {any} parent
+ * @param {Element} fresh
+ */
+function patch(parent, fresh) {
+  if (get(parent, KEEP) != null) return;
+  for (const { name } of [...parent.attributes, ...fresh.attributes]) {
+    const value = get(fresh, name);
+    // Whether something is open is the visitor's.
+    if (value === get(parent, name) || (name === "open" && /^DETAILS|DIALOG$/.test(parent.nodeName))) continue;
+    if (value == null) parent.removeAttribute(name);
+    else parent.setAttribute(name, value);
+  }
+  const wanted = [...fresh.childNodes];
+  const match = new Map();
+  /** @type {Set<any>} */
+  const rest = new Set(parent.childNodes);
+  for (const like of likeness) {
+    for (const f of wanted) {
+      const old = !match.has(f) && like(f) && [...rest].find((node) => like(node) === like(f));
+      if (old) match.set(f, old);
+      rest.delete(old);
+    }
+  }
+  for (const node of rest) if (get(node, KEEP) == null) node.remove();
+  let at = parent.firstChild;
+  for (const f of wanted) {
+    while (rest.has(at)) at = at.nextSibling;
+    const old = match.get(f);
+    if (old && old === at) at = at.nextSibling;
+    // Where moveBefore is not known, a move costs a frame its page, and the focus.
+    else parent[old && parent.moveBefore ? "moveBefore" : "insertBefore"](old ?? f, at);
+    if (old?.attributes) patch(old, /** @type {Element} */ (f));
+    else if (old && old.nodeValue !== f.nodeValue) old.nodeValue = f.nodeValue;
+  }
+}
+
+/** @param {HTMLSelectElement} select */
+const chosen = (select) => [...select.selectedOptions].map((o) => o.value);
+
+/** @param {HTMLSelectElement} select */
+const chosenByDefault = ({ options, multiple }) => {
+  const all = [...options].filter((o) => get(o, "selected") != null);
+  return (all[0] || multiple ? all : [...options].slice(0, 1)).map((o) => o.value);
+};
+
+/**
+ * Notes what a visitor did with a field, by its defaults.
+ * @param {Field} f or any other element
+ * @returns {[touched: boolean, settle: (now: Field) => void]} settle makes it right once its new defaults are known
+ */
+function fieldOf(f) {
+  if (f.nodeName === "SELECT") {
+    const did = chosen(f);
+    const touched = `${did}` !== `${chosenByDefault(f)}`;
+    return [touched, (now) => {
+      const options = [...now.options];
+      const right = touched && (now.multiple || options.some((o) => did.includes(o.value))) ? did : chosenByDefault(now);
+      for (const o of options) set(o, "selected", right.includes(o.value));
+    }];
+  }
+  const [name, byDefault] = /radio|checkbox/.test(f.type) ? /** @type {const} */ (["checked", "defaultChecked"]) : /** @type {const} */ (["value", "defaultValue"]);
+  const did = f[name];
+  // A radio button is let go by choosing another, should that be there still.
+  const touched = f.validity?.badInput || (did !== f[byDefault] && (did !== false || f.type !== /** @type {string} */ ("radio")));
+  return [touched, (now) => {
+    // No script may set a file.
+    if (/^INPUT|TEXTAREA$/.test(now.nodeName) && f.type !== /** @type {string} */ ("file")) set(now, name, touched ? did : now[byDefault]);
+  }];
+}
+
+/**
+ * Sets what differs: a caret jumps when a value is set. Whatever is chosen is
+ * chosen again, which lets the others go.
+ * @param {any} object
+ * @param {string} name
+ * @param {unknown} value
+ */
+function set(object, name, value) {
+  if (value === true || object[name] !== value) object[name] = value;
+}
+
+/**
+ * Makes an element what fresh is.
+ * @param {Element} old
+ * @param {Element} fresh is used up
+ */
+export function morph(old, fresh) {
+  if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
+  const doc = old.ownerDocument;
+  const active = /** @type {Field} */ (old.contains(doc.activeElement) && doc.activeElement);
+  const { selectionStart: start, selectionEnd: end } = active || {};
+  const selection = /** @type {any} */ (doc.getSelection());
+  const ends = () => [selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset];
+  const was = ends();
+  const within = (/** @type {number} */ n) => Math.min(was[n + 1], (was[n].nodeValue ?? was[n].childNodes).length);
+  // What was touched comes last, because one radio button changes the others.
+  const fields = below(old).map((f) => /** @type {const} */ ([f, keyOf(f), ...fieldOf(f)])).sort((x, y) => Number(x[2]) - Number(y[2]));
+
+  patch(old, fresh);
+
+  for (const [f, key, , settle] of fields) {
+    const now = old.contains(f) ? f : key && below(old).find((e) => keyOf(e) === key);
+    if (!now) continue;
+    settle(now);
+    if (f !== active) continue;
+    if (doc.activeElement !== now) now.focus({ preventScroll: true });
+    if (start != null && (now.selectionStart !== start || now.selectionEnd !== end)) now.setSelectionRange(start, end);
+  }
+  if (start == null && was[0]?.isConnected && was[2].isConnected && ends().some((x, n) => x !== was[n])) {
+    selection.setBaseAndExtent(was[0], within(0), was[2], within(2));
+  }
+}

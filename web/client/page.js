@@ -1,0 +1,164 @@
+// The page: which elements show a product, which of them are on or near the screen,
+// and how they are brought up to date. The page is the only state there is.
+
+import { LOOK, MAX_PRODUCTS, OFF_SCREEN } from "./limits.js";
+import { speaker } from "./speaker.js";
+import { get, warn } from "./wire.js";
+
+/** @typedef {import("./wire.js").Fragment} Fragment */
+
+/**
+ * What is used of the global scope. A test gives its own.
+ * @typedef {object} Env
+ * @property {typeof IntersectionObserver} [IntersectionObserver] without it all is near
+ * @property {typeof MutationObserver} [MutationObserver] without it, what comes later is not found
+ * @property {(f: () => void, ms: number) => any} setTimeout
+ */
+
+/**
+ * An element that shows a product.
+ * @typedef {object} Place
+ * @property {Element} element
+ * @property {number} id
+ * @property {string} view
+ * @property {boolean} near the screen
+ * @property {boolean} [lingers] it was near a moment ago
+ * @property {number} told the version that it is watched with
+ * @property {number} refused the version that the page did not want, and that is asked for no more
+ * @property {() => undefined} [stop] it is watched
+ */
+
+/** @param {Element} e */
+const versionOf = (e) => Number(get(e, "data-product-version")) || 0;
+
+/**
+ * Watches what is on or near the screen, from now on.
+ * @param {ParentNode & Node} root
+ * @param {(shown: import("./wire.js").Shown, take: (fragment: Fragment) => boolean) => () => undefined} watch
+ * @param {(element: Element, fresh: Element) => void} morph
+ * @param {(element: Element) => void} updated
+ * @param {AbortSignal} signal the end
+ * @param {Env} env
+ */
+export function page(root, watch, morph, updated, signal, { IntersectionObserver, MutationObserver, setTimeout }) {
+  const doc = root.ownerDocument ?? /** @type {Document} */ (root);
+  const listen = speaker(doc, setTimeout);
+  /** @type {Map<Element, Place>} */
+  const places = new Map();
+  /** @type {Element | null} where an input method is composing, which nothing may interrupt */
+  let composing = null;
+  /** @type {(() => void)[]} */
+  let waiting = [];
+  let looks = false;
+  let warned = false;
+
+  const soon = () => {
+    if (!looks) setTimeout(look, LOOK);
+    looks = true;
+  };
+  const near = IntersectionObserver && new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const place = places.get(target);
+      if (!place) continue;
+      place.lingers = place.near && !isIntersecting;
+      place.near = isIntersecting;
+      if (place.lingers) {
+        setTimeout(() => {
+          place.lingers = false;
+          soon();
+        }, OFF_SCREEN);
+      }
+    }
+    soon();
+  }, { rootMargin: "100%" });
+  const added = MutationObserver && new MutationObserver(soon);
+
+  // Sees what is there, and watches what is near.
+  function look() {
+    looks = false;
+    if (signal.aborted) return;
+    const there = new Set(root.querySelectorAll("[data-product-id][data-view]"));
+    for (const [element, { stop }] of places) {
+      if (there.has(element)) continue;
+      near?.unobserve(element);
+      places.delete(element);
+      stop?.();
+    }
+    for (const element of there) {
+      const id = Number(get(element, "data-product-id"));
+      const view = get(element, "data-view");
+      const had = places.get(element);
+      if (!had) near?.observe(element);
+      // The page may make something else of it, or something older.
+      if (had?.id === id && had.view === view && had.told <= Math.max(versionOf(element), had.refused)) continue;
+      had?.stop?.();
+      places.set(element, { element, id, view, near: had?.near ?? !near, told: 0, refused: 0 });
+    }
+    let wanted = [...places].filter(([, { id, near, lingers }]) => (near || lingers) && id > 0 && Number.isSafeInteger(id));
+    if (wanted.length > MAX_PRODUCTS) {
+      warned ||= warn(`only the nearest ${MAX_PRODUCTS} products are watched`);
+      const far = (/** @type {[Element, unknown]} */ [e]) => Math.abs(e.getBoundingClientRect().top);
+      wanted = wanted.sort((a, b) => far(a) - far(b)).slice(0, MAX_PRODUCTS);
+    }
+    const watched = new Map(wanted);
+    for (const [element, place] of places) {
+      const { id, view, stop, refused } = place;
+      if (!watched.has(element)) place.stop = stop?.();
+      else if (!stop) place.stop = watch({ id, view, version: (place.told = Math.max(versionOf(element), refused)) }, (fragment) => take(place, fragment));
+    }
+  }
+
+  /**
+   * Makes the element what the fragment says, unless the page says no.
+   * @param {Place} place
+   * @param {Fragment} fragment
+   * @returns {boolean} whether that was done
+   */
+  function take(place, fragment) {
+    const { element } = place;
+    const { id, view, version, html, reset } = fragment;
+    if (composing && element.contains(composing)) {
+      waiting.push(() => take(place, fragment));
+      return false;
+    }
+    const previous = versionOf(element);
+    if (!reset && version <= previous) return false;
+    const holder = doc.createElement("template");
+    holder.innerHTML = html;
+    const fresh = holder.content.firstElementChild;
+    const tell = (/** @type {Element} */ to, /** @type {string} */ name, more = {}) =>
+      to.dispatchEvent(new CustomEvent(`shelfcast:${name}`, { bubbles: true, cancelable: true, detail: { id, view, version, previous, ...more } }));
+    place.told = place.refused = version;
+    if (!fresh || Number(get(fresh, "data-product-id")) !== id) return !warn(`the fragment of ${id} is another's`);
+    if (!tell(element, "before-update", { fresh })) return false;
+    const say = listen(element, id);
+    morph(element, fresh);
+    const now = element.isConnected ? element : fresh;
+    place.refused = 0;
+    if (now !== element) {
+      // It is watched still, for where it is: nobody need hear of it.
+      places.delete(element);
+      places.set((place.element = now), place);
+      near?.observe(now);
+    }
+    say(now);
+    updated(now);
+    tell(now, "updated");
+    return true;
+  }
+
+  root.addEventListener("compositionstart", (event) => {
+    composing = /** @type {Element} */ (event.target);
+  }, { signal });
+  root.addEventListener("compositionend", () => {
+    composing = null;
+    for (const take of waiting.splice(0)) take();
+  }, { signal });
+  added?.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
+  signal.addEventListener("abort", () => {
+    near?.disconnect();
+    added?.disconnect();
+    for (const { stop } of places.values()) stop?.();
+  });
+  look();
+}

@@ -1,0 +1,188 @@
+// The three ways to the tier, best first: a WebSocket, a stream of server-sent
+// events where WebSockets are blocked, and a question each few seconds where
+// streams are held back too. They hear the same frames.
+
+import { ANSWER, GATHER, HELD, MAX_FRAME, MAX_LIST, POLL } from "./limits.js";
+import { PROTOCOL } from "./wire.js";
+
+/** @typedef {import("./wire.js").Shown} Shown */
+
+/**
+ * What is used of the global scope. A test gives its own.
+ * @typedef {object} Env
+ * @property {new (url: string, protocol: string) => WebSocket} WebSocket
+ * @property {new (url: string) => EventSource} [EventSource]
+ * @property {(url: string, init?: RequestInit) => Promise<Pick<Response, "ok" | "status" | "headers" | "text">>} fetch
+ * @property {(f: () => void, ms: number) => any} setTimeout
+ * @property {(timer: any) => void} clearTimeout
+ * @property {{random(): number}} Math
+ */
+
+/**
+ * Who has opened a transport.
+ * @typedef {object} Ear
+ * @property {() => Shown[]} items all that is to be watched, now
+ * @property {() => void} opened there is nothing to hear yet
+ * @property {(event: {data: string}) => void} heard that is open, too
+ * @property {(why?: {held?: boolean, after?: number}) => void} closed held: something on the way holds streams back; after: not before so many ms
+ */
+
+/**
+ * What is said to the tier, one at a time.
+ * @typedef {object} Said
+ * @property {Shown[]} [watch]
+ * @property {number[]} [unwatch]
+ * @property {{id: number, version: number}[]} [applied]
+ * @property {number} [ping]
+ */
+
+/**
+ * @typedef {object} Link
+ * @property {(said: Said) => void} say before it is open, nothing need be said: items has it all
+ * @property {() => void} close
+ */
+
+/** @typedef {(path: string) => string} Address */
+
+/** @type {((env: Env, url: Address, ear: Ear) => Link)[]} */
+export const transports = [
+  (env, url, ear) => {
+    const ws = new env.WebSocket(url("/live").replace("http", "ws"), PROTOCOL);
+    /** @param {Said} said */
+    const say = (said) => {
+      const texts = said.watch ? split(said.watch.map((item) => JSON.stringify(item)), MAX_FRAME).map((list) => `{"watch":[${list}]}`) : [JSON.stringify(said)];
+      if (ws.readyState === 1) for (const text of texts) ws.send(text);
+    };
+    ws.onopen = () => {
+      say({ watch: ear.items() });
+      ear.opened();
+    };
+    ws.onmessage = ear.heard;
+    ws.onclose = /** @type {any} */ (ear.closed);
+    return { say, close: () => ws.close() };
+  },
+
+  (env, url, ear) => {
+    /** @type {EventSource[]} */
+    let sources = [];
+    const close = () => {
+      for (const source of sources) source.close();
+      sources = [];
+    };
+    // What a stream watches is fixed: to watch more, there is a new one.
+    return gather(env, close, () => {
+      close();
+      sources = lists(ear.items()).map((list) => {
+        const source = new /** @type {typeof EventSource} */ (env.EventSource)(url(`/live/sse?watch=${list}`));
+        /** @type {any} */
+        let held;
+        source.onopen = () => {
+          held = env.setTimeout(() => sources.includes(source) && ear.closed({ held: true }), HELD);
+        };
+        source.onmessage = (event) => {
+          env.clearTimeout(held);
+          ear.heard(event);
+        };
+        source.onerror = /** @type {any} */ (ear.closed);
+        return source;
+      });
+      if (!sources[0]) ear.opened();
+    });
+  },
+
+  (env, url, ear) => {
+    let turn = 0;
+    const link = gather(env, () => turn++, async () => {
+      const mine = ++turn;
+      const refused = await ask(env, url, ear.items(), (event) => mine === turn && ear.heard(event));
+      if (mine !== turn) return;
+      if (refused) return ear.closed(refused);
+      ear.opened();
+      link.next(POLL * (0.5 + env.Math.random()));
+    });
+    return link;
+  },
+];
+
+/**
+ * A link that starts, and starts again soon when there is more to watch, or when
+ * it is to show that it lives.
+ * @param {Env} env
+ * @param {() => void} close
+ * @param {() => void} start
+ */
+function gather(env, close, start) {
+  /** @type {any} */
+  let timer;
+  let soon = true;
+  const next = (/** @type {number} */ ms) => {
+    env.clearTimeout(timer);
+    timer = env.setTimeout(() => {
+      soon = false;
+      start();
+    }, ms);
+  };
+  next(0);
+  return {
+    next,
+    say(/** @type {Said} */ { watch, ping }) {
+      if (!soon && (watch || ping)) {
+        soon = true;
+        next(GATHER);
+      }
+    },
+    close() {
+      env.clearTimeout(timer);
+      close();
+    },
+  };
+}
+
+/**
+ * Asks once what is new.
+ * @param {Env} env
+ * @param {Address} url
+ * @param {Shown[]} items
+ * @param {(event: {data: string}) => void} heard
+ * @returns {Promise<{after: number} | undefined>} undefined: all went well
+ */
+export async function ask(env, url, items, heard) {
+  try {
+    for (const list of lists(items)) heard({ data: await get(env, url(`/live/poll?watch=${list}`)) });
+  } catch (/** @type {any} */ error) {
+    return { after: error.after };
+  }
+}
+
+/**
+ * @param {Env} env
+ * @param {string} url
+ * @returns {Promise<string>} or an error with status and after, the milliseconds to wait
+ */
+export async function get(env, url) {
+  const response = await env.fetch(url, { signal: AbortSignal.timeout?.(ANSWER) });
+  if (response.ok) return response.text();
+  throw { status: response.status, after: 1000 * Number(response.headers.get("Retry-After")) || 0 };
+}
+
+/**
+ * The lists of an address: ID:VERSION:VIEW, with commas.
+ * @param {Shown[]} items
+ */
+export const lists = (items) => split(items.map(({ id, version, view }) => `${id}:${version}:${view}`), MAX_LIST);
+
+/**
+ * Joins texts, with commas, to as few as have at most so many characters each.
+ * @param {string[]} texts
+ * @param {number} most
+ */
+function split(texts, most) {
+  /** @type {string[]} */
+  const joined = [];
+  for (const text of texts) {
+    const longer = `${joined[0]},${text}`;
+    if (joined[0] && longer.length < most) joined[0] = longer;
+    else joined.unshift(text);
+  }
+  return joined.reverse();
+}
