@@ -24,6 +24,7 @@ go-test: web/node_modules/.package-lock.json ## The product's tests, with real s
 	# One package at a time: each has servers, browsers and deadlines of its own,
 	# and on two processors two at once take as long and get in each other's way.
 	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -timeout 10m ./...
+	go test -run 'TestTheProtocolEnds|TestEachRepairIsNeeded' ./realtime
 
 demo-test: ## The demo's tests, as a module of its own and in the workspace
 	cd cmd/demo && go test -race -timeout 10m ./...
@@ -41,6 +42,7 @@ bench: deps ## The benchmarks that the README quotes
 	go test -run '^$$' -bench Edit -benchtime 1000x ./cmd/shelfcast/serve
 	go test -run '^$$' -bench BatchToFrame -benchtime 20x ./cmd/shelfcast/serve
 	go test -run '^$$' -bench Batch -benchtime 20x ./store
+	go test -run '^$$' -bench Served -benchtime 1x ./cmd/shelfcast/serve
 
 crowd: deps ## The crowds that the README quotes; five minutes
 	go test -run '^$$' -bench Crowd -benchtime 1x -v -timeout 30m ./cmd/crowd

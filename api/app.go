@@ -38,6 +38,7 @@ type appConfig struct {
 	trustedProxies []Network
 	log            *slog.Logger
 	fail           func(*fiber.Ctx, error) error
+	data           func(path string) bool // answers that are no pages: data for scripts
 }
 
 const streamed = -1
@@ -58,7 +59,6 @@ func newApp(cfg appConfig) *fiber.App {
 		BodyLimit:                    patience * cfg.bodyLimit("/"),
 		StreamRequestBody:            cfg.streams,
 		DisablePreParseMultipartForm: true, // no handler takes forms
-		ReduceMemoryUsage:            true, // or each session keeps the reader of its handshake
 		EnableTrustedProxyCheck:      true, // or anybody may say who he is
 		TrustedProxies:               trusted,
 		ErrorHandler: func(c *fiber.Ctx, err error) error {
@@ -78,6 +78,14 @@ func newApp(cfg appConfig) *fiber.App {
 		return c.Next()
 	})
 	app.Use(helmet.New(helmet.Config{
+		// What is no page can do nothing: it is only not to be taken for one.
+		Next: func(c *fiber.Ctx) bool {
+			data := cfg.data != nil && cfg.data(c.Path())
+			if data {
+				c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+			}
+			return data
+		},
 		ContentSecurityPolicy:     csp,
 		XFrameOptions:             "SAMEORIGIN",
 		ReferrerPolicy:            "strict-origin-when-cross-origin",

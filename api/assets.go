@@ -82,7 +82,7 @@ func (a *Assets) serve(c *fiber.Ctx) error {
 	if hash, rest, ok := strings.Cut(name, "/"); ok && len(hash) == hashLength && strings.Trim(hash, "0123456789abcdef") == "" {
 		name = rest
 		if hash == a.hash {
-			cache = "public, max-age=31536000, immutable"
+			cache = forEver
 		} else {
 			cache = "no-store" // of another release, which is on its way in or out
 		}

@@ -3,7 +3,6 @@ package api
 import (
 	"io"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -25,30 +24,42 @@ func (p *Public) live() fiber.Handler {
 		WriteBufferSize: 256,
 		WriteBufferPool: &sync.Pool{},
 	}
-	full := websocket.New(func(c *websocket.Conn) { p.adopt(c, realtime.Full) }, config)
-	notify := websocket.New(func(c *websocket.Conn) { p.adopt(c, realtime.Notify) }, config)
+	upgrade := websocket.New(func(c *websocket.Conn) {
+		join, _ := c.Locals(joinLocal).(realtime.Join)
+		p.adopt(c.NetConn(), join)
+	}, config)
 	return func(c *fiber.Ctx) error {
 		if !websocket.IsWebSocketUpgrade(c) {
 			return fiber.NewError(fiber.StatusUpgradeRequired, "this is a WebSocket: ws(s)://…/live, subprotocol "+realtime.Subprotocol)
 		}
-		if !p.allowed(c) {
-			return fiber.NewError(fiber.StatusForbidden, "pages of this origin may not open sessions here")
-		}
-		upgrade := full
-		switch c.Query("mode") {
-		case "":
-		case "notify":
-			upgrade = notify
-		default:
-			return fiber.NewError(fiber.StatusBadRequest, "there is no such mode")
+		mode, err := p.visit(c)
+		if err != nil {
+			return err
 		}
 		from := clientOf(c, p.TrustedProxies)
 		if err := p.Hub.Admit(from); err != nil {
 			return err
 		}
-		c.Locals(fromLocal, from)
+		c.Locals(joinLocal, realtime.Join{Mode: mode, From: from})
 		return upgrade(c)
 	}
+}
+
+// joinLocal is where the handshake leaves how the session begins.
+const joinLocal = "join"
+
+// visit is whether a page may have what is new, and how.
+func (p *Public) visit(c *fiber.Ctx) (realtime.Mode, error) {
+	if !p.allowed(c) {
+		return 0, fiber.NewError(fiber.StatusForbidden, "pages of this origin may not open sessions here")
+	}
+	switch c.Query("mode") {
+	case "":
+		return realtime.Full, nil
+	case "notify":
+		return realtime.Notify, nil
+	}
+	return 0, fiber.NewError(fiber.StatusBadRequest, "there is no such mode")
 }
 
 // allowed: the page that asks is of this host or of one that is on the list. A
@@ -62,21 +73,15 @@ func (p *Public) allowed(c *fiber.Ctx) bool {
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, c.Hostname())
 }
 
-// fromLocal is where the handshake leaves the client's address.
-const fromLocal = "from"
-
 // adopt takes the socket out of its wrappers and hands it to the hub. The
 // wrappers are pooled: once this has returned they are somebody else's.
-func (p *Public) adopt(c *websocket.Conn, mode realtime.Mode) {
-	conn := c.NetConn()
-	from, _ := c.Locals(fromLocal).(netip.Addr)
-	var early []byte
+func (p *Public) adopt(conn net.Conn, join realtime.Join) {
 	if hijacked, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
-		early = buffered(conn)
+		join.Early = buffered(conn)
 		conn = hijacked.UnsafeConn()
 	}
 	conn.SetDeadline(time.Time{})
-	if err := p.Hub.Adopt(conn, early, mode, from); err != nil {
+	if err := p.Hub.Adopt(conn, join); err != nil {
 		p.Log.Debug("a session came too late", "error", err)
 	}
 }

@@ -43,7 +43,7 @@ func (p *Public) App() *fiber.App {
 	}
 	app := newApp(appConfig{
 		name: "shelfcast", bodyLimit: func(string) int { return maxPublicBody },
-		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail,
+		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail, data: isData,
 	})
 	app.Server().KeepHijackedConns = true // the hub keeps what live hands over
 	p.Health.mount(app, false)
@@ -52,10 +52,19 @@ func (p *Public) App() *fiber.App {
 	app.Get("/shop/products/:id", p.product)
 	app.Get("/assets/*", p.Assets.serve)
 	app.Get("/favicon.ico", func(c *fiber.Ctx) error { return c.Redirect(p.Assets.Path() + "/favicon.svg") })
+	app.Use([]string{"/fragments", "/live/sse", "/live/poll"}, p.crossOrigin())
+	app.Get("/fragments", p.fragments)
 	app.Get("/fragments/:view/:id", p.fragment)
 	app.Post("/product/tree/sync", p.sync)
 	app.Get("/live", p.live())
+	app.Get("/live/sse", p.stream)
+	app.Get("/live/poll", p.poll)
 	return app
+}
+
+// isData: the client's calls, and those of an Odoo storefront.
+func isData(path string) bool {
+	return strings.HasPrefix(path, "/fragments") || strings.HasPrefix(path, "/live") || strings.HasPrefix(path, "/product/")
 }
 
 // fail answers a shopper with a page and a program with problem details.
@@ -154,41 +163,6 @@ func (p *Public) product(c *fiber.Ctx) error {
 		page.Status = fiber.StatusNotFound
 	}
 	return p.page(c, "product", page)
-}
-
-// fragment is GET /fragments/{view}/{id}?v=VERSION.
-func (p *Public) fragment(c *fiber.Ctx) error {
-	view, ok := render.ParseView(c.Params("view"))
-	if !ok {
-		return fiber.NewError(fiber.StatusNotFound, "there is no such view")
-	}
-	id, err := parseID(c.Params("id"))
-	if err != nil {
-		return err
-	}
-	want := store.Rev{ID: id}
-	if v := c.Query("v"); v != "" {
-		if want.Version, err = strconv.ParseInt(v, 10, 64); err != nil || want.Version < 0 {
-			return fiber.NewError(fiber.StatusBadRequest, "v is not a version")
-		}
-	}
-	f, err := p.Cache.Fragment(c.UserContext(), view, want)
-	if err != nil {
-		return err
-	}
-	c.Set("Surrogate-Key", fmt.Sprintf("product-%d", id))
-	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
-	tag := fmt.Sprintf(`"%d-%s"`, f.Version, p.Templates.Hash())
-	c.Set(fiber.HeaderETag, tag)
-	if want.Version > 0 && f.Version == want.Version {
-		c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")
-	} else {
-		c.Set(fiber.HeaderCacheControl, "no-cache")
-	}
-	if c.Get(fiber.HeaderIfNoneMatch) == tag {
-		return c.SendStatus(fiber.StatusNotModified)
-	}
-	return c.Send(f.JSON())
 }
 
 // parseID reads a product's id.

@@ -2,35 +2,23 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/tidwall/gjson"
 
 	"shelfcast/render"
 	"shelfcast/store"
 )
 
-// rpcRequest is a call as an Odoo storefront sends it: JSON-RPC 2.0.
-type rpcRequest struct {
-	ID     json.RawMessage `json:"id"`
-	Params struct {
-		ProductID json.RawMessage `json:"product_id"`
-	} `json:"params"`
-}
-
 type rpcResponse struct {
 	JSONRPC string          `json:"jsonrpc"`
 	ID      json.RawMessage `json:"id"`
-	Result  *rpcResult      `json:"result,omitempty"`
-	Error   *rpcError       `json:"error,omitempty"`
-}
-
-type rpcResult struct {
-	HTML    string `json:"html"`
-	Version int64  `json:"version"`
+	Error   *rpcError       `json:"error"`
 }
 
 type rpcError struct {
@@ -44,47 +32,55 @@ type rpcDetail struct {
 	Message string `json:"message"`
 }
 
-// sync is POST /product/tree/sync: the card of a product as it is now. As with
-// Odoo, an error of the call is a 200 with an error in it, and only what is no
-// call at all is a 400.
+// sync is POST /product/tree/sync, a call as an Odoo storefront makes it (JSON-RPC
+// 2.0): the card of a product as it is now. As with Odoo, an error of the call is
+// a 200 with an error in it, and only what is no call at all is a 400.
 func (p *Public) sync(c *fiber.Ctx) error {
-	var request rpcRequest
-	if err := json.Unmarshal(c.Body(), &request); err != nil {
-		return fiber.NewError(fiber.StatusBadRequest, "invalid JSON-RPC: "+err.Error())
+	body := c.Body()
+	if !gjson.ValidBytes(body) || bytes.TrimLeft(body, " \t\r\n")[0] != '{' {
+		return fiber.NewError(fiber.StatusBadRequest, "the body is not the JSON of a call")
 	}
-	response := rpcResponse{JSONRPC: "2.0", ID: request.ID}
-	if response.ID == nil {
-		response.ID = json.RawMessage("null")
-	}
-	id, ok := looseID(request.Params.ProductID)
+	call := gjson.GetManyBytes(body, "id", "params.product_id")
+	id, ok := looseID(json.RawMessage(call[1].Raw))
 	if !ok {
-		response.Error = &rpcError{-32602, "Invalid params", rpcDetail{"ValueError", "product_id is not the id of a product"}}
-		return writeRPC(c, response)
+		return failRPC(c, call[0].Raw, rpcError{-32602, "Invalid params", rpcDetail{"ValueError", "product_id is not the id of a product"}})
 	}
 	f, err := p.Cache.Fragment(c.UserContext(), render.Card, store.Rev{ID: id})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		response.Error = &rpcError{404, "404: Not Found", rpcDetail{"werkzeug.exceptions.NotFound", store.ErrNotFound.Error()}}
+		return failRPC(c, call[0].Raw, rpcError{404, "404: Not Found", rpcDetail{"werkzeug.exceptions.NotFound", store.ErrNotFound.Error()}})
 	case err != nil:
 		p.Log.Warn("sync", "product", id, "error", err)
 		c.Status(fiber.StatusServiceUnavailable).Set(fiber.HeaderRetryAfter, strconv.Itoa(retryAfter))
-		response.Error = &rpcError{503, "Service Unavailable", rpcDetail{"unavailable", store.ErrUnavailable.Error()}}
-	default:
-		response.Result = &rpcResult{HTML: f.HTML, Version: f.Version}
+		return failRPC(c, call[0].Raw, rpcError{503, "Service Unavailable", rpcDetail{"unavailable", store.ErrUnavailable.Error()}})
 	}
-	return writeRPC(c, response)
+	// A thousand browsers ask for this at once, so it is put together of what is
+	// encoded already.
+	html := f.HTMLJSON()
+	answer := make([]byte, 0, len(html)+len(call[0].Raw)+96)
+	answer = append(answer, `{"jsonrpc":"2.0","id":`...)
+	answer = append(answer, cmp.Or(call[0].Raw, "null")...)
+	answer = append(answer, `,"result":{"html":`...)
+	answer = append(answer, html...)
+	answer = append(answer, `,"version":`...)
+	answer = strconv.AppendInt(answer, f.Version, 10)
+	answer = append(answer, "}}"...)
+	return sendRPC(c, answer)
 }
 
-func writeRPC(c *fiber.Ctx, response rpcResponse) error {
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(response); err != nil {
+func failRPC(c *fiber.Ctx, id string, failed rpcError) error {
+	answer, err := json.Marshal(rpcResponse{"2.0", json.RawMessage(cmp.Or(id, "null")), &failed})
+	if err != nil {
 		return err
 	}
+	return sendRPC(c, answer)
+}
+
+func sendRPC(c *fiber.Ctx, answer []byte) error {
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	return c.Send(bytes.TrimSpace(body.Bytes()))
+	c.Response().SetBodyRaw(answer)
+	return nil
 }
 
 // looseID takes a number, or a number in a string, as Odoo does.

@@ -41,6 +41,12 @@ func (h *Hub) Admit(from netip.Addr) error {
 	if err == nil && !h.joins.Allow() {
 		err = ErrRate
 	}
+	h.refuse(err)
+	return err
+}
+
+// refuse counts a refusal.
+func (h *Hub) refuse(err error) {
 	switch err {
 	case ErrDraining:
 		h.metrics.refused.WithLabelValues("draining").Inc()
@@ -51,7 +57,6 @@ func (h *Hub) Admit(from netip.Addr) error {
 	case ErrAddress:
 		h.metrics.refused.WithLabelValues("address").Inc()
 	}
-	return err
 }
 
 // A client is an IPv4 address, or the first half of an IPv6 one: a household or

@@ -52,7 +52,9 @@ func (h *Hub) answer(all []*session) {
 	before := map[*topic]int64{}
 	h.mu.Lock()
 	for id := range ids {
-		h.topicsOf(id, func(t *topic) { before[t] = t.newest.Load() })
+		for _, t := range h.topics[id] {
+			before[t] = t.newest.Load()
+		}
 	}
 	h.mu.Unlock()
 	h.metrics.asked.Add(float64(len(ids)))

@@ -26,14 +26,14 @@ func (h *Hub) ApplyAll(revs []store.Rev) (heard []store.Rev) {
 	for some := range slices.Chunk(revs, atOnce) {
 		h.mu.Lock()
 		for _, r := range some {
-			h.topicsOf(r.ID, func(t *topic) {
+			for _, t := range h.topics[r.ID] {
 				switch {
-				case t.kind.mode() == Full:
+				case t.kind.mode == Full:
 					wanted = h.batch.raise(wanted, t, r.Version)
 				case t.raise(r.Version) < r.Version:
 					changed = append(changed, newsOf(t, r.Version, nil))
 				}
-			})
+			}
 		}
 		h.mu.Unlock()
 	}

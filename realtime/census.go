@@ -46,14 +46,11 @@ func (h *Hub) Census(ids []int64) (pages int, products map[int64]int) {
 // count needs h.mu held. It marks the sessions that watch a product; one that
 // has it in two views counts once.
 func (h *Hub) count(id int64, seen marks) (sessions int) {
-	for k := range h.topics {
-		t := h.topics[k][id]
-		if t == nil {
-			continue
-		}
+	topics := h.topics[id]
+	for k, t := range topics {
 		for at := range t.watchers {
 			seen.set(at)
-			if !h.watchedAs(at, id, k) {
+			if !watchedIn(topics[:k], at) {
 				sessions++
 			}
 		}
@@ -61,14 +58,12 @@ func (h *Hub) count(id int64, seen marks) (sessions int) {
 	return sessions
 }
 
-// watchedAs says whether the session in that slot watches the product in a kind
-// before that one; h.mu held.
-func (h *Hub) watchedAs(at uint32, id int64, before int) bool {
-	for _, topics := range h.topics[:before] {
-		if t := topics[id]; t != nil {
-			if _, watches := t.watchers[at]; watches {
-				return true
-			}
+// watchedIn says whether the session in that slot watches any of these topics;
+// Hub.mu held.
+func watchedIn(topics []*topic, at uint32) bool {
+	for _, t := range topics {
+		if _, watches := t.watchers[at]; watches {
+			return true
 		}
 	}
 	return false

@@ -26,8 +26,8 @@ func TestACensusOfAHub(t *testing.T) {
 		h := quietHub(t, newShop(rev(1, 1), rev(2, 1), rev(3, 1), rev(4, 1)), Config{})
 		a, b, c, d := join(t, h, Full), join(t, h, Full), join(t, h, Notify), join(t, h, Full)
 		a.watch(rev(1, 1), rev(2, 1))
-		b.say(request{Watch: []watch{{rev(1, 1), render.Detail}, {rev(1, 1), render.Card}}})
-		c.say(request{Watch: []watch{{rev(1, 1), render.Card}, {rev(1, 1), render.Detail}, {rev(3, 1), render.Card}}})
+		b.say(request{Watch: []Watch{{rev(1, 1), render.Detail}, {rev(1, 1), render.Card}}})
+		c.say(request{Watch: []Watch{{rev(1, 1), render.Card}, {rev(1, 1), render.Detail}, {rev(3, 1), render.Card}}})
 		d.watch(rev(4, 1))
 		synctest.Wait()
 		count := func(ids []int64, wantPages int, want map[int64]int) {
@@ -56,9 +56,9 @@ func TestACensusOfManySessions(t *testing.T) {
 		h.table.add(s)
 		h.clients[s.from]++
 		h.mu.Unlock()
-		var all []watch
+		var all []Watch
 		for range 10 {
-			all = append(all, watch{rev(id(), 0), []render.View{render.Card, render.Detail}[rand.N(2)]})
+			all = append(all, Watch{rev(id(), 0), []render.View{render.Card, render.Detail}[rand.N(2)]})
 		}
 		if refused := s.watch(all); refused != nil {
 			t.Error(refused)

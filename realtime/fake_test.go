@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -64,6 +63,8 @@ func (s *shop) Heard(r store.Rev) bool {
 	s.heard[r.ID] = r.Version
 	return true
 }
+
+func (s *shop) ParseView(name string) (render.View, bool) { return render.ParseView(name) }
 
 func (s *shop) Trust(until time.Time) { s.mu.Lock(); defer s.mu.Unlock(); s.trusted = until }
 
@@ -199,7 +200,7 @@ func join(t testing.TB, h *Hub, mode Mode) *browser {
 	t.Helper()
 	server, client := net.Pipe()
 	t.Cleanup(func() { client.Close() })
-	if err := h.Adopt(server, nil, mode, netip.Addr{}); err != nil {
+	if err := h.Adopt(server, Join{Mode: mode}); err != nil {
 		t.Fatal(err)
 	}
 	return &browser{t, client}
@@ -209,7 +210,7 @@ func (b *browser) watch(revs ...store.Rev) {
 	b.t.Helper()
 	var r request
 	for _, v := range revs {
-		r.Watch = append(r.Watch, watch{v, render.Card})
+		r.Watch = append(r.Watch, Watch{v, render.Card})
 	}
 	b.say(r)
 }

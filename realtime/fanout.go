@@ -31,7 +31,7 @@ func newsOf(t *topic, version int64, f *render.Fragment) news {
 
 // tell has all who watch the topic told of its newest version, soon.
 func (h *Hub) tell(t *topic) {
-	if t.kind.mode() == Notify {
+	if t.kind.mode == Notify {
 		h.rounds.add(newsOf(t, t.newest.Load(), nil))
 		return
 	}
@@ -85,7 +85,7 @@ func (h *Hub) news(t *topic, version int64) (n news, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Timeout)
 	defer cancel()
-	f, err := h.fragments.Fragment(ctx, t.kind.view(), store.Rev{ID: t.id, Version: version})
+	f, err := h.fragments.Fragment(ctx, t.kind.view, store.Rev{ID: t.id, Version: version})
 	if err != nil {
 		return news{}, err
 	}
@@ -130,13 +130,13 @@ func (h *Hub) fanOut(all []news) {
 // put adds n, or puts it in the place of an older version.
 func (r *round) put(n news) {
 	if at := r.find(n.topic); at < 0 {
-		n.frame = appendFrame(nil, n.topic.kind.mode(), []pick{{text: n.text}})
+		n.frame = appendFrame(nil, n.topic.kind.mode, []pick{{text: n.text}})
 		if r.index != nil {
 			r.index[n.topic] = len(r.news)
 		}
 		r.news = append(r.news, n)
 	} else if r.news[at].version < n.version {
-		n.frame = appendFrame(nil, n.topic.kind.mode(), []pick{{text: n.text}})
+		n.frame = appendFrame(nil, n.topic.kind.mode, []pick{{text: n.text}})
 		r.news[at] = n
 	}
 }

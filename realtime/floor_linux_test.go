@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -97,7 +96,7 @@ func newField(b *testing.B, sessions int) *field {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := f.hub.Adopt(conn, nil, Full, netip.Addr{}); err != nil {
+		if err := f.hub.Adopt(conn, Join{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -288,7 +287,7 @@ func browsers(at string, count int) {
 			if k >= hot {
 				id = hot + 1 + (int64(n)*10+k)%(20_000-hot)
 			}
-			r.Watch = append(r.Watch, watch{rev(id, 0), render.Card})
+			r.Watch = append(r.Watch, Watch{rev(id, 0), render.Card})
 		}
 		text, err := json.Marshal(r)
 		must(err)

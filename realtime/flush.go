@@ -136,10 +136,10 @@ func (w watched) pick(at int, n news) pick {
 // newsInMemory has the newest version of the topic, if it can be had at once.
 func (h *Hub) newsInMemory(t *topic) (news, bool) {
 	want := store.Rev{ID: t.id, Version: t.newest.Load()}
-	if t.kind.mode() == Notify {
+	if t.kind.mode == Notify {
 		return newsOf(t, want.Version, nil), true
 	}
-	f := h.fragments.Cached(t.kind.view(), want)
+	f := h.fragments.Cached(t.kind.view, want)
 	if f == nil {
 		return news{}, false
 	}
@@ -149,8 +149,8 @@ func (h *Hub) newsInMemory(t *topic) (news, bool) {
 // deliver needs mu held, and that the link has room. It sends w.picks: as they
 // are framed already, or, if framed is nil, in a frame made here.
 func (s *session) deliver(w *work, framed []byte) error {
-	if framed == nil {
-		w.frames = appendFrame(w.frames[:0], s.mode, w.picks)
+	if framed == nil || s.wire != WebSocket {
+		w.frames = s.wire.appendFrame(w.frames[:0], s.mode, w.picks)
 		framed = w.frames
 	}
 	taken, err := s.write(w, framed)

@@ -15,13 +15,11 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/gobwas/ws"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
@@ -31,6 +29,8 @@ import (
 
 // Fragments knows what is current and has its fragments. *render.Cache is one.
 type Fragments interface {
+	// ParseView is the view of that name; false if there is none.
+	ParseView(name string) (render.View, bool)
 	// Heard takes in a committed version, and says whether that was news.
 	Heard(store.Rev) bool
 	// Trust says that until then every commit will have been Heard.
@@ -75,7 +75,8 @@ type Hub struct {
 	cfg       Config
 	log       *slog.Logger
 	metrics   metrics
-	joins     *rate.Limiter
+	joins     *rate.Limiter // sessions
+	polls     *rate.Limiter // of pages that have none
 
 	reads   crew[ready]    // what browsers say, and that they have room again
 	asks    crew[*session] // what is current of what they show
@@ -90,8 +91,8 @@ type Hub struct {
 	// Guarded by mu, which is taken before a session's own.
 	mu       sync.Mutex
 	table    table
-	clients  map[client]int          // their sessions
-	topics   [kinds]map[int64]*topic // by product
+	clients  map[client]int     // their sessions
+	topics   map[int64][]*topic // by product, of each kind that is watched; none is empty
 	draining bool
 	gone     chan struct{} // closed when draining has left no session
 	pollers  *pollers      // made for the first session that can be parked
@@ -123,11 +124,10 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 		// A burst of a twentieth of a second, so that the rate is one in
 		// every second, and browsers that come together by chance may.
 		joins:   rate.NewLimiter(rate.Limit(cfg.JoinRate), max(cfg.JoinRate/20, 1)),
+		polls:   rate.NewLimiter(rate.Limit(cfg.JoinRate), cfg.JoinRate),
 		gone:    make(chan struct{}),
 		clients: map[client]int{},
-	}
-	for k := range h.topics {
-		h.topics[k] = map[int64]*topic{}
+		topics:  map[int64][]*topic{},
 	}
 	each := func(all []ready) {
 		for _, r := range all {
@@ -163,13 +163,15 @@ func (h *Hub) Sessions() int {
 }
 
 // Adopt makes a session of a connection whose handshake is done and was
-// admitted. Early is what the browser has sent after it already, if it has been
-// read. The hub owns the connection from here on, also when it returns an error:
-// the hub has begun to drain meanwhile, or the kernel's.
-func (h *Hub) Adopt(conn net.Conn, early []byte, mode Mode, from netip.Addr) error {
-	s := &session{hub: h, mode: mode, from: clientOf(from), born: time.Now().UnixNano()}
+// admitted. The hub owns the connection from here on, also when it returns an
+// error: the hub has begun to drain meanwhile, or the kernel's.
+func (h *Hub) Adopt(conn net.Conn, join Join) error {
+	s := &session{hub: h, mode: join.Mode, wire: join.Wire, from: clientOf(join.From), born: time.Now().UnixNano()}
 	s.heard()
 	s.link = h.newLink(s, conn)
+	if len(join.Head) > 0 {
+		s.out = &outbox{control: join.Head}
+	}
 	h.mu.Lock()
 	draining := h.draining
 	if !draining {
@@ -180,20 +182,37 @@ func (h *Hub) Adopt(conn net.Conn, early []byte, mode Mode, from netip.Addr) err
 	if draining {
 		h.metrics.turnedAway.Inc()
 		s.mu.Lock()
-		_, _, _ = s.link.write(closeFrame(ws.StatusCode(1012), "service restart")) // it is closed anyway
+		_, _, _ = s.link.write(append(join.Head, s.wire.restart()...)) // it is closed anyway
 		s.close()
 		s.mu.Unlock()
 		return ErrDraining
 	}
-	h.metrics.opened.Inc()
-	if len(early) > 0 {
-		h.withWork(func(w *work) { _ = s.take(w, early) }) // it refuses for itself
-	}
+	h.metrics.opened.WithLabelValues(join.Wire.String()).Inc()
+	h.withWork(func(w *work) {
+		if len(join.Early) > 0 {
+			_ = s.take(w, join.Early) // it refuses for itself
+		}
+		if len(join.Watch) > 0 {
+			s.join(w, join.Watch)
+		} else if len(join.Head) > 0 {
+			s.flush(w)
+		}
+	})
 	if err := s.link.start(); err != nil {
 		s.end()
 		return err
 	}
 	return nil
+}
+
+// join watches all this from the beginning.
+func (s *session) join(w *work, all []Watch) {
+	if refused := s.watch(all); refused != nil {
+		s.refuse(w, refused)
+		return
+	}
+	s.compare(all)
+	s.flush(w)
 }
 
 // newLink parks the session if it can be.

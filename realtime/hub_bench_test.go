@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"testing"
 
 	"shelfcast/render"
@@ -26,9 +25,9 @@ func hubWith(b *testing.B, sessions, watchers int) (*Hub, *shop) {
 	for n := range sessions {
 		s := &session{hub: h, link: still{}}
 		h.table.add(s)
-		all := make([]watch, 20)
+		all := make([]Watch, 20)
 		for k := range all {
-			all[k] = watch{rev(int64(10+(n*20+k)%50_000), 0), render.Card}
+			all[k] = Watch{rev(int64(10+(n*20+k)%50_000), 0), render.Card}
 		}
 		if n < watchers {
 			all[0].ID = 1
@@ -73,7 +72,7 @@ func BenchmarkHubRound(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				t := h.topics[card][1]
+				t := h.topics[1][0]
 				t.raise(version)
 				h.fanOut([]news{newsOf(t, version, f)})
 			}
@@ -109,7 +108,7 @@ func BenchmarkDelivery(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := h.Adopt(server, nil, Full, netip.Addr{}); err != nil {
+				if err := h.Adopt(server, Join{}); err != nil {
 					b.Fatal(err)
 				}
 				page := &browser{b, client}

@@ -20,6 +20,9 @@ type inbound struct {
 // take handles what the connection has brought: any number of frames, or a part
 // of one. Data is the caller's again afterwards. An error ends the connection.
 func (s *session) take(w *work, data []byte) error {
+	if s.wire == EventStream {
+		return nil // it has said all in its request
+	}
 	in := s.in
 	if in == nil {
 		in = &inbound{}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"sync"
 	"time"
-
-	"github.com/gobwas/ws"
 )
 
 // sweeps a second: each session is looked at once a second, and a part of them
@@ -93,7 +91,8 @@ func (s *session) lookAfter(now time.Time, w *work) {
 	s.mu.Lock()
 	overdue := s.closing && now.UnixNano() > s.closeBy
 	blocked, closing := s.blocked, s.closing
-	lost := blocked && !s.closed && s.link.lost()
+	// Of a browser that never answers only its machine can tell.
+	lost := (blocked || s.wire == EventStream) && !s.closed && s.link.lost()
 	old := cfg.MaxAge > 0 && now.UnixNano() > s.born+int64(part(cfg.MaxAge, 25, s.id))
 	s.mu.Unlock()
 	switch {
@@ -104,7 +103,7 @@ func (s *session) lookAfter(now time.Time, w *work) {
 		s.end()
 	case old && !closing:
 		s.hub.metrics.aged.Inc()
-		s.last(w, closeFrame(ws.StatusCode(1012), "service restart"))
+		s.last(w, s.wire.restart())
 	case !blocked && !closing && silent >= part(cfg.Ping, 20, s.id^uint64(last)):
 		s.ping(w)
 	}
@@ -181,7 +180,7 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration) {
 				return
 			}
 		}
-		h.withWork(func(w *work) { s.last(w, closeFrame(ws.StatusCode(1012), "service restart")) })
+		h.withWork(func(w *work) { s.last(w, s.wire.restart()) })
 	}
 	select {
 	case <-h.gone:

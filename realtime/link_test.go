@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +46,7 @@ func openDoor(t testing.TB, h *Hub) *door {
 			if err != nil {
 				return
 			}
-			if err := h.Adopt(conn, nil, Full, netip.Addr{}); err != nil {
+			if err := h.Adopt(conn, Join{}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -103,10 +102,8 @@ func TestBytesOfOneShopperNeverReachAnother(t *testing.T) {
 		cancel()
 		editors.Wait()
 		storetest.Eventually(t, "all are gone", func() bool { return h.Sessions() == 0 })
-		for k := range h.topics {
-			if n := len(h.topics[k]); n != 0 {
-				t.Errorf("%d topics are left", n)
-			}
+		if n := len(h.topics); n != 0 {
+			t.Errorf("topics of %d products are left", n)
 		}
 	})
 }
@@ -337,7 +334,7 @@ func TestEarlyBytesAreTaken(t *testing.T) {
 				t.Fatal(err)
 			}
 			frame := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame(fmt.Appendf(nil, `{"watch":[{"id":%d,"view":"card"}]}`, id))))
-			if err := h.Adopt(server, frame[:9], Full, netip.Addr{}); err != nil {
+			if err := h.Adopt(server, Join{Early: frame[:9]}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := client.Write(frame[9:]); err != nil {

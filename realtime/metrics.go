@@ -6,12 +6,12 @@ import (
 )
 
 type metrics struct {
-	opened, turnedAway, silent, aged, faults prometheus.Counter
-	deliveries, bytes, blocked               prometheus.Counter
-	asked, unanswered, vanished, late        prometheus.Counter
-	refused, refusals                        *prometheus.CounterVec
-	fresh                                    *ageHistogram
-	applied                                  prometheus.Histogram
+	turnedAway, silent, aged, faults          prometheus.Counter
+	deliveries, bytes, blocked                prometheus.Counter
+	asked, unanswered, vanished, late, polled prometheus.Counter
+	opened, refused, refusals                 *prometheus.CounterVec
+	fresh                                     *ageHistogram
+	applied                                   prometheus.Histogram
 }
 
 func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
@@ -20,7 +20,9 @@ func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
 		Name: "shelfcast_sessions", Help: "Sessions open.",
 	}, func() float64 { return float64(sessions()) })
 	return metrics{
-		opened:     counter("shelfcast_sessions_opened_total", "Sessions begun."),
+		opened: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
+			Name: "shelfcast_sessions_opened_total", Help: "Sessions begun, by wire: websocket or event-stream.",
+		}, []string{"wire"}),
 		turnedAway: counter("shelfcast_sessions_turned_away_total", "Connections whose instance began to drain during the handshake."),
 		silent:     counter("shelfcast_sessions_silent_total", "Sessions closed because the browser did not answer a ping."),
 		aged:       counter("shelfcast_sessions_aged_total", "Sessions closed because of their age, to open anew where there is room."),
@@ -30,6 +32,7 @@ func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
 		blocked:    counter("shelfcast_session_blocked_total", "Writes after which a session had no room for more: what is newest is sent when it has."),
 		asked:      counter("shelfcast_asked_total", "Products whose version was asked of the database because memory did not know it for certain."),
 		unanswered: counter("shelfcast_unanswered_total", "Fragments and answers that could not be had, and are tried again."),
+		polled:     counter("shelfcast_polls_total", "Times that a page without a session asked what is newer."),
 		late:       counter("shelfcast_batch_late_total", "Fragments for which the rest of their batch did not wait any longer."),
 		vanished:   counter("shelfcast_vanished_total", "News dropped because the product is not in the database."),
 		fresh: newAgeHistogram(to, "shelfcast_time_to_fresh_seconds",
@@ -39,7 +42,7 @@ func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
 			Help: "From the version until a page said that it shows it; of a sample of pages, with the way back.",
 		}),
 		refused: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
-			Name: "shelfcast_sessions_refused_total", Help: "Handshakes refused with 503, by why.",
+			Name: "shelfcast_sessions_refused_total", Help: "Handshakes and polls refused with 503 or 429, by why.",
 		}, []string{"why"}),
 		refusals: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
 			Name: "shelfcast_refusals_total", Help: "Errors said to a browser, by code.",

@@ -130,7 +130,7 @@ func TestAnEndedSessionIsNotWrittenTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	topic := h.topics[card][1]
+	topic := h.topics[1][0]
 	topic.raise(2)
 	r := round{hub: h}
 	r.put(newsOf(topic, 2, f))

@@ -1,9 +1,12 @@
 package realtime
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/gobwas/ws"
 
@@ -25,15 +28,15 @@ const (
 
 // request is what a browser sends.
 type request struct {
-	Watch   []watch     `json:"watch"`
+	Watch   []Watch     `json:"watch"`
 	Unwatch []int64     `json:"unwatch"`
 	Applied []store.Rev `json:"applied"` // the page shows these now; said by a sample of pages
 	Ping    *int64      `json:"ping"`    // to be answered with {"pong": the same}: a script in a page sees no other sign of life
 }
 
-// watch: the page has this product in this view, and shows this version of it;
-// 0 if it shows nothing yet.
-type watch struct {
+// A Watch is one product that a page has in one view, and the version that it
+// shows; 0 if it shows nothing yet.
+type Watch struct {
 	store.Rev
 	View render.View `json:"view"`
 }
@@ -50,30 +53,75 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.Code + ": " + r.Message }
 
-// frame is the refusal as a WebSocket frame.
-func (r *refusal) frame() []byte {
+// text is the refusal as a frame's.
+func (r *refusal) text() []byte {
 	text, err := json.Marshal(map[string]*refusal{"error": r})
 	if err != nil {
 		panic(err) // two strings and a number
 	}
-	return ws.MustCompileFrame(ws.NewTextFrame(text))
+	return text
 }
 
 // parseRequest reads a message of a browser.
-func parseRequest(message []byte) (request, *refusal) {
+func (h *Hub) parseRequest(message []byte) (request, *refusal) {
 	var r request
 	if err := json.Unmarshal(message, &r); err != nil {
 		return r, &refusal{Code: "bad_json", Message: "the frame is not the JSON of a request: " + err.Error(), close: ws.StatusInvalidFramePayloadData}
 	}
-	for _, w := range r.Watch {
-		if _, ok := render.ParseView(string(w.View)); !ok {
-			return r, &refusal{Code: "unknown_view", Message: fmt.Sprintf("there is no view %q", w.View), ID: w.ID, close: ws.StatusPolicyViolation}
-		}
-		if w.ID <= 0 || w.Version < 0 || w.Version > maxVersion {
-			return r, &refusal{Code: "bad_product", Message: "a product has a positive id, and a version is a time in microseconds", ID: w.ID, close: ws.StatusPolicyViolation}
+	for i := range r.Watch {
+		if refused := h.check(&r.Watch[i]); refused != nil {
+			return r, refused
 		}
 	}
 	return r, nil
+}
+
+// check refuses what is no Watch, and has its view be the one that is watched
+// by all: a session keeps no bytes of what a browser has sent.
+func (h *Hub) check(w *Watch) *refusal {
+	view, ok := h.fragments.ParseView(string(w.View))
+	if !ok {
+		return &refusal{Code: "unknown_view", Message: fmt.Sprintf("there is no view %q", w.View), ID: w.ID, close: ws.StatusPolicyViolation}
+	}
+	if w.ID <= 0 || w.Version < 0 || w.Version > maxVersion {
+		return &refusal{Code: "bad_product", Message: "a product has a positive id, and a version is a time in microseconds", ID: w.ID, close: ws.StatusPolicyViolation}
+	}
+	w.View = view
+	return nil
+}
+
+// ParseWatch reads a list as it stands in a URL, ID:VERSION:VIEW,… where the
+// view may be missing (render.Card) and with it the version (0). The list may
+// be empty. An error says what is wrong with it, for whoever made it.
+func (h *Hub) ParseWatch(list string) ([]Watch, error) {
+	if list == "" {
+		return nil, nil
+	}
+	items := strings.Split(list, ",")
+	if len(items) > h.cfg.MaxProducts {
+		return nil, h.tooMany()
+	}
+	all := make([]Watch, len(items))
+	for i, item := range items {
+		id, rest, _ := strings.Cut(item, ":")
+		version, view, _ := strings.Cut(rest, ":")
+		w := &all[i]
+		var bad, worse error
+		w.ID, bad = strconv.ParseInt(id, 10, 64)
+		w.Version, worse = strconv.ParseInt(cmp.Or(version, "0"), 10, 64)
+		if bad != nil || worse != nil {
+			return nil, &refusal{Code: "bad_list", Message: fmt.Sprintf("%.40q is not ID:VERSION:VIEW", item)}
+		}
+		w.View = cmp.Or(render.View(view), render.Card)
+		if refused := h.check(w); refused != nil {
+			return nil, refused
+		}
+	}
+	return all, nil
+}
+
+func (h *Hub) tooMany() *refusal {
+	return &refusal{Code: "too_many_products", Message: fmt.Sprintf("a session watches at most %d products", h.cfg.MaxProducts), close: ws.StatusPolicyViolation}
 }
 
 var (
@@ -91,7 +139,11 @@ func appendFrame(to []byte, mode Mode, picks []pick) []byte {
 			length += len(reset) - 1
 		}
 	}
-	to = appendHeader(to, length)
+	return appendList(appendHeader(to, length), mode, picks)
+}
+
+// appendList adds the text of a frame.
+func appendList(to []byte, mode Mode, picks []pick) []byte {
 	to = append(to, opens[mode]...)
 	for i, p := range picks {
 		if i > 0 {
@@ -121,7 +173,7 @@ func appendHeader(to []byte, length int) []byte {
 
 // changedText is what a session is told that is not sent fragments.
 func changedText(t *topic, version int64) []byte {
-	return fmt.Appendf(nil, `{"id":%d,"version":%d,"view":%q}`, t.id, version, t.kind.view())
+	return fmt.Appendf(nil, `{"id":%d,"version":%d,"view":%q}`, t.id, version, t.kind.view)
 }
 
 // pongFrame answers a request's ping.

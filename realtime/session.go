@@ -2,14 +2,11 @@ package realtime
 
 import (
 	"errors"
-	"fmt"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gobwas/ws"
 
 	"shelfcast/store"
 )
@@ -35,6 +32,7 @@ type session struct {
 	link link  // static after construction
 	born int64 // Unix nanoseconds; static after construction
 	mode Mode  // static after construction
+	wire Wire  // static after construction
 
 	// Guarded by mu. The connection is written, read and closed with it held:
 	// the number of a closed one may be somebody else's the next moment.
@@ -108,7 +106,7 @@ func (s *session) find(t *topic) int {
 
 // receive takes a message of the browser.
 func (s *session) receive(message []byte, w *work) *refusal {
-	r, refused := parseRequest(message)
+	r, refused := s.hub.parseRequest(message)
 	if refused != nil {
 		return refused
 	}
@@ -133,7 +131,7 @@ func (s *session) receive(message []byte, w *work) *refusal {
 
 // watch registers the session for all news of these products, and only then is
 // it to ask what is current: nothing falls between the answer and the news.
-func (s *session) watch(all []watch) *refusal {
+func (s *session) watch(all []Watch) *refusal {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	s.mu.Lock()
@@ -145,15 +143,15 @@ func (s *session) watch(all []watch) *refusal {
 		s.watching = make([]watched, 0, min(len(all), s.hub.cfg.MaxProducts))
 	}
 	for _, w := range all {
-		k := kindOf(w.View, s.mode)
-		if t := s.hub.topics[k][w.ID]; t != nil {
+		k := kind{w.View, s.mode}
+		if t := s.hub.topic(w.ID, k); t != nil {
 			if _, again := t.watchers[s.slot()]; again {
 				s.watching[s.find(t)].shown = shown(w.Version) | unasked
 				continue
 			}
 		}
 		if len(s.watching) >= s.hub.cfg.MaxProducts {
-			return &refusal{Code: "too_many_products", Message: fmt.Sprintf("a session watches at most %d products", s.hub.cfg.MaxProducts), close: ws.StatusPolicyViolation}
+			return s.hub.tooMany()
 		}
 		s.watching = append(s.watching, watched{s.hub.watch(s, w.ID, k), shown(w.Version) | unasked})
 	}
@@ -176,7 +174,7 @@ func (s *session) unwatch(id int64) {
 // compare compares what the page shows with what is current, as far as memory
 // knows it for certain. The rest is asked of the database, together with what
 // other sessions ask.
-func (s *session) compare(all []watch) {
+func (s *session) compare(all []Watch) {
 	ask := false
 	for _, w := range all {
 		version, certain := s.hub.fragments.Known(w.Rev)
@@ -193,19 +191,17 @@ func (s *session) compare(all []watch) {
 
 // settle takes the current version of a product that was unasked.
 func (s *session) settle(id, version int64) {
-	var learned [kinds]*topic
+	var learned []*topic
 	s.mu.Lock()
 	for i := range s.watching {
 		if w := &s.watching[i]; w.topic.id == id && w.shown&unasked != 0 {
-			learned[w.topic.kind] = w.topic
+			learned = append(learned, w.topic)
 			w.shown &^= unasked
 		}
 	}
 	s.mu.Unlock()
 	for _, t := range learned {
-		if t != nil {
-			s.hub.learn(t, version)
-		}
+		s.hub.learn(t, version)
 	}
 }
 
@@ -253,10 +249,10 @@ func (s *session) say(w *work, put func(*outbox)) {
 func (s *session) refuse(w *work, r *refusal) {
 	s.hub.metrics.refusals.WithLabelValues(r.Code).Inc()
 	if r.close != 0 {
-		s.last(w, append(r.frame(), closeFrame(r.close, r.Code)...))
+		s.last(w, append(s.wire.message(r.text()), s.wire.end(r.close, r.Code)...))
 		return
 	}
-	s.say(w, func(o *outbox) { o.control = append(o.control, r.frame()...) })
+	s.say(w, func(o *outbox) { o.control = append(o.control, s.wire.message(r.text())...) })
 }
 
 // last says the last that this session says. The browser is to close the
@@ -269,24 +265,24 @@ func (s *session) last(w *work, frames []byte) {
 	})
 }
 
-func closeFrame(code ws.StatusCode, reason string) []byte {
-	return ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason)))
-}
-
 // heard notes that the browser has been heard from.
 func (s *session) heard() { s.lastRead.Store(time.Now().UnixNano()) }
 
-var pingFrame = ws.MustCompileFrame(ws.NewPingFrame(nil))
-
-// ping asks the browser for a sign of life, once until it is heard from.
+// ping asks the browser for a sign of life, once until it is heard from. One
+// that cannot answer has been heard from when it is told.
 func (s *session) ping(w *work) {
+	if s.wire == EventStream {
+		s.heard()
+		s.say(w, func(o *outbox) { o.control = append(o.control, beat...) })
+		return
+	}
 	now := s.lastRead.Load()
 	s.mu.Lock()
 	asked := s.pingedAt == now
 	s.pingedAt = now
 	s.mu.Unlock()
 	if !asked {
-		s.say(w, func(o *outbox) { o.control = append(o.control, pingFrame...) })
+		s.say(w, func(o *outbox) { o.control = append(o.control, s.wire.ping()...) })
 	}
 }
 

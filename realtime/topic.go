@@ -2,6 +2,8 @@ package realtime
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync/atomic"
 
 	"shelfcast/render"
@@ -10,39 +12,9 @@ import (
 
 // A kind is what a session wants of a product: a view of it, as a fragment or
 // only as news. All sessions that want the same are sent the same bytes.
-type kind uint8
-
-const (
-	card kind = iota
-	detail
-	cardNews
-	detailNews
-	kinds
-)
-
-func kindOf(view render.View, mode Mode) kind {
-	k := card
-	if view == render.Detail {
-		k = detail
-	}
-	if mode == Notify {
-		k += cardNews
-	}
-	return k
-}
-
-func (k kind) view() render.View {
-	if k == detail || k == detailNews {
-		return render.Detail
-	}
-	return render.Card
-}
-
-func (k kind) mode() Mode {
-	if k >= cardNews {
-		return Notify
-	}
-	return Full
+type kind struct {
+	view render.View
+	mode Mode
 }
 
 // A topic is one product in one kind that somebody watches. What a session has
@@ -72,21 +44,22 @@ func (t *topic) raise(version int64) (before int64) {
 	}
 }
 
-// topicsOf has those of a product, of every kind that is watched; h.mu held.
-func (h *Hub) topicsOf(id int64, each func(*topic)) {
-	for k := range h.topics {
-		if t := h.topics[k][id]; t != nil {
-			each(t)
+// topic has the one of that kind, or nil; h.mu held.
+func (h *Hub) topic(id int64, k kind) *topic {
+	for _, t := range h.topics[id] { // a product is watched in few kinds
+		if t.kind == k {
+			return t
 		}
 	}
+	return nil
 }
 
 // watch needs h.mu held.
 func (h *Hub) watch(s *session, id int64, k kind) *topic {
-	t := h.topics[k][id]
+	t := h.topic(id, k)
 	if t == nil {
 		t = &topic{id: id, kind: k, watchers: map[uint32]struct{}{}}
-		h.topics[k][id] = t
+		h.topics[id] = append(h.topics[id], t)
 	}
 	t.watchers[s.slot()] = struct{}{}
 	return t
@@ -95,8 +68,14 @@ func (h *Hub) watch(s *session, id int64, k kind) *topic {
 // leave needs h.mu held.
 func (h *Hub) leave(s *session, t *topic) {
 	delete(t.watchers, s.slot())
-	if len(t.watchers) == 0 {
-		delete(h.topics[t.kind], t.id)
+	if len(t.watchers) > 0 {
+		return
+	}
+	all := h.topics[t.id]
+	if len(all) == 1 {
+		delete(h.topics, t.id)
+	} else if at := slices.Index(all, t); at >= 0 {
+		h.topics[t.id] = slices.Delete(all, at, at+1)
 	}
 }
 
@@ -111,8 +90,8 @@ func (h *Hub) Apply(r store.Rev) (news bool) {
 	h.changed.note(r.Version, news)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for k := range h.topics {
-		if t := h.topics[k][r.ID]; t != nil && t.raise(r.Version) < r.Version {
+	for _, t := range h.topics[r.ID] {
+		if t.raise(r.Version) < r.Version {
 			h.tell(t)
 		}
 	}
@@ -143,15 +122,10 @@ func (h *Hub) lower(t *topic, heard, version int64) {
 func (h *Hub) Reconcile(ctx context.Context) error {
 	h.mu.Lock()
 	before := map[*topic]int64{}
-	ids := make([]int64, 0, len(h.topics[card])+len(h.topics[detail]))
-	seen := map[int64]struct{}{}
-	for k := range h.topics {
-		for id, t := range h.topics[k] {
+	ids := slices.Collect(maps.Keys(h.topics))
+	for _, topics := range h.topics {
+		for _, t := range topics {
 			before[t] = t.newest.Load()
-			if _, twice := seen[id]; !twice {
-				seen[id] = struct{}{}
-				ids = append(ids, id)
-			}
 		}
 	}
 	h.mu.Unlock()

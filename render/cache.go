@@ -141,6 +141,10 @@ func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragm
 	}
 }
 
+// ParseView is the view of that name, one that there are fragments in; false if
+// there is none.
+func (c *Cache) ParseView(name string) (View, bool) { return ParseView(name) }
+
 // Cached is that version of the product, or a newer one, if it is in memory;
 // else nil. It never blocks.
 func (c *Cache) Cached(view View, want store.Rev) *Fragment {

@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 
 	"shelfcast/store"
 )
@@ -16,11 +17,15 @@ type Fragment struct {
 	Title       string `json:"title,omitempty"`       // the product's, as plain text; in Detail only, for the page around it
 	Unavailable bool   `json:"unavailable,omitempty"` // the product is unpublished or archived, and the HTML says no more
 
-	encoded []byte
+	encoded  []byte
+	htmlJSON []byte // a part of encoded
 }
 
 // JSON is the fragment as it goes over the wire. The caller must not change it.
 func (f *Fragment) JSON() []byte { return f.encoded }
+
+// HTMLJSON is the HTML as a JSON string. The caller must not change it.
+func (f *Fragment) HTMLJSON() []byte { return f.htmlJSON }
 
 // NewFragment is the fragment of that product in that view, whose HTML is given.
 func NewFragment(view View, p store.Product, html string) (*Fragment, error) {
@@ -35,13 +40,31 @@ func NewFragment(view View, p store.Product, html string) (*Fragment, error) {
 		return nil, err
 	}
 	f.encoded = bytes.TrimSpace(b.Bytes())
-	return f, nil
+	return f, f.findHTML()
+}
+
+// findHTML notes where in encoded the HTML is.
+func (f *Fragment) findHTML() error {
+	const name = `"html":`
+	at := bytes.Index(f.encoded, []byte(name)) // the id, the version and the view come before it
+	if at < 0 {
+		return errors.New("a fragment without HTML")
+	}
+	var html json.RawMessage
+	if err := json.NewDecoder(bytes.NewReader(f.encoded[at+len(name):])).Decode(&html); err != nil {
+		return err
+	}
+	f.htmlJSON = f.encoded[at+len(name):][:len(html)]
+	return nil
 }
 
 // parseFragment reads what JSON gave.
 func parseFragment(encoded []byte) (*Fragment, error) {
 	f := &Fragment{encoded: encoded}
-	return f, json.Unmarshal(encoded, f)
+	if err := json.Unmarshal(encoded, f); err != nil {
+		return nil, err
+	}
+	return f, f.findHTML()
 }
 
 // size is what f takes in memory, in bytes.

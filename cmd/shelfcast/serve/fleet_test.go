@@ -23,7 +23,10 @@ import (
 	"shelfcast/store/storetest"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) {
+	serveBare()
+	storetest.Main(m)
+}
 
 const token = "a token of the tests"
 

@@ -38,15 +38,20 @@ func BenchmarkEditToFrame(b *testing.B) {
 	report(b, "answer", afterAnswer)
 }
 
-// BenchmarkEditToPage is the same to the element in a page of Chromium, by the
-// machine's clock.
+// BenchmarkEditToPage is the same to the element in a page of Chromium, and to the
+// end of the frame in which the browser has painted it, by the machine's clock.
 func BenchmarkEditToPage(b *testing.B) {
 	f := startFleet(b, nil)
 	lamp := f.product(b, "lamp")
 	page := tab(b, browser(b), f.public(1, "/shop"))
 	run(b, page, chromedp.Evaluate[chromedp.Void](`
 		window.updates = {};
-		document.addEventListener("shelfcast:updated", (e) => { updates[e.detail.version] = performance.timeOrigin + performance.now() })`))
+		const now = () => performance.timeOrigin + performance.now();
+		document.addEventListener("shelfcast:updated", (e) => {
+			const applied = now(), painted = new MessageChannel();
+			painted.port1.onmessage = () => { updates[e.detail.version] = [applied, now()] };
+			requestAnimationFrame(() => painted.port2.postMessage(0)); // what is posted before a frame comes after it
+		})`))
 	started, answered := map[int64]time.Time{}, map[int64]time.Time{}
 	seen := lamp.Rev
 	for n := 0; b.Loop(); n++ {
@@ -55,14 +60,16 @@ func BenchmarkEditToPage(b *testing.B) {
 		started[seen.Version], answered[seen.Version] = start, time.Now()
 		until(b, page, fmt.Sprintf(`updates[%d] !== undefined`, seen.Version))
 	}
-	var afterStart, afterAnswer []time.Duration
-	for version, at := range eval[map[int64]float64](b, page, `updates`) {
-		applied := time.UnixMicro(int64(at * 1000))
+	var afterStart, afterAnswer, painted []time.Duration
+	for version, at := range eval[map[int64][2]float64](b, page, `updates`) {
+		applied, drawn := time.UnixMicro(int64(at[0]*1000)), time.UnixMicro(int64(at[1]*1000))
 		afterStart = append(afterStart, applied.Sub(started[version]))
 		afterAnswer = append(afterAnswer, applied.Sub(answered[version]))
+		painted = append(painted, drawn.Sub(answered[version]))
 	}
 	report(b, "request", afterStart)
 	report(b, "answer", afterAnswer)
+	report(b, "answer-to-paint", painted)
 }
 
 func report(b *testing.B, since string, all []time.Duration) {
