@@ -2,47 +2,42 @@
 // the version was told, and those that one of several tabs lacks. What could not be
 // had is tried again until nobody wants it any more.
 
+import { FIRST_PAUSE, LONGEST_PAUSE, MAX_FRAGMENTS } from "./limits.js";
 import { get, lists } from "./transports.js";
 import { keyOf, warn } from "./wire.js";
 
 /** @typedef {import("./tabs.js").Item} Item */
 
-/** The tier answers no more at once. */
-const MOST = 100;
-const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 30_000;
-
 /**
- * @param {(path: string) => string} url
  * @param {import("./transports.js").Env} env
+ * @param {(path: string) => string} url
  * @param {(fragment: import("./wire.js").Fragment, asked?: number) => void} got with the version that was asked for
  * @returns {(item: Item) => void} says that an item is needed, at the version that it has when it is asked for
  */
-export function gets(url, env, got) {
+export function gets(env, url, got) {
   /** @type {Set<Item>} */
   const needs = new Set();
   let busy = false;
+  let failed = false;
   let failures = 0;
   let after = 0;
 
   const run = async () => {
+    failed = false;
     after = 0;
     // In this order, so that all browsers ask for the same addresses.
     const all = [...needs]
       .filter((item) => item.tabs.size && !item.fragment)
-      .sort((a, b) => (a.view === b.view ? a.id - b.id : a.view < b.view ? -1 : 1));
+      .sort((a, b) => (a.view < b.view ? -1 : a.view > b.view ? 1 : a.id - b.id));
     needs.clear();
-    for (const item of all.splice(MOST)) needs.add(item);
-    const failed = (await Promise.all(all.length > 2 ? [ask(all)] : all.map((item) => ask([item])))).includes(true);
+    for (const item of all.splice(MAX_FRAGMENTS)) needs.add(item);
+    await Promise.all(all[2] ? [ask(all)] : all.map((item) => ask([item])));
     failures = failed ? failures + 1 : 0;
     busy = needs.size > 0;
-    if (busy) env.later(run, after + (failed ? env.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** failures) : 0));
+    if (busy) env.setTimeout(run, after + (failures && env.Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** failures)));
   };
 
-  /**
-   * @param {Item[]} items
-   * @returns {Promise<boolean | void>} true: they are needed still
-   */
+  /** @param {Item[]} items */
   const ask = async (items) => {
     const [{ view, id, version }] = items;
     const asked = new Map(items.map((item) => [keyOf(item), item.version]));
@@ -51,14 +46,15 @@ export function gets(url, env, got) {
       for (const f of answer.fragments ?? [answer]) got(f, asked.get(keyOf(f)));
     } catch (/** @type {any} */ error) {
       const { status } = error;
-      if (status >= 400 && status < 500 && status !== 429) {
+      if (status > 399 && status < 500 && status !== 429) {
         // One that is wrong is not to take the others with it.
-        if (items[1]) return void (await Promise.all(items.map((item) => ask([item]))));
-        return warn(`product ${id} as ${view}: ${status}`);
+        if (items[1]) await Promise.all(items.map((item) => ask([item])));
+        else warn(`product ${id} as ${view}: ${status}`);
+        return;
       }
       after = Math.max(after, error.after ?? 0);
+      failed = true;
       for (const item of items) needs.add(item);
-      return true;
     }
   };
 

@@ -4,26 +4,14 @@
 
 import { tabs } from "./tabs.js";
 
-const SHARED = "onconnect" in globalThis;
-
 /**
  * @param {string} name the protocol, the mode and the tier's origin
+ * @param {Pick<LockManager, "request">} [locks] if it is for several tabs
  * @returns {(port: import("./wire.js").Port) => void} takes a tab
  */
-export const serve = (name) => tabs(
-  name,
-  {
-    socket: (url, protocol) => new WebSocket(url, protocol),
-    source: globalThis.EventSource && ((url) => new EventSource(url)),
-    fetch: (url) => fetch(url, { signal: AbortSignal.timeout?.(30_000) }),
-    random: Math.random,
-    later: (f, ms) => setTimeout(f, ms),
-    cancel: (timer) => clearTimeout(timer),
-  },
-  SHARED ? navigator.locks : undefined,
-);
+export const serve = (name, locks) => tabs(name, globalThis, locks);
 
-if (SHARED) {
-  const accept = serve(/** @type {any} */ (globalThis).name);
+if ("onconnect" in globalThis) {
+  const accept = serve(/** @type {any} */ (globalThis).name, navigator.locks);
   /** @type {any} */ (globalThis).onconnect = (/** @type {MessageEvent} */ event) => accept(event.ports[0]);
 }

@@ -7,13 +7,11 @@
 //   const live = connect({ endpoint: "https://live.shop.example" });
 //   const stop = live.watch({ id: 42, view: "card" }, (fragment) => …);
 
+import { AWAY, GLOW } from "./limits.js";
 import { morph } from "./morph.js";
 import { page } from "./page.js";
 import { tab } from "./tab.js";
 import { PROTOCOL } from "./wire.js";
-
-/** A page that nobody has looked at for so long does not need to know. */
-const AWAY = 300_000;
 
 /**
  * Watches every element that has data-product-id, data-product-version and
@@ -35,12 +33,11 @@ export function connect(options = {}) {
     shared: (failed) => shared(name, worker, failed),
     own: async () => (await import("./shelfcast-worker.js")).serve(name),
     locks: navigator.locks,
-    random: Math.random,
     tells: Math.random() < sample,
     via(via) {
       try {
-        if (via) sessionStorage.setItem(name, `${via}`);
-        return Number(sessionStorage.getItem(name));
+        if (via) sessionStorage[name] = via;
+        return Number(sessionStorage[name]) || 0;
       } catch {
         return 0; // storage is forbidden: it will be found out again
       }
@@ -57,17 +54,10 @@ export function connect(options = {}) {
       joined.pause();
     },
   });
-  page(root, joined.watch, {
-    IntersectionObserver: globalThis.IntersectionObserver,
-    MutationObserver: globalThis.MutationObserver,
-    later: (f, ms) => setTimeout(f, ms),
-    morph: (element, fresh) => live.morph(element, fresh),
-    updated(element) {
-      if (highlight == null || highlight === false || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-      element.animate({ backgroundColor: [highlight === true || highlight === "" ? "#ffec9e" : highlight], offset: [0] }, 1_500);
-    },
-    signal,
-  });
+  page(root, joined.watch, (element, fresh) => live.morph(element, fresh), (element) => {
+    if (highlight == null || highlight === false || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    element.animate({ backgroundColor: [highlight === true || !highlight ? "#ffec9e" : highlight], offset: [0] }, GLOW);
+  }, signal, globalThis);
 
   const leave = () => {
     left = true;

@@ -7,12 +7,11 @@ import { keyOf, warn } from "./wire.js";
 /** @typedef {import("./wire.js").Port} Port */
 
 /**
- * Its surroundings, so that a test can be them.
- * @typedef {object} Env
+ * What a tab needs, so that a test can give its own.
+ * @typedef {object} Needs
  * @property {(failed: () => void) => Port | undefined} shared the port of a shared worker, if there can be one; failed: there is none after all
  * @property {() => Promise<(port: Port) => void>} own takes a port, as a shared worker would, in the page
  * @property {Pick<LockManager, "request">} [locks]
- * @property {() => number} random as Math.random
  * @property {(status: import("./wire.js").Status) => void} status
  * @property {boolean} tells the tier is told when something is shown, for its measurements
  * @property {(via?: number) => number} via remembers for the visit which transport works here
@@ -39,8 +38,8 @@ function pair(accept) {
   return ours;
 }
 
-/** @param {Env} env */
-export function tab(env) {
+/** @param {Needs} needs */
+export function tab(needs) {
   /** @type {Set<Watcher>} */
   const watchers = new Set();
   /** @type {Set<Watcher>} of which something is to be said */
@@ -67,7 +66,7 @@ export function tab(env) {
 
   /** @param {import("./wire.js").Status} status */
   const is = (status) => {
-    if (self.status !== status) env.status((self.status = status));
+    if (self.status !== status) needs.status((self.status = status));
   };
 
   const again = () => {
@@ -87,7 +86,7 @@ export function tab(env) {
       }
       if (taken) applied.push({ id: f.id, version: f.version });
     }
-    if (env.tells && applied.length) port?.postMessage({ applied });
+    if (needs.tells && applied.length) port?.postMessage({ applied });
   };
 
   const self = {
@@ -113,32 +112,32 @@ export function tab(env) {
       const { signal } = (stay = new AbortController());
       is("connecting");
       let heard = false;
-      const shared = alone ? undefined : env.shared(() => {
+      const shared = alone ? undefined : needs.shared(() => {
         if (heard || signal.aborted) return;
         alone = true;
         again();
       });
-      const there = shared ?? pair(await env.own());
+      const there = shared ?? pair(await needs.own());
       if (signal.aborted) return;
       there.onmessage = (/** @type {{data: import("./wire.js").ToTab}} */ { data: { lock, status, via, fragments, error } }) => {
         heard = true;
         if (signal.aborted) return;
-        if (lock) env.locks?.request(lock, { mode: "shared", signal }, again).catch(() => {}); // the worker has died
-        if (via) env.via(via);
+        if (lock) needs.locks?.request(lock, { mode: "shared", signal }, again).catch(() => {}); // the worker has died
+        if (via) needs.via(via);
         if (status) is(status);
         if (fragments) take(fragments);
         if (error) warn(`${error.code}: ${error.message} ${error.id ?? ""}`);
       };
       const join = (/** @type {string | void} */ lock) => {
         port = there;
-        port.postMessage({ join: { lock, via: env.via() } });
+        port.postMessage({ join: { lock, via: needs.via() } });
         watchers.forEach(note);
       };
-      if (!shared || !env.locks) return join();
+      if (!shared || !needs.locks) return join();
       // The worker sees by it when this tab has gone without a word. A page that
       // has a lock is not kept for the way back.
-      const lock = `shelfcast ${env.random()}`;
-      env.locks.request(lock, () => new Promise((release) => {
+      const lock = `shelfcast ${Math.random()}`;
+      needs.locks.request(lock, () => new Promise((release) => {
         if (signal.aborted) return release(0);
         signal.onabort = release;
         join(lock);

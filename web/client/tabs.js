@@ -6,8 +6,9 @@
 // is held here, or else that version by HTTP.
 
 import { gets } from "./gets.js";
+import { LINGER, MAX_PRODUCTS } from "./limits.js";
 import { live } from "./live.js";
-import { keyOf, MAX_PRODUCTS } from "./wire.js";
+import { keyOf } from "./wire.js";
 
 /** @typedef {import("./wire.js").Shown} Shown */
 /** @typedef {import("./wire.js").Fragment} Fragment */
@@ -25,9 +26,6 @@ import { keyOf, MAX_PRODUCTS } from "./wire.js";
  * @property {boolean} [said] the tier knows of it
  */
 
-/** The next page of the visit may come so soon that it can have the connection of the last. */
-const LINGER = 5_000;
-
 /**
  * @param {string} name the protocol, the mode and the tier's origin
  * @param {import("./transports.js").Env} env
@@ -43,45 +41,41 @@ export function tabs(name, env, locks) {
   const views = new Set();
   const [, mode, endpoint] = name.split(" ");
   /** @type {import("./wire.js").ToTab} what a tab is told when it comes */
-  const now = { status: "connecting" };
+  const now = {};
   /** @type {any} */
   let idle;
-  if (locks) {
-    now.lock = `${name} ${env.random()}`;
-    locks.request(now.lock, () => new Promise(() => {})); // for as long as this lives
-  }
 
-  const url = (/** @type {string} */ path) => new URL(path, endpoint).href;
-  const all = (/** @type {import("./wire.js").ToTab} */ message) => {
+  /** @param {import("./wire.js").ToTab} message */
+  const all = (message) => {
     for (const port of ports) port.postMessage(message);
   };
-  const connection = live(
-    {
-      items() {
-        for (const item of items.values()) item.said = false;
-        return unsaid();
-      },
-      take,
-      status: (status) => all({ status: (now.status = status) }),
-      via: (via) => all({ via: (now.via = via) }),
+  const query = mode === "full" ? "?" : `?mode=${mode}&`;
+  const url = (/** @type {string} */ path) => endpoint + path;
+  const connection = live(env, (path, list) => endpoint + path + (list ? `${query}watch=${list}` : query.slice(0, -1)), {
+    items() {
+      for (const item of items.values()) item.said = false;
+      return unsaid();
     },
-    (path, list) => url(path + (mode === "full" ? "" : `?mode=${mode}`) + (list ? `${mode === "full" ? "?" : "&"}watch=${list}` : "")),
-    env,
-  );
-  const need = gets(url, env, got);
+    take,
+    tell(news) {
+      Object.assign(now, news);
+      all(news);
+    },
+  });
+  const need = gets(env, url, got);
 
   /** What a session may watch, and does not: what came first. It is being said. */
   function unsaid() {
     return [...items.values()].slice(0, MAX_PRODUCTS).flatMap((item) => {
       const { id, version, view, said } = item;
       item.said = true;
-      return said ? [] : [{ id, version, view }];
+      return said ? [] : { id, version, view };
     });
   }
 
   const sync = () => {
     const watch = unsaid();
-    if (watch.length) connection.say({ watch });
+    if (watch[0]) connection.say({ watch });
   };
 
   /**
@@ -93,14 +87,11 @@ export function tabs(name, env, locks) {
     const item = items.get(key) ?? { id, view, version, tabs: new Set() };
     items.set(key, item);
     item.tabs.add(port);
-    if (version > item.version) {
-      // The news of it is on its way, or the database was restored: the tier knows.
-      Object.assign(item, { version, fragment: undefined, reset: false, said: false });
-      need(item);
-    } else if (version < item.version) {
-      if (item.fragment) port.postMessage({ fragments: [item.fragment] });
-      else need(item);
-    }
+    // The news of it is on its way, or the database was restored: the tier knows.
+    if (version > item.version) Object.assign(item, { version, fragment: undefined, reset: false, said: false });
+    else if (version === item.version) return;
+    if (item.fragment) port.postMessage({ fragments: [item.fragment] });
+    else need(item);
   };
 
   /**
@@ -108,17 +99,17 @@ export function tabs(name, env, locks) {
    * @param {Iterable<string>} keys
    */
   const drop = (port, keys) => {
-    const gone = new Set();
+    const unwatch = new Set();
     for (const key of keys) {
       const item = items.get(key);
       if (!item?.tabs.delete(port) || item.tabs.size) continue;
       items.delete(key);
-      gone.add(item.id);
+      unwatch.add(item.id);
     }
-    if (!gone.size) return;
-    connection.say({ unwatch: [...gone] });
+    if (!unwatch.size) return;
+    connection.say({ unwatch: [...unwatch] });
     // That was all views of it.
-    for (const item of items.values()) if (gone.has(item.id)) item.said = false;
+    for (const item of items.values()) if (unwatch.has(item.id)) item.said = false;
   };
 
   /** @param {Port} port */
@@ -128,22 +119,21 @@ export function tabs(name, env, locks) {
     sync();
     if (ports.size) return;
     // A page that has an open socket is not kept for the way back: its own goes at once.
-    if (locks) idle = env.later(connection.pause, LINGER);
+    if (locks) idle = env.setTimeout(connection.pause, LINGER);
     else connection.pause();
   };
 
   /**
    * Takes down what the tier says is current, if it is news.
    * @param {Fragment} news
-   * @returns {Item | undefined}
+   * @returns {Item | false | undefined}
    */
   const note = (news) => {
     const { version, reset, html, view } = news;
     const item = items.get(keyOf(news));
     views.add(view);
-    if (item && (reset || version > item.version || (version === item.version && !item.fragment))) {
-      return Object.assign(item, { version, reset, fragment: html === undefined ? html : news });
-    }
+    return item && (reset || version > item.version || (version === item.version && !item.fragment)) &&
+      Object.assign(item, { version, reset, fragment: html == null ? undefined : news });
   };
 
   /** @param {{fragments?: Fragment[], changed?: Fragment[], error?: any}} frame */
@@ -156,7 +146,10 @@ export function tabs(name, env, locks) {
       }
     }
     show(fragments.filter(note));
-    for (const item of changed.map(note)) if (item) need(item);
+    for (const news of changed) {
+      const item = note(news);
+      if (item) need(item);
+    }
   }
 
   /**
@@ -166,41 +159,43 @@ export function tabs(name, env, locks) {
    */
   function got(fragment, asked) {
     const item = items.get(keyOf(fragment));
-    if (item?.version !== asked || !item) return; // the tier has said something else since
+    if (!item || item.version !== asked) return; // the tier has said something else since
     const { version } = fragment;
     if (item.reset) fragment.reset = true;
-    if (version > item.version) item.said = false; // that may be lost, too
-    if (version >= item.version) Object.assign(item, { version, fragment });
+    if (version > asked) item.said = false; // that may be lost, too
+    if (version >= asked) Object.assign(item, { version, fragment });
     show([fragment]);
     sync();
   }
 
   /**
    * Hands each tab what it shows, in one message.
-   * @param {Fragment[]} fragments
+   * @param {Fragment[]} all
    */
-  const show = (fragments) => {
+  const show = (all) => {
     for (const port of ports) {
-      const its = fragments.filter((f) => items.get(keyOf(f))?.tabs.has(port));
-      if (its.length) port.postMessage({ fragments: its });
+      const fragments = all.filter((f) => items.get(keyOf(f))?.tabs.has(port));
+      if (fragments[0]) port.postMessage({ fragments });
     }
   };
 
+  if (locks) {
+    now.lock = `${name} ${env.Math.random()}`;
+    locks.request(now.lock, () => new Promise(() => {})); // for as long as this lives
+  }
   return (port) => {
-    port.onmessage = (/** @type {{data: import("./wire.js").ToWorker}} */ { data }) => {
-      const { join, applied, poke } = data;
+    port.onmessage = (/** @type {{data: import("./wire.js").ToWorker}} */ { data: { join, want: wanted = [], drop: dropped = [], applied, poke, bye } }) => {
       if (join) {
         ports.add(port);
-        env.cancel(idle);
-        connection.start(join.via ?? 0);
-        connection.resume();
+        env.clearTimeout(idle);
+        connection.resume(join.via);
         port.postMessage(now);
         // A tab that is gone without a word has lost its lock.
         if (join.lock) locks?.request(join.lock, () => leave(port));
       }
-      for (const item of data.want ?? []) want(port, item);
-      drop(port, (data.drop ?? []).map(keyOf));
-      if (data.bye) leave(port);
+      for (const item of wanted) want(port, item);
+      drop(port, dropped.map(keyOf));
+      if (bye) leave(port);
       sync();
       if (applied) connection.say({ applied });
       if (poke) connection[poke]();

@@ -2,19 +2,20 @@
 // events where WebSockets are blocked, and a question each few seconds where
 // streams are held back too. They hear the same frames.
 
+import { ANSWER, GATHER, HELD, MAX_FRAME, MAX_LIST, POLL } from "./limits.js";
 import { PROTOCOL } from "./wire.js";
 
 /** @typedef {import("./wire.js").Shown} Shown */
 
 /**
- * The surroundings of a connection, so that a test can be them.
+ * What is used of the global scope. A test gives its own.
  * @typedef {object} Env
- * @property {(url: string, protocol: string) => WebSocket} socket
- * @property {((url: string) => EventSource) | undefined} source
- * @property {(url: string) => Promise<Pick<Response, "ok" | "status" | "headers" | "text">>} fetch
- * @property {() => number} random as Math.random
- * @property {(f: () => void, ms: number) => any} later
- * @property {(timer: any) => void} cancel
+ * @property {new (url: string, protocol: string) => WebSocket} WebSocket
+ * @property {new (url: string) => EventSource} [EventSource]
+ * @property {(url: string, init?: RequestInit) => Promise<Pick<Response, "ok" | "status" | "headers" | "text">>} fetch
+ * @property {(f: () => void, ms: number) => any} setTimeout
+ * @property {(timer: any) => void} clearTimeout
+ * @property {{random(): number}} Math
  */
 
 /**
@@ -22,7 +23,7 @@ import { PROTOCOL } from "./wire.js";
  * @typedef {object} Ear
  * @property {() => Shown[]} items all that is to be watched, now
  * @property {() => void} opened there is nothing to hear yet
- * @property {(text: string) => void} heard that is open, too
+ * @property {(event: {data: string}) => void} heard that is open, too
  * @property {(why?: {held?: boolean, after?: number}) => void} closed held: something on the way holds streams back; after: not before so many ms
  */
 
@@ -40,71 +41,64 @@ import { PROTOCOL } from "./wire.js";
  * @property {() => void} close
  */
 
-/** A frame has fewer bytes than the server's 16 KiB; what we send is ASCII. */
-export const MAX_FRAME = 12_000;
-/** An address has fewer than the 7,000 characters that all on the way take. */
-const MAX_LIST = 6_500;
-const POLL = 5_000;
-/** A stream says something at once. If it does not, something holds it back. */
-const HELD = 5_000;
-/** What comes to be watched within this needs one stream, or question. */
-const GATHER = 100;
+/** @typedef {(path: string, list?: string) => string} Address */
 
-/** @type {((env: Env, url: (path: string, list?: string) => string, ear: Ear) => Link)[]} */
+/** @type {((env: Env, url: Address, ear: Ear) => Link)[]} */
 export const transports = [
-  function socket(env, url, ear) {
-    const ws = env.socket(url("/live").replace("http", "ws"), PROTOCOL);
+  (env, url, ear) => {
+    const ws = new env.WebSocket(url("/live").replace("http", "ws"), PROTOCOL);
     /** @param {Said} said */
-    const say = ({ watch, ...rest }) => {
+    const say = ({ watch = [], ...rest }) => {
       if (ws.readyState !== 1) return;
-      if (Object.keys(rest).length) ws.send(JSON.stringify(rest));
-      for (const list of split((watch ?? []).map((item) => JSON.stringify(item)), MAX_FRAME)) ws.send(`{"watch":[${list}]}`);
+      for (const key in rest) ws.send(JSON.stringify({ [key]: rest[/** @type {"ping"} */ (key)] }));
+      for (const list of split(watch.map((item) => JSON.stringify(item)), MAX_FRAME)) ws.send(`{"watch":[${list}]}`);
     };
     ws.onopen = () => {
       say({ watch: ear.items() });
       ear.opened();
     };
-    ws.onmessage = (event) => ear.heard(event.data);
-    ws.onclose = () => ear.closed();
+    ws.onmessage = ear.heard;
+    ws.onclose = /** @type {any} */ (ear.closed);
     return { say, close: () => ws.close() };
   },
 
-  function stream(env, url, ear) {
+  (env, url, ear) => {
     /** @type {EventSource[]} */
     let sources = [];
     const close = () => {
-      for (const source of sources.splice(0)) source.close();
+      for (const source of sources) source.close();
+      sources = [];
     };
     // What a stream watches is fixed: to watch more, there is a new one.
     return gather(env, close, () => {
       close();
-      for (const list of lists(ear.items())) {
-        const source = /** @type {NonNullable<Env["source"]>} */ (env.source)(url("/live/sse", list));
+      sources = lists(ear.items()).map((list) => {
+        const source = new /** @type {typeof EventSource} */ (env.EventSource)(url("/live/sse", list));
         /** @type {any} */
         let held;
         source.onopen = () => {
-          held = env.later(() => sources.includes(source) && ear.closed({ held: true }), HELD);
+          held = env.setTimeout(() => sources.includes(source) && ear.closed({ held: true }), HELD);
         };
         source.onmessage = (event) => {
-          env.cancel(held);
-          ear.heard(event.data);
+          env.clearTimeout(held);
+          ear.heard(event);
         };
-        source.onerror = () => ear.closed();
-        sources.push(source);
-      }
-      if (!sources.length) ear.opened();
+        source.onerror = /** @type {any} */ (ear.closed);
+        return source;
+      });
+      if (!sources[0]) ear.opened();
     });
   },
 
-  function poll(env, url, ear) {
+  (env, url, ear) => {
     let turn = 0;
     const link = gather(env, () => turn++, async () => {
       const mine = ++turn;
-      const refused = await ask(env, url, ear.items(), (text) => mine === turn && ear.heard(text));
+      const refused = await ask(env, url, ear.items(), (event) => mine === turn && ear.heard(event));
       if (mine !== turn) return;
       if (refused) return ear.closed(refused);
       ear.opened();
-      link.next(POLL * (0.5 + env.random()));
+      link.next(POLL * (0.5 + env.Math.random()));
     });
     return link;
   },
@@ -122,8 +116,8 @@ function gather(env, close, start) {
   let timer;
   let soon = true;
   const next = (/** @type {number} */ ms) => {
-    env.cancel(timer);
-    timer = env.later(() => {
+    env.clearTimeout(timer);
+    timer = env.setTimeout(() => {
       soon = false;
       start();
     }, ms);
@@ -132,12 +126,13 @@ function gather(env, close, start) {
   return {
     next,
     say(/** @type {Said} */ { watch, ping }) {
-      if (soon || !(watch || ping)) return;
-      soon = true;
-      next(GATHER);
+      if (!soon && (watch || ping)) {
+        soon = true;
+        next(GATHER);
+      }
     },
     close() {
-      env.cancel(timer);
+      env.clearTimeout(timer);
       close();
     },
   };
@@ -146,18 +141,16 @@ function gather(env, close, start) {
 /**
  * Asks once what is new.
  * @param {Env} env
- * @param {(path: string, list?: string) => string} url
+ * @param {Address} url
  * @param {Shown[]} items
- * @param {(text: string) => void} heard
+ * @param {(event: {data: string}) => void} heard
  * @returns {Promise<{after: number} | undefined>} undefined: all went well
  */
 export async function ask(env, url, items, heard) {
-  for (const list of lists(items)) {
-    try {
-      heard(await get(env, url("/live/poll", list)));
-    } catch (error) {
-      return { after: /** @type {any} */ (error).after ?? 0 };
-    }
+  try {
+    for (const list of lists(items)) heard({ data: await get(env, url("/live/poll", list)) });
+  } catch (/** @type {any} */ error) {
+    return { after: error.after };
   }
 }
 
@@ -167,10 +160,9 @@ export async function ask(env, url, items, heard) {
  * @returns {Promise<string>} or an error with status and after, the milliseconds to wait
  */
 export async function get(env, url) {
-  const response = await env.fetch(url);
-  const { ok, status } = response;
-  if (!ok) throw Object.assign(new Error(`${status}`), { status, after: 1000 * Number(response.headers.get("Retry-After")) || 0 });
-  return response.text();
+  const response = await env.fetch(url, { signal: AbortSignal.timeout?.(ANSWER) });
+  if (response.ok) return response.text();
+  throw { status: response.status, after: 1000 * Number(response.headers.get("Retry-After")) || 0 };
 }
 
 /**
@@ -184,13 +176,13 @@ export const lists = (items) => split(items.map(({ id, version, view }) => `${id
  * @param {string[]} texts
  * @param {number} most
  */
-export function split(texts, most) {
+function split(texts, most) {
   /** @type {string[]} */
   const joined = [];
   for (const text of texts) {
-    const last = joined.length - 1;
-    if (last >= 0 && joined[last].length + text.length < most) joined[last] += "," + text;
-    else joined.push(text);
+    const longer = `${joined[0]},${text}`;
+    if (joined[0] && longer.length < most) joined[0] = longer;
+    else joined.unshift(text);
   }
-  return joined;
+  return joined.reverse();
 }

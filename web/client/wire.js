@@ -45,9 +45,6 @@
 /** The version of what tabs and workers say to each other, and of the wire. */
 export const PROTOCOL = "shelfcast.v1";
 
-/** A session watches no more than this. */
-export const MAX_PRODUCTS = 500;
-
 /** @param {{id: number, view: string}} item */
 export const keyOf = ({ id, view }) => `${view} ${id}`;
 

@@ -56,12 +56,16 @@ async function load(path) {
 
 /** A connection for each page, as if each were in a browser of its own. */
 const connection = () => tabs(`${PROTOCOL} full ${origin}`, {
-  socket: (url, protocol) => new WebSocket(url, protocol, { origin }).on("error", () => {}),
-  source: undefined,
+  WebSocket: class extends WebSocket {
+    constructor(url, protocol) {
+      super(url, protocol, { origin });
+      this.on("error", () => {}); // a close follows
+    }
+  },
   fetch,
-  random: Math.random,
-  later: setTimeout,
-  cancel: clearTimeout,
+  Math,
+  setTimeout,
+  clearTimeout,
 });
 
 async function shop(number) {
@@ -77,12 +81,11 @@ async function shop(number) {
     const live = tab({
       shared: () => undefined,
       own: async () => connection(),
-      random: Math.random,
       status: (status) => status !== "connecting" && tell(now(), number, status),
       tells: true,
       via: () => 0,
     });
-    page(root, live.watch, { later: setTimeout, morph, signal: end.signal });
+    page(root, live.watch, morph, () => {}, end.signal, { setTimeout });
     await live.resume();
     open.set(number, root);
     do await pause(20_000 + 40_000 * Math.random());

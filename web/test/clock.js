@@ -57,18 +57,18 @@ export class Network {
   random = 1;
   /** @type {(url: URL) => any} the answer: an object, a status, or undefined for a network that is down */
   answer = () => undefined;
-  env = {
-    socket: (url) => { this.sockets.push(new Socket(url)); return this.sockets.at(-1); },
-    source: (url) => { this.sources.push(new Source(url)); return this.sources.at(-1); },
-    fetch: async (url) => {
-      this.asked.push(url.replace("http://shop.test", ""));
-      const answer = await this.answer(new URL(url));
+  env = (({ clock, sockets, sources }, self = this) => ({
+    WebSocket: class extends Socket { constructor(url) { super(url); sockets.push(this); } },
+    EventSource: class extends Source { constructor(url) { super(url); sources.push(this); } },
+    async fetch(url) {
+      self.asked.push(url.replace("http://shop.test", ""));
+      const answer = await self.answer(new URL(url));
       if (answer === undefined) throw new TypeError("the network is down");
       const status = answer.status ?? (typeof answer === "number" ? answer : 200);
       return { ok: status < 400, status, headers: new Headers(answer.headers), text: async () => JSON.stringify(answer) };
     },
-    random: () => this.random,
-    later: this.clock.later,
-    cancel: this.clock.cancel,
-  };
+    Math: { random: () => self.random },
+    setTimeout: clock.later,
+    clearTimeout: clock.cancel,
+  }))(this);
 }

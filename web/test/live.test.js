@@ -1,18 +1,21 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { live as connection } from "../client/live.js";
-import { MAX_FRAME } from "../client/transports.js";
+import { MAX_FRAME } from "../client/limits.js";
 import { Network, settled } from "./clock.js";
 
 let net, clock, sockets, statuses, vias, products, taken, live;
 
 const item = (id, version, view = "card") => ({ id, version, view });
 const start = (env = net.env) =>
-  connection(
-    { items: () => products, take: (frame) => taken.push(frame), status: (s) => statuses.push(s), via: (v) => vias.push(v) },
-    (path, list) => `http://shop.test${path}${list ? `?watch=${list}` : ""}`,
-    env,
-  );
+  connection(env, (path, list) => `http://shop.test${path}${list ? `?watch=${list}` : ""}`, {
+    items: () => products,
+    take: (frame) => taken.push(frame),
+    tell({ status, via }) {
+      if (status) statuses.push(status);
+      if (via) vias.push(via);
+    },
+  });
 
 beforeEach(() => {
   net = new Network();
@@ -232,8 +235,7 @@ test("Retry-After is minded, and not by all at the same moment", async () => {
 
 test("a stream that brings nothing within 5 s gives way to polling; what was found out is where the next begins", async () => {
   net.answer = () => ({ fragments: [] });
-  live.start(1);
-  live.resume();
+  live.resume(1);
   clock.run(0);
   net.sources[0].onopen();
   clock.run(4_999);
@@ -255,8 +257,7 @@ test("a stream that brings nothing within 5 s gives way to polling; what was fou
 });
 
 test("polling backs off when it fails, and minds Retry-After", async () => {
-  live.start(2);
-  live.resume();
+  live.resume(2);
   const pauses = [];
   for (let n = 0; n < 4; n++) {
     clock.run(0);
@@ -271,8 +272,7 @@ test("polling backs off when it fails, and minds Retry-After", async () => {
 });
 
 test("a stream is opened anew to watch more, once for what comes together", () => {
-  live.start(1);
-  live.resume();
+  live.resume(1);
   clock.run(0);
   net.sources[0].onopen();
   net.sources[0].say({});
@@ -291,8 +291,7 @@ test("a stream is opened anew to watch more, once for what comes together", () =
 
 test("a stream that falls silent is opened anew, and left when it is silent still", () => {
   net.random = 0;
-  live.start(1);
-  live.resume();
+  live.resume(1);
   clock.run(0);
   net.sources[0].say({});
   clock.run(30_000 + 100);
@@ -313,8 +312,7 @@ test("addresses stay below 7,000 characters, and frames below the server's limit
   assert.deepEqual(sockets[0].watched(), products);
   live.pause();
   live = start();
-  live.start(1);
-  live.resume();
+  live.resume(1);
   clock.run(0);
   assert.ok(net.sources.length > 1);
   for (const { url } of net.sources) assert.ok(url.length < 7000, `${url.length}`);
@@ -323,9 +321,8 @@ test("addresses stay below 7,000 characters, and frames below the server's limit
 
 test("where there are no streams of events, it polls", async () => {
   net.answer = () => ({ fragments: [] });
-  live = start({ ...net.env, source: undefined });
-  live.start(1);
-  live.resume();
+  live = start({ ...net.env, EventSource: undefined });
+  live.resume(1);
   clock.run(0);
   await settled();
   assert.equal(statuses.at(-1), "live");

@@ -138,18 +138,20 @@ test("where nodes can be moved without being taken out, they are", () => {
   assert.deepEqual(moved, ["b"]);
 });
 
-test("a field that gets another parent stays what it is", () => {
-  show(`<form><input name="note"></form><p>x</p>`);
+test("a field that gets another parent shows what was done in it", () => {
+  const fields = (o = "") => `<input name="note"><input type="radio" name="size" value="s"${o}><input type="radio" name="size" value="m"><select name="c"><option>red<option>blue</select>`;
+  show(`<form>${fields()}</form><p>x</p>`);
   const note = $("input");
   note.value = "typed";
+  $("[value=m]").checked = true;
+  $("select").value = "blue";
   note.focus();
   note.setSelectionRange(1, 3);
-  become(`<div><label>Note <input name="note" class="new"></label></div>`);
-  assert.equal($("label input"), note);
-  assert.equal(note.value, "typed");
-  assert.equal(document.activeElement, note);
-  assert.deepEqual([note.selectionStart, note.selectionEnd], [1, 3]);
-  assert.equal(root.innerHTML, `<div><label>Note <input name="note" class="new"></label></div>`);
+  become(`<div><label>Note ${fields(" checked")}</label></div>`);
+  const now = $("label input");
+  assert.deepEqual([now.value, $("[value=s]").checked, $("[value=m]").checked, $("select").value], ["typed", false, true, "blue"]);
+  assert.equal(document.activeElement, now);
+  assert.deepEqual([now.selectionStart, now.selectionEnd], [1, 3]);
 });
 
 test("what is typed in one field does not end up in another", () => {

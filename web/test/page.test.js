@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Window } from "happy-dom";
+import { MAX_PRODUCTS } from "../client/limits.js";
 import { morph } from "../client/morph.js";
 import { page } from "../client/page.js";
-import { MAX_PRODUCTS } from "../client/wire.js";
+
 import { Clock } from "./clock.js";
 
 let window, document, clock, watched, end, env, observer;
@@ -50,7 +51,8 @@ class Observer {
 /** @param {string} html */
 function show(html, more = {}) {
   document.body.innerHTML = html;
-  page(document, watch, { ...env, ...more });
+  const { morph, updated, ...own } = { ...env, ...more };
+  page(document, watch, morph, updated, end.signal, own);
 }
 
 const shown = () => watched.map(({ id, version, view }) => `${view} ${id} ${version}`).sort();
@@ -69,7 +71,7 @@ beforeEach(() => {
   clock = new Clock();
   watched = [];
   end = new window.AbortController();
-  env = { later: clock.later, morph, signal: end.signal, MutationObserver: window.MutationObserver };
+  env = { setTimeout: clock.later, morph, updated() {}, MutationObserver: window.MutationObserver };
 });
 
 test("it watches each element that shows a product, at the version that it shows", () => {

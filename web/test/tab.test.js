@@ -50,7 +50,6 @@ beforeEach(() => {
       owned.push(ear);
     },
     locks,
-    random: () => 0.5,
     status: (s) => statuses.push(s),
     get tells() { return tells; },
     via: (via) => (memory = via ?? memory),
@@ -66,8 +65,10 @@ test("it says who wants what in one message, and hands each what is news to him"
   live.watch({ id: 2, view: "detail" }, (f) => void c.push(f.version));
   await settled();
   const [worker] = shared;
+  const { lock } = worker.heard[0].join;
+  assert.ok(locks.held.has(lock));
   assert.deepEqual(worker.heard, [
-    { join: { lock: "shelfcast 0.5", via: 0 } },
+    { join: { lock, via: 0 } },
     { want: [item(1, 10)], drop: [] },
     { want: [item(1, 12), item(2, 0, "detail")], drop: [] },
   ]);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { tabs } from "../client/tabs.js";
-import { MAX_PRODUCTS } from "../client/wire.js";
+import { MAX_PRODUCTS } from "../client/limits.js";
 import { Network, settled } from "./clock.js";
 
 let net, socket, accept;
