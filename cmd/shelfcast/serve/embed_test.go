@@ -62,6 +62,14 @@ func open(t testing.TB, browser context.Context, url string) context.Context {
 	return ctx
 }
 
+// closeTab closes a tab as a visitor does.
+func closeTab(t testing.TB, page context.Context) {
+	t.Helper()
+	if err := chromedp.Cancel(page); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // shows waits until each element of the product shows that version.
 func shows(t testing.TB, page context.Context, r store.Rev) {
 	t.Helper()
@@ -123,7 +131,9 @@ func TestTabsShareOneConnection(t *testing.T) {
 	storetest.Eventually(t, "what no tab shows is not watched", func() bool { return f.watched(t, mug.ID) == 0 })
 	lamp = f.edit(t, 0, lamp.Rev, `{"price":"19.50"}`)
 	shows(t, own, lamp.Rev)
-	run(t, own, chromedp.Navigate("about:blank"))
+	for _, page := range []context.Context{shop, own, late} {
+		closeTab(t, page)
+	}
 	storetest.Eventually(t, "without tabs there is no connection", func() bool { return f.sessions() == 0 })
 }
 
@@ -148,7 +158,7 @@ func TestAPageOfAnotherOrigin(t *testing.T) {
 	lamp, mug, sofa, bed := f.product(t, "lamp"), f.product(t, "mug"), f.product(t, "sofa"), f.product(t, "bed")
 	s := newSite(t, strictFor(f), map[string]string{
 		"/count.js": violations,
-		"/tall.css": ".far { margin-top: 9000px }",
+		"/tall.css": ".far { padding-top: 9000px }",
 		"/": fmt.Sprintf(`<!DOCTYPE html><html lang="en"><title>Shop</title><link rel="stylesheet" href="/tall.css"><script src="/count.js"></script>
 			<script type="module" src="%s/assets/shelfcast.js" data-endpoint></script>
 			<div id="first"><p data-product-id="%d" data-view="card"></p></div><div id="second"><p data-product-id="%[2]d" data-view="card"></p></div>
@@ -207,7 +217,7 @@ func TestAShopsOwnWorker(t *testing.T) {
 			if got := eval[[]string](t, tab, `violations`); len(got) != 0 {
 				t.Errorf("%s: the policy forbids %q", path, got)
 			}
-			run(t, tab, chromedp.Navigate("about:blank"))
+			closeTab(t, tab)
 		}
 		storetest.Eventually(t, "all have gone", func() bool { return f.sessions() == 0 })
 	}
