@@ -5,17 +5,23 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"sync"
 
 	"github.com/evanw/esbuild/pkg/api"
 )
 
-// entries are the files of the client that pages link to; the npm package has
-// the same names.
-var entries = []string{"shelfcast.js", "shelfcast-worker.js"}
+// The files of the client that pages link to; the npm package has the same names.
+// The page's has the worker's code too, for where there are no shared workers. So
+// the worker's is only another way into it: a browser loads the code once.
+const (
+	pageEntry   = "shelfcast.js"
+	workerEntry = "shelfcast-worker.js"
+	worker      = `import"./` + pageEntry + `";`
+)
 
-// bundled has the assets, and the client in two files as small as they can be.
+// bundled has the assets, and the client as small as it can be.
 // It makes them when they are first asked for, once a process: what is served
 // can not be another release than its sources.
 type bundled struct{}
@@ -35,16 +41,16 @@ var bundle = sync.OnceValues(func() (fs.FS, error) {
 	if err := w.AddFS(sub("assets")); err != nil {
 		return nil, err
 	}
-	for _, entry := range entries {
-		code, err := build(sub("client"), entry)
-		if err != nil {
-			return nil, fmt.Errorf("the client's %s: %w", entry, err)
-		}
-		f, err := w.Create(entry)
+	page, err := build(sub("client"), pageEntry)
+	if err != nil {
+		return nil, fmt.Errorf("the client: %w", err)
+	}
+	for name, code := range map[string]string{pageEntry: string(page), workerEntry: worker} {
+		f, err := w.Create(name)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := f.Write(code); err != nil {
+		if _, err := io.WriteString(f, code); err != nil {
 			return nil, err
 		}
 	}
@@ -54,8 +60,7 @@ var bundle = sync.OnceValues(func() (fs.FS, error) {
 	return zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
 })
 
-// build joins a module and all that it imports into one, without a word too
-// many. What is imported later, by import(), stays a file of its own.
+// build joins a module and all that it imports into one, without a word too many.
 func build(sources fs.FS, entry string) ([]byte, error) {
 	const namespace = "client"
 	result := api.Build(api.BuildOptions{
@@ -70,9 +75,6 @@ func build(sources fs.FS, entry string) ([]byte, error) {
 		LogLevel:          api.LogLevelSilent,
 		Plugins: []api.Plugin{{Name: namespace, Setup: func(b api.PluginBuild) {
 			b.OnResolve(api.OnResolveOptions{Filter: `^\./`}, func(a api.OnResolveArgs) (api.OnResolveResult, error) {
-				if a.Kind == api.ResolveJSDynamicImport {
-					return api.OnResolveResult{Path: a.Path, External: true}, nil
-				}
 				return api.OnResolveResult{Path: a.Path[len("./"):], Namespace: namespace}, nil
 			})
 			b.OnLoad(api.OnLoadOptions{Filter: ".*", Namespace: namespace}, func(a api.OnLoadArgs) (api.OnLoadResult, error) {

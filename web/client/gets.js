@@ -42,7 +42,7 @@ export function gets(env, url, got) {
     const [{ view, id, version }] = items;
     const asked = new Map(items.map((item) => [keyOf(item), item.version]));
     try {
-      const answer = JSON.parse(await get(env, url(items[1] ? `/fragments?ids=${lists(items)}` : `/fragments/${encodeURIComponent(view)}/${id}?v=${version}`)));
+      const answer = JSON.parse(await get(env, url(items[1] ? `/fragments?ids=${lists(items)}` : `/fragments/${view}/${id}?v=${version}`)));
       for (const f of answer.fragments ?? [answer]) got(f, asked.get(keyOf(f)));
     } catch (/** @type {any} */ error) {
       const { status } = error;

@@ -10,16 +10,11 @@
 //  3. Fields that nobody had touched show what the new HTML says; the others show
 //     what the visitor did, even if they are other elements now.
 
+import { get } from "./wire.js";
+
 /** @typedef {HTMLInputElement & HTMLSelectElement} Field one of these, or a textarea */
 
 const KEEP = "data-live-keep";
-
-/**
- * The value of an attribute; a text has none.
- * @param {any} node
- * @param {string} name
- */
-const get = (node, name) => node.getAttribute?.(name);
 
 /**
  * What tells an element from others. Radio buttons share a name.
@@ -132,7 +127,9 @@ export function morph(old, fresh) {
   const active = /** @type {Field} */ (old.contains(doc.activeElement) && doc.activeElement);
   const { selectionStart: start, selectionEnd: end } = active || {};
   const selection = /** @type {any} */ (doc.getSelection());
-  const { anchorNode: a, anchorOffset: i, focusNode: b, focusOffset: j } = selection;
+  const ends = () => [selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset];
+  const was = ends();
+  const within = (/** @type {number} */ n) => Math.min(was[n + 1], (was[n].nodeValue ?? was[n].childNodes).length);
   // What was touched comes last, because one radio button changes the others.
   const fields = below(old).map((f) => /** @type {const} */ ([f, keyOf(f), ...fieldOf(f)])).sort((x, y) => Number(x[2]) - Number(y[2]));
 
@@ -140,11 +137,13 @@ export function morph(old, fresh) {
 
   for (const [f, key, , settle] of fields) {
     const now = old.contains(f) ? f : key && below(old).find((e) => keyOf(e) === key);
-    if (now) settle(now);
-    if (now && f === active && doc.activeElement !== now) now.focus({ preventScroll: true });
-    if (now && f === active && start != null && (now.selectionStart !== start || now.selectionEnd !== end)) now.setSelectionRange(start, end);
+    if (!now) continue;
+    settle(now);
+    if (f !== active) continue;
+    if (doc.activeElement !== now) now.focus({ preventScroll: true });
+    if (start != null && (now.selectionStart !== start || now.selectionEnd !== end)) now.setSelectionRange(start, end);
   }
-  if (start == null && a?.isConnected && b.isConnected && (a !== selection.anchorNode || i !== selection.anchorOffset || b !== selection.focusNode || j !== selection.focusOffset)) {
-    selection.setBaseAndExtent(a, Math.min(i, a.nodeValue?.length), b, Math.min(j, b.nodeValue?.length));
+  if (start == null && was[0]?.isConnected && was[2].isConnected && ends().some((x, n) => x !== was[n])) {
+    selection.setBaseAndExtent(was[0], within(0), was[2], within(2));
   }
 }

@@ -3,7 +3,7 @@
 
 import { LOOK, MAX_PRODUCTS, OFF_SCREEN } from "./limits.js";
 import { speaker } from "./speaker.js";
-import { warn } from "./wire.js";
+import { get, warn } from "./wire.js";
 
 /** @typedef {import("./wire.js").Fragment} Fragment */
 
@@ -27,14 +27,8 @@ import { warn } from "./wire.js";
  * @property {() => undefined} [stop] it is watched
  */
 
-/**
- * @param {Element} e
- * @param {string} name
- */
-const get = (e, name) => e.getAttribute(`data-${name}`) ?? "";
-
 /** @param {Element} e */
-const versionOf = (e) => Number(get(e, "product-version")) || 0;
+const versionOf = (e) => Number(get(e, "data-product-version")) || 0;
 
 /**
  * Watches what is on or near the screen, from now on.
@@ -90,8 +84,8 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
       stop?.();
     }
     for (const element of there) {
-      const id = Number(get(element, "product-id"));
-      const view = get(element, "view");
+      const id = Number(get(element, "data-product-id"));
+      const view = get(element, "data-view");
       const had = places.get(element);
       if (!had) near?.observe(element);
       // The page may make something else of it, or something older.
@@ -101,10 +95,9 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     }
     let wanted = [...places].filter(([, { id, near, lingers }]) => (near || lingers) && id > 0 && Number.isSafeInteger(id));
     if (wanted.length > MAX_PRODUCTS) {
-      if (!warned) warn(`of ${wanted.length} products the nearest ${MAX_PRODUCTS} are kept up to date`);
-      warned = true;
-      const far = new Map(wanted.map(([e]) => [e, Math.abs(e.getBoundingClientRect().top)]));
-      wanted = wanted.sort(([a], [b]) => Number(far.get(a)) - Number(far.get(b))).slice(0, MAX_PRODUCTS);
+      warned ||= warn(`only the nearest ${MAX_PRODUCTS} products are watched`);
+      const far = (/** @type {[Element, unknown]} */ [e]) => Math.abs(e.getBoundingClientRect().top);
+      wanted = wanted.sort((a, b) => far(a) - far(b)).slice(0, MAX_PRODUCTS);
     }
     const watched = new Map(wanted);
     for (const [element, place] of places) {
@@ -135,10 +128,7 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     const tell = (/** @type {Element} */ to, /** @type {string} */ name, more = {}) =>
       to.dispatchEvent(new CustomEvent(`shelfcast:${name}`, { bubbles: true, cancelable: true, detail: { id, view, version, previous, ...more } }));
     place.told = place.refused = version;
-    if (!fresh || Number(get(fresh, "product-id")) !== id) {
-      warn(`the fragment of product ${id} is not of that product`);
-      return false;
-    }
+    if (!fresh || Number(get(fresh, "data-product-id")) !== id) return !warn(`the fragment of ${id} is another's`);
     if (!tell(element, "before-update", { fresh })) return false;
     const say = listen(element, id);
     morph(element, fresh);

@@ -10,8 +10,9 @@
 import { AWAY, GLOW } from "./limits.js";
 import { morph } from "./morph.js";
 import { page } from "./page.js";
+import { serve } from "./shelfcast-worker.js";
 import { tab } from "./tab.js";
-import { PROTOCOL } from "./wire.js";
+import { get, PROTOCOL } from "./wire.js";
 
 /**
  * Watches every element that has data-product-id, data-product-version and
@@ -31,7 +32,7 @@ export function connect(options = {}) {
 
   const joined = tab({
     shared: (failed) => shared(name, worker, failed),
-    own: async () => (await import("./shelfcast-worker.js")).serve(name),
+    own: (port) => serve(name)(port),
     locks: navigator.locks,
     tells: Math.random() < sample,
     via(via) {
@@ -55,8 +56,8 @@ export function connect(options = {}) {
     },
   });
   page(root, joined.watch, (element, fresh) => live.morph(element, fresh), (element) => {
-    if (highlight == null || highlight === false || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    element.animate({ backgroundColor: [highlight === true || !highlight ? "#ffec9e" : highlight], offset: [0] }, GLOW);
+    if ((highlight ?? false) === false || matchMedia("(prefers-reduced-motion:reduce)").matches) return;
+    element.animate([{ backgroundColor: highlight === true || !highlight ? "#ffec9e" : highlight, offset: 0 }], GLOW);
   }, signal, globalThis);
 
   const leave = () => {
@@ -67,23 +68,23 @@ export function connect(options = {}) {
     if (left) joined.resume();
     left = false;
   };
-  /** @type {[EventTarget, string, () => void][]} */
-  const heard = [
-    [globalThis, "online", joined.hurry],
-    [globalThis, "offline", joined.lost],
+  /** @type {Record<string, () => void>} */
+  const hear = {
+    online: joined.hurry,
+    offline: joined.lost,
     // A page with an open connection is not kept for the way back.
-    [globalThis, "pagehide", leave],
-    [globalThis, "pageshow", back],
-    [document, "visibilitychange", () => {
+    pagehide: leave,
+    pageshow: back,
+    visibilitychange() {
       clearTimeout(away);
       if (document.hidden) away = setTimeout(leave, AWAY);
       else {
         back();
         joined.hurry();
       }
-    }],
-  ];
-  for (const [target, event, f] of heard) target.addEventListener(event, f, { signal });
+    },
+  };
+  for (const event in hear) addEventListener(event, hear[event], { signal });
   joined.resume();
   return live;
 }
@@ -107,18 +108,19 @@ function shared(name, script, failed) {
   }
 }
 
-// A product that fills itself: <live-product product="42" view="card">. It is what
+// A product that fills itself: <live-product product="42" view="card">. It has what
 // any page watches, at no version yet.
 if (globalThis.customElements && !customElements.get("live-product")) {
   customElements.define("live-product", class extends HTMLElement {
     static observedAttributes = ["product", "view"];
 
     connectedCallback() {
-      const id = this.getAttribute("product") ?? "";
-      const view = this.getAttribute("view") || "card";
-      if (this.querySelector(`[data-product-id="${CSS.escape(id)}"][data-view="${CSS.escape(view)}"]`)) return;
+      const productId = get(this, "product");
+      const view = get(this, "view") || "card";
       const place = document.createElement("div");
-      Object.assign(place.dataset, { productId: id, productVersion: 0, view });
+      const has = /** @type {HTMLElement} */ (this.firstElementChild ?? place).dataset;
+      if (has.productId === productId && has.view === view) return;
+      Object.assign(place.dataset, { productId, view });
       this.replaceChildren(place);
     }
 
@@ -128,17 +130,11 @@ if (globalThis.customElements && !customElements.get("live-product")) {
   });
 }
 
+const tag = [...(globalThis.document?.scripts ?? [])].find((s) => s.src === import.meta.url && s.dataset.endpoint != null);
+
 /**
  * The connection of the script's own tag, if that has data-endpoint: the tier's
  * origin, or nothing for the script's.
  * @type {import("./index.d.ts").Connection | undefined}
  */
-export const live = tagged();
-
-function tagged() {
-  if (!globalThis.document) return undefined; // on a server
-  const tag = [...document.scripts].find((s) => s.src === import.meta.url && s.dataset.endpoint !== undefined);
-  if (!tag) return undefined;
-  const { endpoint, mode, worker, highlight, sample } = tag.dataset;
-  return connect({ endpoint: endpoint || tag.src, mode: /** @type {any} */ (mode), worker, highlight, sample: sample ? Number(sample) : undefined });
-}
+export const live = tag && connect({ .../** @type {{}} */ (tag.dataset), endpoint: tag.dataset.endpoint || tag.src });

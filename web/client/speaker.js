@@ -2,9 +2,10 @@
 // that a screen reader reads the news once, between other things.
 
 import { MAX_NEWS, TOGETHER } from "./limits.js";
+import { get } from "./wire.js";
 
 /** @param {Element} element */
-const texts = (element) => [...element.querySelectorAll("[data-live-announce]")].map((e) => `${e.getAttribute("data-live-announce")}: ${e.textContent?.trim()}`);
+const texts = (element) => [...element.querySelectorAll("[data-live-announce]")].map((e) => `${get(e, "data-live-announce")}: ${e.textContent?.trim()}`);
 
 /**
  * @param {Document} doc

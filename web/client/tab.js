@@ -10,7 +10,7 @@ import { keyOf, warn } from "./wire.js";
  * What a tab needs, so that a test can give its own.
  * @typedef {object} Needs
  * @property {(failed: () => void) => Port | undefined} shared the port of a shared worker, if there can be one; failed: there is none after all
- * @property {() => Promise<(port: Port) => void>} own takes a port, as a shared worker would, in the page
+ * @property {(port: Port) => void} own takes a port, as a shared worker would, in the page
  * @property {Pick<LockManager, "request">} [locks]
  * @property {(status: import("./wire.js").Status) => void} status
  * @property {boolean} tells the tier is told when something is shown, for its measurements
@@ -107,7 +107,7 @@ export function tab(needs) {
     },
 
     /** Joins the worker, until pause. */
-    async resume() {
+    resume() {
       if (stay) return;
       const { signal } = (stay = new AbortController());
       is("connecting");
@@ -117,8 +117,7 @@ export function tab(needs) {
         alone = true;
         again();
       });
-      const there = shared ?? pair(await needs.own());
-      if (signal.aborted) return;
+      const there = shared ?? pair(needs.own);
       there.onmessage = (/** @type {{data: import("./wire.js").ToTab}} */ { data: { lock, status, via, fragments, error } }) => {
         heard = true;
         if (signal.aborted) return;

@@ -49,9 +49,8 @@ export function tabs(name, env, locks) {
   const all = (message) => {
     for (const port of ports) port.postMessage(message);
   };
-  const query = mode === "full" ? "?" : `?mode=${mode}&`;
   const url = (/** @type {string} */ path) => endpoint + path;
-  const connection = live(env, (path, list) => endpoint + path + (list ? `${query}watch=${list}` : query.slice(0, -1)), {
+  const connection = live(env, (path) => url(path) + (mode === "full" ? "" : `${path.includes("?") ? "&" : "?"}mode=${mode}`), {
     items() {
       for (const item of items.values()) item.said = false;
       return unsaid();

@@ -28,6 +28,7 @@ import { PROTOCOL } from "./wire.js";
  */
 
 /**
+ * What is said to the tier, one at a time.
  * @typedef {object} Said
  * @property {Shown[]} [watch]
  * @property {number[]} [unwatch]
@@ -41,17 +42,16 @@ import { PROTOCOL } from "./wire.js";
  * @property {() => void} close
  */
 
-/** @typedef {(path: string, list?: string) => string} Address */
+/** @typedef {(path: string) => string} Address */
 
 /** @type {((env: Env, url: Address, ear: Ear) => Link)[]} */
 export const transports = [
   (env, url, ear) => {
     const ws = new env.WebSocket(url("/live").replace("http", "ws"), PROTOCOL);
     /** @param {Said} said */
-    const say = ({ watch = [], ...rest }) => {
-      if (ws.readyState !== 1) return;
-      for (const key in rest) ws.send(JSON.stringify({ [key]: rest[/** @type {"ping"} */ (key)] }));
-      for (const list of split(watch.map((item) => JSON.stringify(item)), MAX_FRAME)) ws.send(`{"watch":[${list}]}`);
+    const say = (said) => {
+      const texts = said.watch ? split(said.watch.map((item) => JSON.stringify(item)), MAX_FRAME).map((list) => `{"watch":[${list}]}`) : [JSON.stringify(said)];
+      if (ws.readyState === 1) for (const text of texts) ws.send(text);
     };
     ws.onopen = () => {
       say({ watch: ear.items() });
@@ -73,7 +73,7 @@ export const transports = [
     return gather(env, close, () => {
       close();
       sources = lists(ear.items()).map((list) => {
-        const source = new /** @type {typeof EventSource} */ (env.EventSource)(url("/live/sse", list));
+        const source = new /** @type {typeof EventSource} */ (env.EventSource)(url(`/live/sse?watch=${list}`));
         /** @type {any} */
         let held;
         source.onopen = () => {
@@ -148,7 +148,7 @@ function gather(env, close, start) {
  */
 export async function ask(env, url, items, heard) {
   try {
-    for (const list of lists(items)) heard({ data: await get(env, url("/live/poll", list)) });
+    for (const list of lists(items)) heard({ data: await get(env, url(`/live/poll?watch=${list}`)) });
   } catch (/** @type {any} */ error) {
     return { after: error.after };
   }
@@ -169,7 +169,7 @@ export async function get(env, url) {
  * The lists of an address: ID:VERSION:VIEW, with commas.
  * @param {Shown[]} items
  */
-export const lists = (items) => split(items.map(({ id, version, view }) => `${id}:${version}:${encodeURIComponent(view)}`), MAX_LIST);
+export const lists = (items) => split(items.map(({ id, version, view }) => `${id}:${version}:${view}`), MAX_LIST);
 
 /**
  * Joins texts, with commas, to as few as have at most so many characters each.

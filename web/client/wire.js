@@ -45,8 +45,18 @@
 /** The version of what tabs and workers say to each other, and of the wire. */
 export const PROTOCOL = "shelfcast.v1";
 
+/**
+ * The value of an attribute; a text has none.
+ * @param {any} node
+ * @param {string} name
+ */
+export const get = (node, name) => node.getAttribute?.(name);
+
 /** @param {{id: number, view: string}} item */
 export const keyOf = ({ id, view }) => `${view} ${id}`;
 
-/** @param {unknown} text */
-export const warn = (text) => console.warn("shelfcast:", text);
+/**
+ * @param {unknown} text
+ * @returns {true} it has been said
+ */
+export const warn = (text) => (console.warn("shelfcast:", text), true);

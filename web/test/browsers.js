@@ -80,13 +80,13 @@ async function shop(number) {
     const end = new AbortController();
     const live = tab({
       shared: () => undefined,
-      own: async () => connection(),
+      own: (port) => connection()(port),
       status: (status) => status !== "connecting" && tell(now(), number, status),
       tells: true,
       via: () => 0,
     });
     page(root, live.watch, morph, () => {}, end.signal, { setTimeout });
-    await live.resume();
+    live.resume();
     open.set(number, root);
     do await pause(20_000 + 40_000 * Math.random());
     while (!leaves);

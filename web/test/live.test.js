@@ -8,7 +8,7 @@ let net, clock, sockets, statuses, vias, products, taken, live;
 
 const item = (id, version, view = "card") => ({ id, version, view });
 const start = (env = net.env) =>
-  connection(env, (path, list) => `http://shop.test${path}${list ? `?watch=${list}` : ""}`, {
+  connection(env, (path) => `http://shop.test${path}`, {
     items: () => products,
     take: (frame) => taken.push(frame),
     tell({ status, via }) {

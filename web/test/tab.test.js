@@ -44,7 +44,7 @@ beforeEach(() => {
       shared.push(Object.assign(new Ear(), { failed }));
       return shared.at(-1).port;
     },
-    own: async () => (port) => {
+    own: (port) => {
       const ear = { heard: [], say: (data) => port.postMessage(data) };
       port.onmessage = ({ data }) => ear.heard.push(data);
       owned.push(ear);

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"shelfcast/store"
 	"shelfcast/store/storetest"
 )
 
@@ -174,4 +175,41 @@ func TestAPageOutlivesItsConnection(t *testing.T) {
 		}
 	}
 	until(t, pages[0], `document.body.innerText.includes("€2.00")`)
+}
+
+// Two tabs of a browser that show products of one tier have one connection, and
+// each is right; when one is closed the other goes on.
+func TestTheTabsOfABrowserShareAConnection(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	chromium := browser(t)
+	shop := tab(t, chromium, f.public(0, "/shop"))
+	own := tab(t, chromium, f.public(0, fmt.Sprintf("/shop/products/%d", lamp.ID)))
+	shows := func(page context.Context, p store.Product) {
+		t.Helper()
+		until(t, page, fmt.Sprintf(`document.querySelector('[data-product-id="%d"]').dataset.productVersion === "%d"`, p.ID, p.Version))
+	}
+	lamp = f.edit(t, 1, lamp.Rev, `{"price":"17.50"}`)
+	for _, page := range []context.Context{shop, own} {
+		shows(page, lamp)
+	}
+	if n := f.counter(t, "shelfcast_sessions_opened_total"); n != 1 {
+		t.Errorf("%v sessions were opened", n)
+	}
+
+	// An older page of the same products is brought up to date by the worker.
+	run(t, own, chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.body.insertAdjacentHTML("afterbegin",
+		'<div class="grid"><live-product product="%d" view="card"></live-product><live-product product="%d" view="card"></live-product></div>')`, lamp.ID, mug.ID)))
+	until(t, own, `document.querySelectorAll("live-product article .amount").length === 2`)
+
+	if err := chromedp.Cancel(shop); err != nil {
+		t.Fatal(err)
+	}
+	mug = f.edit(t, 0, mug.Rev, `{"price":"2.00"}`)
+	lamp = f.edit(t, 0, lamp.Rev, `{"price":"1.00"}`)
+	shows(own, mug)
+	shows(own, lamp)
+	if n := f.counter(t, "shelfcast_sessions_opened_total"); n != 1 {
+		t.Errorf("%v sessions were opened", n)
+	}
 }
