@@ -60,7 +60,7 @@ func TestWhatAVisitorDoesOutlivesAnUpdate(t *testing.T) {
 			<div data-live-keep id="kept"><i>The page's own</i></div>` + more + `</section>`
 	}
 	s := newSite(t, "", map[string]string{
-		"/": `<!DOCTYPE html><html lang="en"><title>Visit</title><body>` + body("") + `<script type="module" src="/visit.js"></script>`,
+		"/":           `<!DOCTYPE html><html lang="en"><title>Visit</title><body>` + body("") + `<script type="module" src="/visit.js"></script>`,
 		"/frame.html": `<!DOCTYPE html><title>Frame</title><input>`,
 		"/song.wav":   silence,
 		"/visit.js": script(t, `
