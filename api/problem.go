@@ -31,6 +31,7 @@ var statuses = []struct {
 	{store.ErrNoToken, http.StatusNotFound, "no-such-token"},
 	{store.ErrConflict, http.StatusPreconditionFailed, "stale-version"},
 	{store.ErrDuplicateSKU, http.StatusConflict, "duplicate-sku"},
+	{store.ErrDuplicateExternalID, http.StatusConflict, "duplicate-external-id"},
 	{store.ErrArchived, http.StatusConflict, "archived"},
 	{store.ErrBatch, http.StatusConflict, "batch-failed"},
 	{store.ErrInvalid, http.StatusUnprocessableEntity, "invalid-input"},

@@ -9,7 +9,7 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-const columns = `id, version, sku, title, description, vendor, image_url, price, compare_at_price,
+const columns = `id, version, sku, COALESCE(external_id, '') AS external_id, title, description, vendor, image_url, price, compare_at_price,
 	currency, stock, published, created_at, archived_at, archived_at IS NOT NULL AS archived`
 
 // clock is the database's time in microseconds since 1970, whatever time zone
@@ -30,7 +30,8 @@ func (db *DB) Product(ctx context.Context, id int64) (Product, error) {
 // Shown is the product as shoppers may see it, at the version wanted or a newer
 // one; version 0 wants the current one. It is older than wanted only if the
 // database has no such version. Of a product that is unpublished or archived the
-// Rev alone leaves this package. ErrNotFound if there is none.
+// Rev and the external id alone leave this package: a page of another system's
+// that shows it knows it by that. ErrNotFound if there is none.
 //
 // It is read from the replica if that has it.
 func (db *DB) Shown(ctx context.Context, want Rev) (Product, error) {
@@ -39,7 +40,7 @@ func (db *DB) Shown(ctx context.Context, want Rev) (Product, error) {
 		p, err = db.Product(ctx, want.ID)
 	}
 	if err == nil && !p.Available() {
-		p = Product{Rev: p.Rev}
+		p = Product{Rev: p.Rev, ExternalID: p.ExternalID}
 	}
 	return p, err
 }
