@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -59,4 +61,29 @@ func (db *DB) ChangedLast(ctx context.Context, after int64, limit int) ([]Recent
 			LIMIT ?`, after, limit)
 	})
 	return found, err
+}
+
+// odooTemplate begins the external id of a product that is Odoo's
+// product.template of the number behind it.
+const odooTemplate = "odoo:product.template:"
+
+// OdooID is the number by which a shop's Odoo knows the product: that of its
+// external id, or, if that is none of Odoo's, our own.
+func OdooID(id int64, externalID string) int64 {
+	if n, ok := odooNumber(externalID); ok {
+		return n
+	}
+	return id
+}
+
+// FromOdoo is the external id of the product that Odoo knows by that number.
+func FromOdoo(number int64) string { return odooTemplate + strconv.FormatInt(number, 10) }
+
+func odooNumber(externalID string) (int64, bool) {
+	text, ok := strings.CutPrefix(externalID, odooTemplate)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil && n > 0 && externalID == FromOdoo(n)
 }
