@@ -53,6 +53,7 @@ type Cache struct {
 	memory    *otter.Cache[key, *Fragment] // of each product the newest only: who asks for an older one takes it
 	shared    *shared
 	unknown   *unknown
+	external  external
 	fills     *semaphore.Weighted
 	flights   singleflight.Group
 	metrics   metrics
@@ -96,7 +97,7 @@ func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cf
 			MaximumWeight: uint64(cfg.Memory),
 			Weigher:       func(_ key, f *Fragment) uint32 { return f.size() },
 		}),
-		unknown: newUnknown(cfg.Unknown),
+		unknown: newUnknown(cfg.Unknown), external: newExternal(),
 		fills:   semaphore.NewWeighted(int64(cfg.Fills)),
 		metrics: newMetrics(cfg.Metrics),
 	}
@@ -143,7 +144,7 @@ func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragm
 
 // ParseView is the view of that name, one that there are fragments in; false if
 // there is none.
-func (c *Cache) ParseView(name string) (View, bool) { return ParseView(name) }
+func (c *Cache) ParseView(name string) (View, bool) { return c.templates.ParseView(name) }
 
 // Cached is that version of the product, or a newer one, if it is in memory;
 // else nil. It never blocks.
@@ -253,6 +254,7 @@ func (c *Cache) load(ctx context.Context, view View, want store.Rev) (store.Prod
 
 func (c *Cache) remember(f *Fragment) {
 	c.current.heard(f.Rev)
+	c.external.note(f)
 	if f.Version == c.Newest(f.ID) { // or else it is an old one that came late
 		c.memory.Set(key{f.View, f.ID}, f)
 	}

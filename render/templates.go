@@ -56,6 +56,7 @@ type Templates struct {
 	cfg       Config
 	hash      string
 	formatter *currency.Formatter
+	views     []View
 	fragments map[View]*template.Template
 	pages     map[string]*template.Template
 }
@@ -82,8 +83,12 @@ func Load(cfg Config) (*Templates, error) {
 	t.formatter.CurrencyDisplay = currency.DisplaySymbol
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%d\n", cfg.Locale, cfg.Low)
-	for _, view := range []View{Card, Detail} {
-		text, err := t.read(string(view) + ".html")
+	var err error
+	if t.views, err = t.listViews(); err != nil {
+		return nil, err
+	}
+	for _, view := range t.views {
+		text, err := t.read(view.file())
 		if err != nil {
 			return nil, err
 		}

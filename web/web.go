@@ -10,7 +10,7 @@ import (
 //go:embed templates assets
 var files embed.FS
 
-// Templates are the HTML templates: card.html, detail.html, layout.html and the
+// Templates are the HTML templates: card.html, detail.html, views, layout.html and the
 // pages.
 var Templates = sub("templates")
 
