@@ -38,7 +38,7 @@ var (
 	}}
 	exampleReprice   = map[string]any{"filter": map[string]any{"vendor": "Kiln & Co"}, "percent": "-10", "compare_at_price": "set"}
 	exampleRepriced  = map[string]any{"dry_run": true, "matched": 12, "changed": 12, "rounding": rounding, "pages": realtime.Census{Pages: 310, Products: map[int64]int{}, Instances: 2, Complete: true}}
-	exampleRefreshed = map[string]any{"refreshed": []store.Rev{exampleRev}, "missing": []int64{43}}
+	exampleRefreshed = map[string]any{"refreshed": []store.Rev{exampleRev}, "unchanged": []string{}, "missing": []int64{43}, "unknown": []string{}, "failed": []refreshFailure{}}
 	exampleCensus    = realtime.Census{Pages: 310, Products: map[int64]int{42: 300, 43: 25}, Instances: 2, Complete: true}
 
 	exampleImported = importReport{

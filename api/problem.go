@@ -40,6 +40,7 @@ var statuses = []struct {
 	{render.ErrBusy, http.StatusServiceUnavailable, "busy"},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{ErrKeys, http.StatusServiceUnavailable, "identity-provider-unavailable"},
+	{realtime.ErrBus, http.StatusServiceUnavailable, "bus-unavailable"},
 	{realtime.ErrDraining, http.StatusServiceUnavailable, "draining"},
 	{realtime.ErrFull, http.StatusServiceUnavailable, "full"},
 	{realtime.ErrAddress, http.StatusTooManyRequests, "too-many-sessions-of-address"},

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"shelfcast/realtime"
 	"shelfcast/render"
@@ -27,10 +28,14 @@ type Public struct {
 	Templates      *render.Templates
 	Assets         *Assets
 	Health         Health
-	Origins        []string  // that may open sessions, besides the app's own; "*": all
-	TrustedProxies []Network // whose X-Forwarded-… are believed
-	PageSize       int       // products of a page of the shop; 24
+	Origins        []string    // that may open sessions, besides the app's own; "*": all
+	TrustedProxies []Network   // whose X-Forwarded-… are believed
+	OdooView       render.View // of the answers to an Odoo storefront; render.Card
+	PageSize       int         // products of a page of the shop; 24
+	Metrics        prometheus.Registerer
 	Log            *slog.Logger
+
+	numbers *odooNumbers
 }
 
 // App makes the Fiber app.
@@ -41,6 +46,11 @@ func (p *Public) App() *fiber.App {
 	if p.Log == nil {
 		p.Log = slog.Default()
 	}
+	var products numberSource
+	if p.DB != nil {
+		products = p.DB
+	}
+	p.numbers = newOdooNumbers(p.Cache, products, p.Metrics)
 	app := newApp(appConfig{
 		name: "shelfcast", bodyLimit: func(string) int { return maxPublicBody },
 		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail, data: isData,
@@ -56,6 +66,11 @@ func (p *Public) App() *fiber.App {
 	app.Get("/fragments", p.fragments)
 	app.Get("/fragments/:view/:id", p.fragment)
 	app.Post("/product/tree/sync", p.sync)
+	app.Get("/product/tree/sync", func(*fiber.Ctx) error { // as Odoo has it, and no 405
+		return fiber.NewError(fiber.StatusBadRequest, "a call is a POST of application/json")
+	})
+	app.Get("/websocket", p.odooBus())
+	app.Get("/websocket/health", odooHealth)
 	app.Get("/live", p.live())
 	app.Get("/live/sse", p.stream)
 	app.Get("/live/poll", p.poll)
@@ -64,7 +79,7 @@ func (p *Public) App() *fiber.App {
 
 // isData: the client's calls, and those of an Odoo storefront.
 func isData(path string) bool {
-	return strings.HasPrefix(path, "/fragments") || strings.HasPrefix(path, "/live") || strings.HasPrefix(path, "/product/")
+	return strings.HasPrefix(path, "/fragments") || strings.HasPrefix(path, "/live") || strings.HasPrefix(path, "/product/") || strings.HasPrefix(path, "/websocket")
 }
 
 // fail answers a shopper with a page and a program with problem details.

@@ -167,6 +167,7 @@ func (t *Templates) try(view View) error {
 // A Card or Detail template is given this.
 type fragmentData struct {
 	ID, Version  int64
+	View         View
 	Available    bool // false: the rest is empty
 	SKU          string
 	Title        string
@@ -184,10 +185,10 @@ type fragmentData struct {
 // Render makes the HTML of a product: one element, with data-product-id,
 // data-product-version and data-view.
 func (t *Templates) Render(view View, p store.Product) (string, error) {
-	data := fragmentData{ID: p.ID, Version: p.Version}
+	data := fragmentData{ID: p.ID, Version: p.Version, View: view}
 	if p.Available() {
 		data = fragmentData{
-			ID: p.ID, Version: p.Version, Available: true,
+			ID: p.ID, Version: p.Version, View: view, Available: true,
 			SKU: p.SKU, Title: p.Title, Vendor: p.Vendor, ImageURL: p.ImageURL,
 			// Cleaned on its way in, and once more here: another program may
 			// have put it into the row.
