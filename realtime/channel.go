@@ -25,6 +25,7 @@ type channel struct {
 	// Guarded by Hub.mu.
 	followers map[uint32]struct{} // the slots of sessions
 	topics    map[int64]*topic    // products whose changes were heard of
+	repeats   []repeat            // in the order in which they are due
 	began     int64               // the database's clock at the first read; 0: there was none yet
 
 	// Guarded by mu, which is taken after a session's own.
@@ -112,7 +113,7 @@ func (c *channel) unfollow(s *session) {
 	if len(c.followers) > 0 {
 		return
 	}
-	c.topics, c.began = map[int64]*topic{}, 0
+	c.topics, c.repeats, c.began = map[int64]*topic{}, nil, 0
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.entries, c.alive = nil, 0
@@ -122,7 +123,7 @@ func (c *channel) unfollow(s *session) {
 
 // add puts news into the ring; Hub.mu held. It says whether there is anything to
 // be told.
-func (c *channel) add(all []news) (more bool) {
+func (c *channel) add(all []news, again time.Duration) (more bool) {
 	if len(all) == 0 || len(c.followers) == 0 {
 		return false
 	}
@@ -135,7 +136,7 @@ func (c *channel) add(all []news) (more bool) {
 		case id == 0:
 			had = nil
 		case c.topics[id] != n.topic, // of those who followed before
-			had != nil && had.version == n.version,
+			had != nil && had.version == n.version && !n.again,
 			n.version < n.topic.newest.Load(): // the newer one is on its way
 			continue
 		}
@@ -152,12 +153,53 @@ func (c *channel) add(all []news) (more bool) {
 		c.alive++
 		if id != 0 {
 			c.latest[id] = e
+			if !n.again {
+				c.repeat(n, again)
+			}
 		}
 	}
 	c.trim()
 	clear(c.chunks)
 	c.prune()
 	return more
+}
+
+// A repeat is news that is told once more.
+type repeat struct {
+	at   time.Time
+	news news
+}
+
+// repeat has the news told once more after a while, if there is none newer by
+// then; Hub.mu held. Odoo's client asks for a product when it is told, whatever
+// instance that question comes to, which may have yet to hear of the change; it
+// lets answers overtake each other; and it does not ask again if one fails. By the
+// second time every instance has heard, by the feed at the latest.
+func (c *channel) repeat(n news, after time.Duration) {
+	if after > 0 {
+		n.again = true
+		c.repeats = append(c.repeats, repeat{time.Now().Add(after), n})
+	}
+}
+
+// due tells once more what it is time for.
+func (c *channel) due(h *Hub, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []news
+	for len(c.repeats) > 0 && !now.Before(c.repeats[0].at) {
+		n := c.repeats[0].news
+		c.repeats = c.repeats[1:]
+		if c.topics[n.topic.id] == n.topic && n.topic.newest.Load() == n.version {
+			all = append(all, n)
+		}
+	}
+	if len(c.repeats) == 0 {
+		c.repeats = nil
+	}
+	if len(all) > 0 {
+		h.rounds.add(all...)
+	}
 }
 
 // trim needs mu held. It drops what is too much, and then what is old.

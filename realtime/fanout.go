@@ -16,6 +16,7 @@ import (
 type news struct {
 	topic   *topic
 	version int64
+	again   bool   // it was told before: see repeats
 	text    []byte // as an element of a frame's list; shared, never changed
 	frame   []byte // the whole frame of one that is sent only this; made by a round
 }
@@ -124,7 +125,7 @@ func (h *Hub) fanOut(all []news) {
 	}
 	h.mu.Lock()
 	size := 0
-	if h.channel.add(followed) {
+	if h.channel.add(followed, h.cfg.Odoo.Again) {
 		size = len(h.channel.followers)
 		for at := range h.channel.followers {
 			h.table.mark(at)

@@ -121,6 +121,7 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 	cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, 5*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
 	cfg.Odoo.Channel = cmp.Or(cfg.Odoo.Channel, "product_updates")
+	cfg.Odoo.Again = cmp.Or(cfg.Odoo.Again, 3*time.Second)
 	cfg.Odoo.View = cmp.Or(cfg.Odoo.View, render.Card)
 	h := &Hub{
 		fragments: fragments,

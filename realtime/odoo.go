@@ -24,9 +24,10 @@ type Recents interface {
 // Odoo's bus: they subscribe to channels by name, are told that products have
 // changed, of all products, and ask for what they show.
 type OdooConfig struct {
-	Channel string      // the one that product changes are on; "product_updates"
-	View    render.View // what they ask for, and which therefore is had before they are told; render.Card
-	Changes Recents     // what a browser that comes back has missed; required for sessions of the Odoo wire
+	Channel string        // the one that product changes are on; "product_updates"
+	View    render.View   // what they ask for, and which therefore is had before they are told; render.Card
+	Again   time.Duration // after which a change is told once more, for answers that came from an instance that had not heard, or failed, or were overtaken; 3s; negative: never
+	Changes Recents       // what a browser that comes back has missed; required for sessions of the Odoo wire
 }
 
 // Close codes that Odoo's client knows: after 4002 it comes back within a second,

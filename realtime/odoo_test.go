@@ -92,10 +92,10 @@ func (v *visitor) hears(want ...int64) {
 }
 
 // odooShop has the hub and feed of a shop, in a bubble in which it is not 2000.
-func odooShop(t *testing.T, s *shop) *Hub {
+func odooShop(t *testing.T, s *shop, again time.Duration) *Hub {
 	t.Helper()
 	time.Sleep(time.Until(time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)))
-	h := quietHub(t, s, Config{Odoo: OdooConfig{Changes: s}})
+	h := quietHub(t, s, Config{Odoo: OdooConfig{Changes: s, Again: again}})
 	f := NewFeed(s, h, noSharer{}, FeedConfig{Reconcile: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -117,7 +117,7 @@ func inOdoo(t *testing.T, f func(t *testing.T, s *shop, h *Hub)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop()
-		h := odooShop(t, s)
+		h := odooShop(t, s, -1)
 		f(t, s, h)
 	})
 }
@@ -375,6 +375,47 @@ func TestOdooTheDatabaseMayGoAndBeRestored(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		}
+	})
+}
+
+// The stock client asks once when it is told, of an instance that may not have
+// heard, and not again if that fails: it is told twice, of the newest only.
+func TestOdooAChangeIsToldOnceMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop()
+		h := odooShop(t, s, 3*time.Second)
+		s.set(rev(9, ago(time.Second)))
+		s.set(rev(8, ago(20*time.Second)))
+		a, b := visit(t, h), visit(t, h)
+		a.subscribe(0, "product_updates")
+		a.hears(8, 9)
+		b.subscribe(0, "product_updates")
+		b.hears(8, 9)
+		change := func(id int64) {
+			version := ago(0)
+			s.set(rev(id, version))
+			h.Apply(rev(id, version))
+			a.hears(id)
+			b.hears(id)
+			time.Sleep(time.Second)
+		}
+		change(1) // at 0 s
+		change(2)
+		change(1) // at 2 s: the first is not told once more
+		for _, v := range []*visitor{a, b} {
+			var again []int64
+			for len(again) < 3 { // 9 was quite new at the first read, and 8 was not
+				for _, n := range v.told() {
+					again = append(again, n.Message.Payload.Product)
+				}
+			}
+			if !slices.Equal(again, []int64{9, 2, 1}) {
+				t.Errorf("once more: %v", again)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		a.nothing()
+		b.nothing()
 	})
 }
 

@@ -84,6 +84,9 @@ func (h *Hub) seed(found []store.Recent, clock int64) {
 		case t == nil || t.raise(r.Version) >= r.Version:
 		case first:
 			t.told = r.Version
+			if again := h.cfg.Odoo.Again; r.Version > clock-again.Microseconds() {
+				c.repeat(news{topic: t, version: r.Version, text: productMessage(r.ID, r.Version, r.ExternalID)}, again)
+			}
 		default:
 			h.tell(t)
 		}

@@ -70,7 +70,7 @@ func TestOdooBehindTheExamples(t *testing.T) {
 	t.Cleanup(odoo.Close)
 	for name, start := range map[string]func(*fleet, testing.TB, string) string{"haproxy": (*fleet).haproxyOf, "nginx": (*fleet).nginxOf} {
 		t.Run(name, func(t *testing.T) {
-			f := startFleet(t, func(s *serve.Settings) { s.TrustedProxies = []string{"127.0.0.1"} })
+			f := startFleet(t, func(s *serve.Settings) { once(s); s.TrustedProxies = []string{"127.0.0.1"} })
 			lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 			address := start(f, t, strings.TrimPrefix(odoo.URL, "http://"))
 			for _, path := range []string{"/", "/shop", "/bus/websocket_worker_bundle", "/websocketx", "/product/tree"} {

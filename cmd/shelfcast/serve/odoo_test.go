@@ -178,6 +178,9 @@ func (s *odooSocket) nothing() {
 	}
 }
 
+// once has changes told once, so that a test may say what comes next.
+func once(s *serve.Settings) { s.Odoo.Again = -1 }
+
 // following waits until the session is told of changes.
 func (s *odooSocket) following(f *fleet) {
 	s.t.Helper()
@@ -262,7 +265,7 @@ func (f *fleet) at(t testing.TB, db *sql.DB, id int64, ago time.Duration) int64 
 // §9, scenario 1: what is replayed.
 func TestOdooReplay(t *testing.T) {
 	dsn := storetest.DSN(t)
-	f := startFleetOn(t, dsn, nil)
+	f := startFleetOn(t, dsn, once)
 	db, err := sql.Open("mysql", dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -304,7 +307,7 @@ func TestOdooReplay(t *testing.T) {
 
 // §9, scenarios 2 to 4 and S1, S2: channels, over two instances.
 func TestOdooChannels(t *testing.T) {
-	f := startFleet(t, nil)
+	f := startFleet(t, once)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	a, b := odooAt(t, f.instances[0].PublicAddr()), odooAt(t, f.instances[1].PublicAddr())
 	// What the worker flushes after a first connection that failed.
@@ -366,7 +369,7 @@ func TestOdooChannels(t *testing.T) {
 
 // §9, scenario 5, and frames of other kinds.
 func TestOdooFrames(t *testing.T) {
-	f := startFleet(t, nil)
+	f := startFleet(t, once)
 	lamp := f.product(t, "lamp")
 	address := f.instances[0].PublicAddr()
 	const c1 = `{"event_name":"subscribe","data":{"channels":["product_updates"],"last":0}}`
@@ -493,7 +496,7 @@ func TestOdooSync(t *testing.T) {
 // An external id may pass from one product to another, and a product without one
 // gives way to the one that has its number.
 func TestOdooNumbersMove(t *testing.T) {
-	f := startFleet(t, nil)
+	f := startFleet(t, once)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	shows := func(number int64, want store.Rev) {
 		t.Helper()
@@ -589,7 +592,7 @@ func (f *fleet) queries(t testing.TB) float64 { return f.counter(t, "shelfcast_o
 
 // A drain tells each to come back at once.
 func TestOdooDrain(t *testing.T) {
-	f := startFleet(t, nil)
+	f := startFleet(t, once)
 	a, b := odooAt(t, f.instances[0].PublicAddr()), odooAt(t, f.instances[1].PublicAddr())
 	a.subscribe(0, "product_updates")
 	b.following(f)

@@ -65,8 +65,9 @@ type Settings struct {
 
 // Odoo says what an Odoo 16 storefront is told.
 type Odoo struct {
-	Channel string `default:"product_updates" help:"Channel of Odoo's bus on which its pages are told of changes."`
-	View    string `default:"card" help:"View that its pages are sent when they ask: card, odoo for the markup that their script knows, or one of your own."`
+	Channel string        `default:"product_updates" help:"Channel of Odoo's bus on which its pages are told of changes."`
+	Again   time.Duration `default:"3s" help:"After which its pages are told of a change once more: the answer to the first time may have failed, or have come from an instance that had not heard. Negative: never."`
+	View    string        `default:"card" help:"View that its pages are sent when they ask: card, odoo for the markup that their script knows, or one of your own."`
 }
 
 // JWT says which identity provider's tokens the admin API takes, besides its own.
