@@ -247,6 +247,7 @@ func TestOdooIsRefusedBeforeTheUpgrade(t *testing.T) {
 	address := f.instances[0].PublicAddr()
 	odooAt(t, address)
 	odooAt(t, address)
+	storetest.Eventually(t, "both are sessions", func() bool { return f.instances[0].Sessions() == 2 })
 	if _, response, _ := handshake16(t, address, "/websocket", nil); response.StatusCode != 503 || response.Header.Get("Retry-After") == "" {
 		t.Errorf("%s %v", response.Status, response.Header)
 	}
