@@ -192,6 +192,11 @@ func TestOdooALateCommitIsTold(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		}
+		h.channel.mu.Lock()
+		if e := h.channel.entries; len(e) != 2 || e[1].id != e[0].id+1 {
+			t.Errorf("the late one has no id of its own that is above, for all: %+v", e)
+		}
+		h.channel.mu.Unlock()
 		c := visit(t, h) // it had 2, elsewhere
 		c.last = now
 		c.subscribe(now, "product_updates")
@@ -218,11 +223,14 @@ func TestOdooSubscriptionsInOrder(t *testing.T) {
 			a.subscribe(0, channels...)
 		}
 		b.subscribe(0, "product_updates")
+		b.nothing()
+		synctest.Wait()
 		b.subscribe(30) // []
 		synctest.Wait()
 		change(1)
 		a.hears(1)
 		b.nothing()
+		time.Sleep(15 * time.Second) // for longer than a return goes back
 		if err := h.Broadcast("bundle_changed", []byte(`{"server_version":"é"}`)); err != nil {
 			t.Fatal(err)
 		}
