@@ -40,6 +40,7 @@ bench: deps ## The benchmarks that the README quotes
 	go test -run '^$$' -bench 'Hub|Delivery|Fragment|Sync' -benchmem ./realtime ./render ./api
 	go test -run '^$$' -bench Floor -benchtime 15x ./realtime
 	go test -run '^$$' -bench Edit -benchtime 1000x ./cmd/shelfcast/serve
+	go test -run '^$$' -bench OdooFanOut -benchtime 50x ./cmd/shelfcast/serve
 	go test -run '^$$' -bench BatchToFrame -benchtime 20x ./cmd/shelfcast/serve
 	go test -run '^$$' -bench Batch -benchtime 20x ./store
 	go test -run '^$$' -bench Served -benchtime 1x ./cmd/shelfcast/serve

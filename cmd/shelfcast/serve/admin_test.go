@@ -601,7 +601,7 @@ func TestACatalogueMovesByTheAPI(t *testing.T) {
 	if _, back := to.ask(t, 0, 200, "GET", "/api/v1/products:export?archived=any", "", nil); back != file {
 		t.Error("the file that comes back is another one")
 	}
-	if got := load(0, "", file+"bad,Bad,,,TRUE,bad,1,free,,,active,EUR\n", http.Header{}); got.Failed != 2 || got.Lines[0]["line"] == nil || got.Lines[0]["error"] == "" {
+	if got := load(0, "", file+"bad,Bad,,,TRUE,bad,1,free,,,active,EUR,\n", http.Header{}); got.Failed != 2 || got.Lines[0]["line"] == nil || got.Lines[0]["error"] == "" {
 		t.Errorf("%+v", got)
 	}
 	for _, bad := range []string{"", "no,such,columns\n1,2,3\n"} {
