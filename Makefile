@@ -23,7 +23,7 @@ lint: ## gofmt and vet, also of what other systems than this one run
 go-test: web/node_modules/.package-lock.json ## The product's tests, with real servers and a real browser
 	# One package at a time: each has servers, browsers and deadlines of its own,
 	# and on two processors two at once take as long and get in each other's way.
-	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -timeout 10m ./...
+	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -timeout 20m ./...
 	go test -run 'TestTheProtocolEnds|TestEachRepairIsNeeded' ./realtime
 
 demo-test: ## The demo's tests, as a module of its own and in the workspace
