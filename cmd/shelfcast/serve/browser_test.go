@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,15 +17,43 @@ import (
 	"shelfcast/store/storetest"
 )
 
-// browser is a headless Chromium that may talk to loopback alone.
+// browser is a visitor's: a headless Chromium that may talk to loopback alone. All
+// tests share one, in which each has a profile of its own; with flags it is one of
+// the test's own.
 func browser(t testing.TB, flags ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path := storetest.Browser(t)
+	ctx := context.Context(nil)
+	if len(flags) > 0 {
+		own, stop, err := startBrowser(path, flags...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(stop)
+		ctx = own
+	} else {
+		shared, err := sharedBrowser(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		profile, cancel := chromedp.NewContext(shared, chromedp.WithNewBrowserContext())
+		t.Cleanup(cancel) // with all its tabs
+		if err := chromedp.Do(profile); err != nil {
+			t.Fatal(err)
+		}
+		ctx = profile
+	}
+	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
+	t.Cleanup(cancel)
+	return limited
+}
+
+// startBrowser starts one that lasts until stop, which waits for its end.
+func startBrowser(path string, flags ...chromedp.ExecAllocatorOption) (_ context.Context, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "shelfcast-browser-")
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.UserDataDir(filepath.Join(dir, "profile")),
@@ -34,21 +63,43 @@ func browser(t testing.TB, flags ...chromedp.ExecAllocatorOption) context.Contex
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 	)
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil { // starts it, for as long as this context lasts
-		t.Fatal(err)
+	allocator, endAllocator := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
+	ctx, end := chromedp.NewContext(allocator)
+	stop = func() {
+		_ = chromedp.Cancel(ctx) // closes it, and waits
+		end()
+		endAllocator()
+		os.RemoveAll(dir)
 	}
-	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil { // closes it, and waits
-			t.Log(err)
-		}
-	})
-	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
-	t.Cleanup(cancel)
-	return limited
+	if err := chromedp.Do(ctx); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return ctx, stop, nil
+}
+
+var shared struct {
+	sync.Mutex
+	ctx  context.Context
+	stop func()
+}
+
+func sharedBrowser(path string) (context.Context, error) {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.ctx != nil {
+		return shared.ctx, nil
+	}
+	var err error
+	shared.ctx, shared.stop, err = startBrowser(path)
+	return shared.ctx, err
+}
+
+// stopBrowser ends the shared one, after all tests.
+func stopBrowser() {
+	if shared.stop != nil {
+		shared.stop()
+	}
 }
 
 // tab opens a page in a tab of its own and waits until it is live.
