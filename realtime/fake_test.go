@@ -39,7 +39,26 @@ type shop struct {
 	broken int64                   // the id whose fragment cannot be had
 	slow   map[int64]time.Duration // how long the fragment of an id takes
 
-	read chan struct{} // if not nil: Compare has read, and waits for go on it
+	read chan struct{} // if not nil, see hold
+}
+
+// hold makes each read of what is current or recent say on the channel that it
+// has read, and wait there until it may go on. Readers are at work already.
+func (s *shop) hold() chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read = make(chan struct{})
+	return s.read
+}
+
+func (s *shop) held() {
+	s.mu.Lock()
+	read := s.read
+	s.mu.Unlock()
+	if read != nil {
+		read <- struct{}{}
+		<-read
+	}
 }
 
 func newShop(revs ...store.Rev) *shop {
@@ -95,10 +114,7 @@ func (s *shop) Compare(_ context.Context, ids []int64) (found []store.Rev, err e
 	s.asks++
 	s.mu.Unlock()
 	found, err = s.versions(ids)
-	if s.read != nil {
-		s.read <- struct{}{}
-		<-s.read
-	}
+	s.held()
 	return found, err
 }
 
@@ -173,10 +189,7 @@ func (s *shop) ChangedLast(_ context.Context, after int64, limit int) ([]store.R
 	s.asks++
 	s.mu.Unlock()
 	revs, err := s.ChangedSince(context.Background(), store.Rev{Version: after}, 0)
-	if s.read != nil {
-		s.read <- struct{}{}
-		<-s.read
-	}
+	s.held()
 	slices.Reverse(revs)
 	var found []store.Recent
 	for _, r := range revs[:min(limit, len(revs))] {

@@ -145,14 +145,14 @@ func TestAFaultEndsOneSession(t *testing.T) {
 func TestAnEditWhileAPageJoinsIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
-		s.read = make(chan struct{})
+		read := s.hold()
 		h := quietHub(t, s, Config{})
 		b := join(t, h, Full)
 		b.watch(rev(1, 10), rev(2, 9))
-		<-s.read // what is current has been read
+		<-read // what is current has been read
 		s.set(rev(1, 11))
 		h.Apply(rev(1, 11))
-		s.read <- struct{}{}
+		read <- struct{}{}
 		if got := b.both(); got[1] != 11 || got[2] != 10 {
 			t.Errorf("got %v", got)
 		}

@@ -434,7 +434,7 @@ func TestOdooBatchesAndStorms(t *testing.T) {
 		first := visit(t, h)
 		first.subscribe(0, "product_updates")
 		first.nothing()
-		s.read = make(chan struct{})
+		read := s.hold()
 		var all []*visitor
 		for range 100 {
 			v := visit(t, h)
@@ -448,8 +448,8 @@ func TestOdooBatchesAndStorms(t *testing.T) {
 			s.set(r)
 		}
 		for range 2 { // the first of them was being answered
-			<-s.read
-			s.read <- struct{}{}
+			<-read
+			read <- struct{}{}
 		}
 		synctest.Wait()
 		if again := s.asked() - asked; again != 1 {

@@ -19,7 +19,7 @@ import (
 func TestAStormIsAFewQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10), rev(3, 10))
-		s.read = make(chan struct{})
+		read := s.hold()
 		h := quietHub(t, s, Config{})
 		for _, r := range []int64{1, 2} {
 			h.Apply(rev(r, 10))
@@ -35,8 +35,8 @@ func TestAStormIsAFewQuestions(t *testing.T) {
 		}
 		synctest.Wait()
 		for range 2 { // the first one's question, and that of all others
-			<-s.read
-			s.read <- struct{}{}
+			<-read
+			read <- struct{}{}
 		}
 		for _, b := range all {
 			b.sees(rev(3, 10))
@@ -82,17 +82,17 @@ func TestAnOldAnswerDoesNotTakeAPageBack(t *testing.T) {
 		if _, err := s.Fragment(t.Context(), render.Card, rev(1, 10)); err != nil { // which is in memory then
 			t.Fatal(err)
 		}
-		s.read = make(chan struct{})
+		read := s.hold()
 		h := quietHub(t, s, Config{})
 		b := join(t, h, Full)
 		b.watch(rev(1, 10), rev(2, 9))
-		<-s.read // the database has been read: 10
+		<-read // the database has been read: 10
 		s.set(rev(1, 11))
 		b.watch(rev(1, 11)) // the page has 11 from elsewhere, and this instance has not heard of it
 		synctest.Wait()
-		s.read <- struct{}{}
-		<-s.read
-		s.read <- struct{}{}
+		read <- struct{}{}
+		<-read
+		read <- struct{}{}
 		b.sees(rev(2, 10))
 		b.nothing()
 	})
