@@ -2,6 +2,7 @@ package serve_test
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -296,6 +297,14 @@ func TestNothingIsLeftOfAStoppedInstance(t *testing.T) {
 		s.watch("card", lamp.Rev, mug.Rev)
 		s.settled()
 		call(t, "GET", f.public(n, "/shop"), "", nil)
+	}
+	// Browsers and proxies open connections ahead, and say nothing on them.
+	for _, addr := range []string{f.instances[0].PublicAddr(), f.instances[1].AdminAddr()} {
+		silent, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
 	}
 	for _, stop := range f.stop {
 		stop()

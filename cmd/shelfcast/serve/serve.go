@@ -269,8 +269,13 @@ func (i *Instance) shutDown() error {
 	defer cancel()
 	i.hub.Drain(ctx, whole/2)
 	close(i.closing)
-	rest := max(whole/4, 3*time.Second) // for requests under way; mostly there are none
-	return errors.Join(i.public.ShutdownWithTimeout(rest), i.admin.ShutdownWithTimeout(rest))
+	// For requests under way; mostly there are none. A connection that a browser
+	// has opened ahead, and said nothing on, is only closed after 5 s (fasthttp).
+	rest := max(whole/4, 6*time.Second)
+	var both errgroup.Group
+	both.Go(func() error { return i.public.ShutdownWithTimeout(rest) })
+	both.Go(func() error { return i.admin.ShutdownWithTimeout(rest) })
+	return both.Wait()
 }
 
 func (i *Instance) close() {
