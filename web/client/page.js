@@ -3,7 +3,7 @@
 
 import { LOOK, MAX_PRODUCTS, OFF_SCREEN } from "./limits.js";
 import { speaker } from "./speaker.js";
-import { get, warn } from "./wire.js";
+import { emit, get, warn } from "./wire.js";
 
 /** @typedef {import("./wire.js").Fragment} Fragment */
 
@@ -21,8 +21,8 @@ import { get, warn } from "./wire.js";
  * @property {Element} element
  * @property {number} id
  * @property {string} view
- * @property {boolean} near the screen
- * @property {boolean} [lingers] it was near a moment ago
+ * @property {boolean} near the screen, now or a moment ago
+ * @property {boolean} [seen] it is near now
  * @property {number} told the version that it is watched with
  * @property {number} refused the version that the page did not want, and that is asked for no more
  * @property {() => undefined} [stop] it is watched
@@ -60,11 +60,11 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     for (const { target, isIntersecting } of entries) {
       const place = places.get(target);
       if (!place) continue;
-      place.lingers = place.near && !isIntersecting;
-      place.near = isIntersecting;
-      if (place.lingers) {
+      place.seen = isIntersecting;
+      if (isIntersecting) place.near = true;
+      else {
         setTimeout(() => {
-          place.lingers = false;
+          place.near = !!place.seen;
           soon();
         }, OFF_SCREEN);
       }
@@ -88,23 +88,21 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
       const id = Number(get(element, "data-product-id"));
       const view = get(element, "data-view");
       const had = places.get(element);
-      if (!had) near?.observe(element);
+      near?.observe(element);
       // The page may make something else of it, or something older.
       if (had?.id === id && had.view === view && had.told <= Math.max(versionOf(element), had.refused)) continue;
-      had?.stop?.();
-      places.set(element, { element, id, view, near: had?.near ?? !near, told: 0, refused: 0 });
+      places.set(element, Object.assign(had ?? { near: !near }, { element, id, view, told: 0, refused: 0, stop: had?.stop?.() }));
     }
-    let wanted = [...places].filter(([, { id, near, lingers }]) => (near || lingers) && id > 0 && Number.isSafeInteger(id));
+    const wanted = [...places.values()].filter(({ id, near }) => near && id > 0 && Number.isSafeInteger(id));
     if (wanted.length > MAX_PRODUCTS) {
-      warned ||= warn(`only the nearest ${MAX_PRODUCTS} products are watched`);
-      const far = (/** @type {[Element, unknown]} */ [e]) => Math.abs(e.getBoundingClientRect().top);
-      wanted = wanted.sort((a, b) => far(a) - far(b)).slice(0, MAX_PRODUCTS);
+      warned ||= warn(`only ${MAX_PRODUCTS} products are watched`);
+      const far = (/** @type {Place} */ { element }) => Math.abs(element.getBoundingClientRect().top);
+      wanted.sort((a, b) => far(a) - far(b)).splice(MAX_PRODUCTS);
     }
-    const watched = new Map(wanted);
-    for (const [element, place] of places) {
-      const { id, view, stop, refused } = place;
-      if (!watched.has(element)) place.stop = stop?.();
-      else if (!stop) place.stop = watch({ id, view, version: (place.told = Math.max(versionOf(element), refused)) }, (fragment) => take(place, fragment));
+    const watched = new Set(wanted);
+    for (const place of places.values()) {
+      if (!watched.has(place)) place.stop = place.stop?.();
+      else place.stop ??= watch({ ...place, version: (place.told = Math.max(versionOf(place.element), place.refused)) }, (fragment) => take(place, fragment));
     }
   }
 
@@ -126,11 +124,10 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     const holder = doc.createElement("template");
     holder.innerHTML = html;
     const fresh = holder.content.firstElementChild;
-    const tell = (/** @type {Element} */ to, /** @type {string} */ name, more = {}) =>
-      to.dispatchEvent(new CustomEvent(`shelfcast:${name}`, { bubbles: true, cancelable: true, detail: { id, view, version, previous, ...more } }));
+    const detail = { id, view, version, previous };
     place.told = place.refused = version;
-    if (!fresh || Number(get(fresh, "data-product-id")) !== id) return !warn(`the fragment of ${id} is another's`);
-    if (!tell(element, "before-update", { fresh })) return false;
+    if (!fresh || Number(get(fresh, "data-product-id")) !== id) return !warn(`not the fragment of ${id}`);
+    if (!emit(element, "before-update", { ...detail, fresh })) return false;
     const say = listen(element, id);
     morph(element, fresh);
     const now = element.isConnected ? element : fresh;
@@ -143,7 +140,7 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     }
     say(now);
     updated(now);
-    tell(now, "updated");
+    emit(now, "updated", detail);
     return true;
   }
 

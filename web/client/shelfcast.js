@@ -12,7 +12,8 @@ import { morph } from "./morph.js";
 import { page } from "./page.js";
 import { serve } from "./shelfcast-worker.js";
 import { tab } from "./tab.js";
-import { get, PROTOCOL } from "./wire.js";
+import { timer } from "./timer.js";
+import { emit, get, PROTOCOL } from "./wire.js";
 
 /**
  * Watches every element that has data-product-id, data-product-version and
@@ -22,17 +23,16 @@ import { get, PROTOCOL } from "./wire.js";
  * @returns {import("./index.d.ts").Connection}
  */
 export function connect(options = {}) {
-  const { endpoint, mode = "full", worker, root = document, highlight, sample = 0.01, onStatus } = options;
-  const name = [PROTOCOL, mode, new URL(endpoint || location.href, location.href).origin].join(" ");
+  const { endpoint = "", mode = "full", worker, root = document, highlight = false, sample = 0.01, onStatus } = options;
+  const name = `${PROTOCOL} ${mode} ${new URL(endpoint, location.href).origin}`;
   const end = new AbortController();
   const { signal } = end;
-  /** @type {any} */
-  let away;
+  const away = timer(globalThis);
   let left = false;
 
   const joined = tab({
     shared: (failed) => shared(name, worker, failed),
-    own: (port) => serve(name)(port),
+    own: serve(name),
     locks: navigator.locks,
     tells: Math.random() < sample,
     via(via) {
@@ -45,7 +45,7 @@ export function connect(options = {}) {
     },
     status(status) {
       onStatus?.(status);
-      root.dispatchEvent(new CustomEvent("shelfcast:status", { detail: status }));
+      emit(root, "status", status);
     },
   });
   const live = Object.assign(joined, {
@@ -56,8 +56,8 @@ export function connect(options = {}) {
     },
   });
   page(root, joined.watch, (element, fresh) => live.morph(element, fresh), (element) => {
-    if ((highlight ?? false) === false || matchMedia("(prefers-reduced-motion:reduce)").matches) return;
-    element.animate([{ backgroundColor: highlight === true || !highlight ? "#ffec9e" : highlight, offset: 0 }], GLOW);
+    if (highlight === false || matchMedia("(prefers-reduced-motion:reduce)").matches) return;
+    element.animate([{ backgroundColor: (highlight !== true && highlight) || "#ffec9e", offset: 0 }], GLOW);
   }, signal, globalThis);
 
   const leave = () => {
@@ -65,8 +65,10 @@ export function connect(options = {}) {
     joined.pause();
   };
   const back = () => {
+    away();
     if (left) joined.resume();
     left = false;
+    joined.hurry();
   };
   /** @type {Record<string, () => void>} */
   const hear = {
@@ -76,12 +78,8 @@ export function connect(options = {}) {
     pagehide: leave,
     pageshow: back,
     visibilitychange() {
-      clearTimeout(away);
-      if (document.hidden) away = setTimeout(leave, AWAY);
-      else {
-        back();
-        joined.hurry();
-      }
+      if (document.hidden) away(leave, AWAY);
+      else back();
     },
   };
   for (const event in hear) addEventListener(event, hear[event], { signal });
@@ -96,7 +94,7 @@ export function connect(options = {}) {
  */
 function shared(name, script, failed) {
   // Workers are of a page's own origin, or not at all.
-  if (!globalThis.SharedWorker || (!script && new URL(import.meta.url).origin !== location.origin)) return undefined;
+  if (!script && new URL(import.meta.url).origin !== location.origin) return undefined;
   try {
     const worker = script
       ? new SharedWorker(script, { type: "module", name })
@@ -104,30 +102,27 @@ function shared(name, script, failed) {
     worker.onerror = failed;
     return worker.port;
   } catch {
-    return undefined; // forbidden here
+    return undefined; // forbidden here, or not known
   }
 }
 
 // A product that fills itself: <live-product product="42" view="card">. It has what
 // any page watches, at no version yet.
-if (globalThis.customElements && !customElements.get("live-product")) {
+try {
   customElements.define("live-product", class extends HTMLElement {
     static observedAttributes = ["product", "view"];
 
-    connectedCallback() {
+    attributeChangedCallback() {
       const productId = get(this, "product");
       const view = get(this, "view") || "card";
+      if (this.querySelector(`[data-product-id="${productId}"][data-view="${view}"]`)) return;
       const place = document.createElement("div");
-      const has = /** @type {HTMLElement} */ (this.firstElementChild ?? place).dataset;
-      if (has.productId === productId && has.view === view) return;
       Object.assign(place.dataset, { productId, view });
       this.replaceChildren(place);
     }
-
-    attributeChangedCallback() {
-      if (this.isConnected) this.connectedCallback();
-    }
   });
+} catch {
+  // There is one already, or this is no page.
 }
 
 const tag = [...(globalThis.document?.scripts ?? [])].find((s) => s.src === import.meta.url && s.dataset.endpoint != null);

@@ -23,7 +23,7 @@ export function speaker(doc, later) {
     if (was[0] && !region) {
       region = doc.createElement("div");
       region.setAttribute("aria-live", "polite");
-      region.style.cssText = "position:fixed;clip-path:inset(50%)";
+      region.style.cssText = "position:fixed;top:200%";
       doc.body.append(region);
     }
     return (now) => {

@@ -2,7 +2,8 @@
 // events where WebSockets are blocked, and a question each few seconds where
 // streams are held back too. They hear the same frames.
 
-import { ANSWER, GATHER, HELD, MAX_FRAME, MAX_LIST, POLL } from "./limits.js";
+import { ANSWER, GATHER, HELD, MAX_WATCH, POLL } from "./limits.js";
+import { timer } from "./timer.js";
 import { PROTOCOL } from "./wire.js";
 
 /** @typedef {import("./wire.js").Shown} Shown */
@@ -42,16 +43,21 @@ import { PROTOCOL } from "./wire.js";
  * @property {() => void} close
  */
 
-/** @typedef {(path: string) => string} Address */
+/** @typedef {(path: string) => string} Address a query may follow */
 
 /** @type {((env: Env, url: Address, ear: Ear) => Link)[]} */
 export const transports = [
   (env, url, ear) => {
     const ws = new env.WebSocket(url("/live").replace("http", "ws"), PROTOCOL);
     /** @param {Said} said */
+    const send = (said) => {
+      if (ws.readyState === 1) ws.send(JSON.stringify(said));
+    };
+    /** @param {Said} said */
     const say = (said) => {
-      const texts = said.watch ? split(said.watch.map((item) => JSON.stringify(item)), MAX_FRAME).map((list) => `{"watch":[${list}]}`) : [JSON.stringify(said)];
-      if (ws.readyState === 1) for (const text of texts) ws.send(text);
+      const { watch } = said;
+      if (!watch) send(said);
+      else while (watch[0]) send({ watch: watch.splice(0, MAX_WATCH) });
     };
     ws.onopen = () => {
       say({ watch: ear.items() });
@@ -73,14 +79,11 @@ export const transports = [
     return gather(env, close, () => {
       close();
       sources = lists(ear.items()).map((list) => {
-        const source = new /** @type {typeof EventSource} */ (env.EventSource)(url(`/live/sse?watch=${list}`));
-        /** @type {any} */
-        let held;
-        source.onopen = () => {
-          held = env.setTimeout(() => sources.includes(source) && ear.closed({ held: true }), HELD);
-        };
+        const source = new /** @type {typeof EventSource} */ (env.EventSource)(`${url("/live/sse")}watch=${list}`);
+        const held = timer(env);
+        source.onopen = () => held(() => sources.includes(source) && ear.closed({ held: true }), HELD);
         source.onmessage = (event) => {
-          env.clearTimeout(held);
+          held();
           ear.heard(event);
         };
         source.onerror = /** @type {any} */ (ear.closed);
@@ -112,16 +115,12 @@ export const transports = [
  * @param {() => void} start
  */
 function gather(env, close, start) {
-  /** @type {any} */
-  let timer;
+  const wait = timer(env);
   let soon = true;
-  const next = (/** @type {number} */ ms) => {
-    env.clearTimeout(timer);
-    timer = env.setTimeout(() => {
-      soon = false;
-      start();
-    }, ms);
-  };
+  const next = (/** @type {number} */ ms) => wait(() => {
+    soon = false;
+    start();
+  }, ms);
   next(0);
   return {
     next,
@@ -132,7 +131,7 @@ function gather(env, close, start) {
       }
     },
     close() {
-      env.clearTimeout(timer);
+      wait();
       close();
     },
   };
@@ -148,9 +147,9 @@ function gather(env, close, start) {
  */
 export async function ask(env, url, items, heard) {
   try {
-    for (const list of lists(items)) heard({ data: await get(env, url(`/live/poll?watch=${list}`)) });
+    for (const list of lists(items)) heard({ data: await get(env, `${url("/live/poll")}watch=${list}`) });
   } catch (/** @type {any} */ error) {
-    return { after: error.after };
+    return error;
   }
 }
 
@@ -166,23 +165,9 @@ export async function get(env, url) {
 }
 
 /**
- * The lists of an address: ID:VERSION:VIEW, with commas.
+ * The lists of addresses, ID:VERSION:VIEW with commas, as few as have room for all:
+ * what is on the way takes addresses of 7,000 characters.
  * @param {Shown[]} items
+ * @returns {string[]}
  */
-export const lists = (items) => split(items.map(({ id, version, view }) => `${id}:${version}:${view}`), MAX_LIST);
-
-/**
- * Joins texts, with commas, to as few as have at most so many characters each.
- * @param {string[]} texts
- * @param {number} most
- */
-function split(texts, most) {
-  /** @type {string[]} */
-  const joined = [];
-  for (const text of texts) {
-    const longer = `${joined[0]},${text}`;
-    if (joined[0] && longer.length < most) joined[0] = longer;
-    else joined.unshift(text);
-  }
-  return joined.reverse();
-}
+export const lists = (items) => items.map(({ id, version, view }) => `${id}:${version}:${view}`).join().match(/[^,].{0,6500}(?=,|$)/g) ?? [];
