@@ -5,17 +5,17 @@
 import { MAX_FRAGMENTS } from "./limits.js";
 import { backOff } from "./timer.js";
 import { get, lists } from "./transports.js";
-import { keyOf, warn } from "./wire.js";
+import { warn } from "./wire.js";
 
 /** @typedef {import("./tabs.js").Item} Item */
 
 /**
  * @param {import("./transports.js").Env} env
  * @param {(path: string) => string} url
- * @param {(fragment: import("./wire.js").Fragment, asked?: number) => void} got with the version that was asked for
+ * @param {(fragment: import("./wire.js").Fragment) => void} got
  * @returns {(item: Item) => void} says that an item is needed, at the version that it has when it is asked for
  */
-export function gets(env, url, got) {
+export const gets = (env, url, got) => {
   /** @type {Set<Item>} */
   const needs = new Set();
   let busy = false;
@@ -39,10 +39,10 @@ export function gets(env, url, got) {
   /** @param {Item[]} items */
   const ask = async (items) => {
     const [{ view, id, version }] = items;
-    const asked = new Map(items.map((item) => [keyOf(item), item.version]));
+    for (const item of items) item.asked = item.version;
     try {
       const answer = JSON.parse(await get(env, url(items[1] ? `/fragments?ids=${lists(items)}` : `/fragments/${view}/${id}?v=${version}`)));
-      for (const f of answer.fragments ?? [answer]) got(f, asked.get(keyOf(f)));
+      for (const f of answer.fragments ?? [answer]) got(f);
     } catch (/** @type {any} */ error) {
       const { status, after = 0 } = error;
       if (/^4(?!29)/.test(status)) {
@@ -61,4 +61,4 @@ export function gets(env, url, got) {
     if (!busy) queueMicrotask(run); // what is needed together is asked for together
     busy = true;
   };
-}
+};

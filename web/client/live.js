@@ -19,7 +19,7 @@ import { warn } from "./wire.js";
  * @param {import("./transports.js").Address} url
  * @param {Owner} owner
  */
-export function live(env, url, { items, take, tell }) {
+export const live = (env, url, { items, take, tell }) => {
   const retry = timer(env);
   const steady = timer(env);
   const watchdog = timer(env);
@@ -90,18 +90,17 @@ export function live(env, url, { items, take, tell }) {
 
   // A transport that does not open may be blocked; or the network is down, or the
   // tier is full. A question by plain HTTP tells, and brings what has changed.
-  /** @param {{held?: boolean, after?: number}} [why] */
-  const closed = async ({ held, after } = {}) => {
+  /** @param {{counts?: number, after?: number}} [why] */
+  const closed = async ({ counts = 1, after } = {}) => {
     const was = open ? 2 : via;
     self.lost(after);
     if (was > 1) return;
-    let answered = false;
-    const refused = await ask(env, url, items(), (event) => {
-      answered = true;
+    const all = items();
+    const refused = await ask(env, url, all, (event) => {
       if (!open) parse(event);
     });
     if (was !== via || open) return;
-    strikes = answered && !refused ? strikes + (held ? 2 : 1) : 0;
+    strikes = all[0] && !refused ? strikes + counts : 0;
     if (strikes >= allowed) {
       tell({ via: ++via });
       strikes = failures = 0;
@@ -156,4 +155,4 @@ export function live(env, url, { items, take, tell }) {
     },
   };
   return self;
-}
+};

@@ -34,6 +34,17 @@ const tagOf = (node) => keyOf(node) + node.nodeName + get(node, KEEP);
 /** How nodes are alike, from best to least. */
 const likeness = [keyOf, (/** @type {Node} */ node) => tagOf(node) + get(node, "class"), tagOf];
 
+/**
+ * Sets what differs: a caret jumps when a value is set. Whatever is chosen is
+ * chosen again, which lets the others go.
+ * @param {any} object
+ * @param {string} name
+ * @param {unknown} value
+ */
+const set = (object, name, value) => {
+  if (value === true || object[name] !== value) object[name] = value;
+};
+
 /** @param {Element} e */
 const below = (e) => /** @type {Field[]} */ ([...e.querySelectorAll("*")]);
 
@@ -41,7 +52,7 @@ const below = (e) => /** @type {Field[]} */ ([...e.querySelectorAll("*")]);
  * @param {any} parent
  * @param {Element} fresh
  */
-function patch(parent, fresh) {
+const patch = (parent, fresh) => {
   if (get(parent, KEEP) != null) return;
   for (const { name } of [...parent.attributes, ...fresh.attributes]) {
     const value = get(fresh, name);
@@ -72,7 +83,7 @@ function patch(parent, fresh) {
     if (old?.attributes) patch(old, /** @type {Element} */ (f));
     else if (old) set(old, "nodeValue", f.nodeValue);
   }
-}
+};
 
 /**
  * What is chosen, now or by default. Where one is to be chosen, it is the first if it is no other.
@@ -92,7 +103,7 @@ const byDefault = (o) => get(o, "selected") != null;
  * @param {Field} f or any other element
  * @returns {[touched: boolean, settle: (now: Field) => void]} settle makes it right once its new defaults are known
  */
-function fieldOf(f) {
+const fieldOf = (f) => {
   if (f.selectedOptions) {
     const did = chosen(f, (o) => o.selected);
     const touched = `${did}` !== `${chosen(f, byDefault)}`;
@@ -110,32 +121,20 @@ function fieldOf(f) {
     // No script may set a file.
     if (initial in now && f.type !== /** @type {string} */ ("file")) set(now, name, touched ? did : now[initial]);
   }];
-}
-
-/**
- * Sets what differs: a caret jumps when a value is set. Whatever is chosen is
- * chosen again, which lets the others go.
- * @param {any} object
- * @param {string} name
- * @param {unknown} value
- */
-function set(object, name, value) {
-  if (value === true || object[name] !== value) object[name] = value;
-}
+};
 
 /**
  * Makes an element what fresh is.
  * @param {Element} old
  * @param {Element} fresh is used up
  */
-export function morph(old, fresh) {
+export const morph = (old, fresh) => {
   if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
   const doc = old.ownerDocument;
   const active = /** @type {Field} */ (doc.activeElement ?? old);
   const { selectionStart: start, selectionEnd: end } = active;
   const selection = /** @type {any} */ (doc.getSelection());
-  const ends = () => [selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset];
-  const was = ends();
+  const was = [selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset];
   const within = (/** @type {number} */ n) => Math.min(was[n + 1], (was[n].nodeValue ?? was[n].childNodes).length);
   // What was touched comes last, because one radio button changes the others.
   const fields = below(old).map((f) => /** @type {const} */ ([f, keyOf(f), ...fieldOf(f)])).sort((x, y) => Number(x[2]) - Number(y[2]));
@@ -150,7 +149,7 @@ export function morph(old, fresh) {
     if (doc.activeElement !== now) now.focus({ preventScroll: true });
     if (start != null && (now.selectionStart !== start || now.selectionEnd !== end)) now.setSelectionRange(start, end);
   }
-  if (start == null && was[0]?.isConnected && was[2].isConnected && ends().some((x, n) => x !== was[n])) {
+  if (start == null && old.contains(was[0]) && was[2].isConnected) {
     selection.setBaseAndExtent(was[0], within(0), was[2], within(2));
   }
-}
+};

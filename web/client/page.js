@@ -21,11 +21,11 @@ import { emit, get, warn } from "./wire.js";
  * @property {Element} element
  * @property {number} id
  * @property {string} view
- * @property {boolean} near the screen, now or a moment ago
- * @property {boolean} [seen] it is near now
- * @property {number} told the version that it is watched with
- * @property {number} refused the version that the page did not want, and that is asked for no more
- * @property {() => undefined} [stop] it is watched
+ * @property {boolean} [seen] it is on or near the screen
+ * @property {boolean} [near] so it was a moment ago, or is
+ * @property {number} version that it is watched with: what it shows, or what the page did not want, and is asked for no more
+ * @property {number} has the version that its attribute said when we last left it
+ * @property {() => void} [stop] it is watched
  */
 
 /** @param {Element} e */
@@ -34,21 +34,18 @@ const versionOf = (e) => Number(get(e, "data-product-version")) || 0;
 /**
  * Watches what is on or near the screen, from now on.
  * @param {ParentNode & Node} root
- * @param {(shown: import("./wire.js").Shown, take: (fragment: Fragment) => boolean) => () => undefined} watch
- * @param {(element: Element, fresh: Element) => void} morph
+ * @param {Pick<import("./index.d.ts").Connection, "watch" | "morph">} live
  * @param {(element: Element) => void} updated
  * @param {AbortSignal} signal the end
  * @param {Env} env
  */
-export function page(root, watch, morph, updated, signal, { IntersectionObserver, MutationObserver, setTimeout }) {
+export const page = (root, live, updated, signal, { IntersectionObserver, MutationObserver, setTimeout }) => {
   const doc = root.ownerDocument ?? /** @type {Document} */ (root);
   const listen = speaker(doc, setTimeout);
   /** @type {Map<Element, Place>} */
   const places = new Map();
   /** @type {Element | null} where an input method is composing, which nothing may interrupt */
   let composing = null;
-  /** @type {(() => void)[]} */
-  let waiting = [];
   let looks = false;
   let warned = false;
 
@@ -61,15 +58,11 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
       const place = places.get(target);
       if (!place) continue;
       place.seen = isIntersecting;
-      if (isIntersecting) place.near = true;
-      else {
-        setTimeout(() => {
-          place.near = !!place.seen;
-          soon();
-        }, OFF_SCREEN);
-      }
+      setTimeout(() => {
+        place.near = place.seen;
+        soon();
+      }, isIntersecting ? 0 : OFF_SCREEN);
     }
-    soon();
   }, { rootMargin: "100%" });
   const added = MutationObserver && new MutationObserver(soon);
 
@@ -87,11 +80,12 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     for (const element of there) {
       const id = Number(get(element, "data-product-id"));
       const view = get(element, "data-view");
+      const version = versionOf(element);
       const had = places.get(element);
       near?.observe(element);
       // The page may make something else of it, or something older.
-      if (had?.id === id && had.view === view && had.told <= Math.max(versionOf(element), had.refused)) continue;
-      places.set(element, Object.assign(had ?? { near: !near }, { element, id, view, told: 0, refused: 0, stop: had?.stop?.() }));
+      if (had?.id === id && had.view === view && had.has === version) continue;
+      places.set(element, Object.assign(had ?? { near: !near }, { element, id, view, version, has: version, stop: void had?.stop?.() }));
     }
     const wanted = [...places.values()].filter(({ id, near }) => near && id > 0 && Number.isSafeInteger(id));
     if (wanted.length > MAX_PRODUCTS) {
@@ -101,8 +95,8 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     }
     const watched = new Set(wanted);
     for (const place of places.values()) {
-      if (!watched.has(place)) place.stop = place.stop?.();
-      else place.stop ??= watch({ ...place, version: (place.told = Math.max(versionOf(place.element), place.refused)) }, (fragment) => take(place, fragment));
+      if (!watched.has(place)) place.stop = void place.stop?.();
+      else place.stop ??= live.watch(place, (fragment) => take(place, fragment));
     }
   }
 
@@ -116,7 +110,7 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     const { element } = place;
     const { id, view, version, html, reset } = fragment;
     if (composing && element.contains(composing)) {
-      waiting.push(() => take(place, fragment));
+      place.has = -1; // it will be asked for anew
       return false;
     }
     const previous = versionOf(element);
@@ -125,13 +119,13 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     holder.innerHTML = html;
     const fresh = holder.content.firstElementChild;
     const detail = { id, view, version, previous };
-    place.told = place.refused = version;
+    place.version = version;
     if (!fresh || Number(get(fresh, "data-product-id")) !== id) return !warn(`not the fragment of ${id}`);
     if (!emit(element, "before-update", { ...detail, fresh })) return false;
     const say = listen(element, id);
-    morph(element, fresh);
+    live.morph(element, fresh);
     const now = element.isConnected ? element : fresh;
-    place.refused = 0;
+    place.has = versionOf(now);
     if (now !== element) {
       // It is watched still, for where it is: nobody need hear of it.
       places.delete(element);
@@ -149,7 +143,7 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
   }, { signal });
   root.addEventListener("compositionend", () => {
     composing = null;
-    for (const take of waiting.splice(0)) take();
+    look();
   }, { signal });
   added?.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
   signal.addEventListener("abort", () => {
@@ -158,4 +152,4 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     for (const { stop } of places.values()) stop?.();
   });
   look();
-}
+};

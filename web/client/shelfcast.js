@@ -22,7 +22,7 @@ import { emit, get, PROTOCOL } from "./wire.js";
  * @param {import("./index.d.ts").Options} [options]
  * @returns {import("./index.d.ts").Connection}
  */
-export function connect(options = {}) {
+export const connect = (options = {}) => {
   const { endpoint = "", mode = "full", worker, root = document, highlight = false, sample = 0.01, onStatus } = options;
   const name = `${PROTOCOL} ${mode} ${new URL(endpoint, location.href).origin}`;
   const end = new AbortController();
@@ -55,7 +55,7 @@ export function connect(options = {}) {
       joined.pause();
     },
   });
-  page(root, joined.watch, (element, fresh) => live.morph(element, fresh), (element) => {
+  page(root, live, (element) => {
     if (highlight === false || matchMedia("(prefers-reduced-motion:reduce)").matches) return;
     element.animate([{ backgroundColor: (highlight !== true && highlight) || "#ffec9e", offset: 0 }], GLOW);
   }, signal, globalThis);
@@ -85,7 +85,7 @@ export function connect(options = {}) {
   for (const event in hear) addEventListener(event, hear[event], { signal });
   joined.resume();
   return live;
-}
+};
 
 /**
  * @param {string} name
@@ -93,8 +93,6 @@ export function connect(options = {}) {
  * @param {() => void} failed
  */
 function shared(name, script, failed) {
-  // Workers are of a page's own origin, or not at all.
-  if (!script && new URL(import.meta.url).origin !== location.origin) return undefined;
   try {
     const worker = script
       ? new SharedWorker(script, { type: "module", name })
@@ -102,7 +100,7 @@ function shared(name, script, failed) {
     worker.onerror = failed;
     return worker.port;
   } catch {
-    return undefined; // forbidden here, or not known
+    return undefined; // not known here, forbidden, or of another origin
   }
 }
 
@@ -125,7 +123,7 @@ try {
   // There is one already, or this is no page.
 }
 
-const tag = [...(globalThis.document?.scripts ?? [])].find((s) => s.src === import.meta.url && s.dataset.endpoint != null);
+const tag = [...(globalThis.document?.querySelectorAll(/** @type {"script"} */ ("script[data-endpoint]")) ?? [])].find((s) => s.src === import.meta.url);
 
 /**
  * The connection of the script's own tag, if that has data-endpoint: the tier's

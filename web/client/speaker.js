@@ -12,7 +12,7 @@ const texts = (element) => [...element.querySelectorAll("[data-live-announce]")]
  * @param {(f: () => void, ms: number) => any} later
  * @returns {(element: Element, id: number) => (now: Element) => void} notes what an element says before it changes; what it returns is called with what it then is
  */
-export function speaker(doc, later) {
+export const speaker = (doc, later) => {
   /** @type {HTMLElement | undefined} */
   let region;
   /** @type {Map<string, string>} */
@@ -41,4 +41,4 @@ export function speaker(doc, later) {
       });
     };
   };
-}
+};

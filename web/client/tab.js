@@ -24,17 +24,17 @@ import { keyOf, warn } from "./wire.js";
  * Connects without delay, so that a page that is left has no open connection any more.
  * @param {(port: Port) => void} accept
  */
-function pair(accept) {
+const pair = (accept) => {
   /** @type {Port} */
   const ours = { postMessage: (data) => theirs.onmessage({ data }) };
   /** @type {Port} */
   const theirs = { postMessage: (data) => ours.onmessage({ data }) };
   accept(theirs);
   return ours;
-}
+};
 
 /** @param {Needs} needs */
-export function tab(needs) {
+export const tab = (needs) => {
   /** @type {Map<Shown, Take>} what each watcher shows */
   const watchers = new Map();
   /** @type {Port | undefined} */
@@ -154,4 +154,4 @@ export function tab(needs) {
     },
   };
   return self;
-}
+};

@@ -24,6 +24,7 @@ import { keyOf } from "./wire.js";
  * @property {Set<Port>} tabs
  * @property {Fragment} [fragment] of that version
  * @property {boolean} [reset] that version is to be shown in place of newer ones
+ * @property {number} [asked] the version that was last asked for by HTTP
  * @property {boolean} [said] the tier knows of it
  */
 
@@ -33,7 +34,7 @@ import { keyOf } from "./wire.js";
  * @param {Pick<LockManager, "request">} [locks] if several tabs may come
  * @returns {(port: Port) => void} takes a tab
  */
-export function tabs(name, env, locks) {
+export const tabs = (name, env, locks) => {
   /** @type {Map<string, Item>} */
   const items = new Map();
   /** @type {Set<Port>} */
@@ -155,15 +156,14 @@ export function tabs(name, env, locks) {
   /**
    * Something came by HTTP.
    * @param {Fragment} fragment
-   * @param {number} [asked]
    */
-  function got(fragment, asked) {
+  function got(fragment) {
     const item = items.get(keyOf(fragment));
-    if (!item || item.version !== asked) return; // the tier has said something else since
+    if (!item || item.version !== item.asked) return; // the tier has said something else since
     const { version } = fragment;
     if (item.reset) fragment.reset = true;
-    if (version > asked) item.said = false; // that may be lost, too
-    if (version >= asked) Object.assign(item, { version, fragment });
+    if (version > item.version) item.said = false; // that may be lost, too
+    if (version >= item.version) Object.assign(item, { version, fragment });
     show([fragment]);
     sync();
   }
@@ -199,4 +199,4 @@ export function tabs(name, env, locks) {
       if (poke) connection[poke]();
     };
   };
-}
+};

@@ -25,7 +25,7 @@ import { PROTOCOL } from "./wire.js";
  * @property {() => Shown[]} items all that is to be watched, now
  * @property {() => void} opened there is nothing to hear yet
  * @property {(event: {data: string}) => void} heard that is open, too
- * @property {(why?: {held?: boolean, after?: number}) => void} closed held: something on the way holds streams back; after: not before so many ms
+ * @property {(why?: {counts?: number, after?: number}) => void} closed counts: as a sign that something on the way holds it back; after: not before so many ms
  */
 
 /**
@@ -81,7 +81,7 @@ export const transports = [
       sources = lists(ear.items()).map((list) => {
         const source = new /** @type {typeof EventSource} */ (env.EventSource)(`${url("/live/sse")}watch=${list}`);
         const held = timer(env);
-        source.onopen = () => held(() => sources.includes(source) && ear.closed({ held: true }), HELD);
+        source.onopen = () => held(() => sources.includes(source) && ear.closed({ counts: 2 }), HELD);
         source.onmessage = (event) => {
           held();
           ear.heard(event);
@@ -114,7 +114,7 @@ export const transports = [
  * @param {() => void} close
  * @param {() => void} start
  */
-function gather(env, close, start) {
+const gather = (env, close, start) => {
   const wait = timer(env);
   let soon = true;
   const next = (/** @type {number} */ ms) => wait(() => {
@@ -135,7 +135,7 @@ function gather(env, close, start) {
       close();
     },
   };
-}
+};
 
 /**
  * Asks once what is new.
@@ -145,24 +145,24 @@ function gather(env, close, start) {
  * @param {(event: {data: string}) => void} heard
  * @returns {Promise<{after: number} | undefined>} undefined: all went well
  */
-export async function ask(env, url, items, heard) {
+export const ask = async (env, url, items, heard) => {
   try {
     for (const list of lists(items)) heard({ data: await get(env, `${url("/live/poll")}watch=${list}`) });
   } catch (/** @type {any} */ error) {
     return error;
   }
-}
+};
 
 /**
  * @param {Env} env
  * @param {string} url
  * @returns {Promise<string>} or an error with status and after, the milliseconds to wait
  */
-export async function get(env, url) {
+export const get = async (env, url) => {
   const response = await env.fetch(url, { signal: AbortSignal.timeout?.(ANSWER) });
   if (response.ok) return response.text();
   throw { status: response.status, after: 1000 * Number(response.headers.get("Retry-After")) || 0 };
-}
+};
 
 /**
  * The lists of addresses, ID:VERSION:VIEW with commas, as few as have room for all:
