@@ -11,11 +11,11 @@ import { warn } from "./wire.js";
 
 /**
  * @param {import("./transports.js").Env} env
- * @param {(path: string) => string} url
+ * @param {string} endpoint the tier's origin
  * @param {(fragment: import("./wire.js").Fragment) => void} got
  * @returns {(item: Item) => void} says that an item is needed, at the version that it has when it is asked for
  */
-export const gets = (env, url, got) => {
+export const gets = (env, endpoint, got) => {
   /** @type {Set<Item>} */
   const needs = new Set();
   let busy = false;
@@ -30,24 +30,27 @@ export const gets = (env, url, got) => {
       .sort((a, b) => +(a.view > b.view) || -(a.view < b.view) || a.id - b.id);
     needs.clear();
     for (const item of all.splice(MAX_FRAGMENTS)) needs.add(item);
-    await Promise.all(all[2] ? [ask(all)] : all.map((item) => ask([item])));
+    await (all[2] ? ask(all) : each(all));
     failures = pause ? failures + 1 : 0;
     busy = needs.size > 0;
     if (busy) env.setTimeout(run, pause);
   };
 
   /** @param {Item[]} items */
+  const each = (items) => Promise.all(items.map((item) => ask([item])));
+
+  /** @param {Item[]} items */
   const ask = async (items) => {
     const [{ view, id, version }] = items;
     for (const item of items) item.asked = item.version;
     try {
-      const answer = JSON.parse(await get(env, url(items[1] ? `/fragments?ids=${lists(items)}` : `/fragments/${view}/${id}?v=${version}`)));
+      const answer = JSON.parse(await get(env, endpoint + (items[1] ? `/fragments?ids=${lists(items)}` : `/fragments/${view}/${id}?v=${version}`)));
       for (const f of answer.fragments ?? [answer]) got(f);
     } catch (/** @type {any} */ error) {
       const { status, after = 0 } = error;
       if (/^4(?!29)/.test(status)) {
         // One that is wrong is not to take the others with it.
-        if (items[1]) await Promise.all(items.map((item) => ask([item])));
+        if (items[1]) await each(items);
         else warn({ id, view, status });
         return;
       }

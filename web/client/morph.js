@@ -101,7 +101,7 @@ const byDefault = (o) => get(o, "selected") != null;
 /**
  * Notes what a visitor did with a field, by its defaults.
  * @param {Field} f or any other element
- * @returns {[touched: boolean, settle: (now: Field) => void]} settle makes it right once its new defaults are known
+ * @returns {[touched: any, settle: (now: Field) => void]} settle makes it right once its new defaults are known
  */
 const fieldOf = (f) => {
   if (f.selectedOptions) {
@@ -137,7 +137,7 @@ export const morph = (old, fresh) => {
   const was = [selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset];
   const within = (/** @type {number} */ n) => Math.min(was[n + 1], (was[n].nodeValue ?? was[n].childNodes).length);
   // What was touched comes last, because one radio button changes the others.
-  const fields = below(old).map((f) => /** @type {const} */ ([f, keyOf(f), ...fieldOf(f)])).sort((x, y) => Number(x[2]) - Number(y[2]));
+  const fields = below(old).map((f) => /** @type {const} */ ([f, keyOf(f), ...fieldOf(f)])).sort((x, y) => x[2] - y[2]);
 
   patch(old, fresh);
 
@@ -146,10 +146,10 @@ export const morph = (old, fresh) => {
     if (!now) continue;
     settle(now);
     if (f !== active) continue;
-    if (doc.activeElement !== now) now.focus({ preventScroll: true });
+    now.focus({ preventScroll: true });
     if (start != null && (now.selectionStart !== start || now.selectionEnd !== end)) now.setSelectionRange(start, end);
   }
-  if (start == null && old.contains(was[0]) && was[2].isConnected) {
+  if (start == null && old.contains(was[0])) {
     selection.setBaseAndExtent(was[0], within(0), was[2], within(2));
   }
 };

@@ -24,7 +24,7 @@ import { emit, get, warn } from "./wire.js";
  * @property {boolean} [seen] it is on or near the screen
  * @property {boolean} [near] so it was a moment ago, or is
  * @property {number} version that it is watched with: what it shows, or what the page did not want, and is asked for no more
- * @property {number} has the version that its attribute said when we last left it
+ * @property {number} marked the version that its attribute said when we last left it
  * @property {() => void} [stop] it is watched
  */
 
@@ -69,8 +69,7 @@ export const page = (root, live, updated, signal, { IntersectionObserver, Mutati
   // Sees what is there, and watches what is near.
   function look() {
     looks = false;
-    if (signal.aborted) return;
-    const there = new Set(root.querySelectorAll("[data-product-id][data-view]"));
+    const there = new Set(signal.aborted ? [] : root.querySelectorAll("[data-product-id][data-view]"));
     for (const [element, { stop }] of places) {
       if (there.has(element)) continue;
       near?.unobserve(element);
@@ -84,8 +83,8 @@ export const page = (root, live, updated, signal, { IntersectionObserver, Mutati
       const had = places.get(element);
       near?.observe(element);
       // The page may make something else of it, or something older.
-      if (had?.id === id && had.view === view && had.has === version) continue;
-      places.set(element, Object.assign(had ?? { near: !near }, { element, id, view, version, has: version, stop: void had?.stop?.() }));
+      if (had?.id === id && had.view === view && had.marked === version) continue;
+      places.set(element, Object.assign(had ?? { near: !near }, { element, id, view, version, marked: version, stop: void had?.stop?.() }));
     }
     const wanted = [...places.values()].filter(({ id, near }) => near && id > 0 && Number.isSafeInteger(id));
     if (wanted.length > MAX_PRODUCTS) {
@@ -110,7 +109,7 @@ export const page = (root, live, updated, signal, { IntersectionObserver, Mutati
     const { element } = place;
     const { id, view, version, html, reset } = fragment;
     if (composing && element.contains(composing)) {
-      place.has = -1; // it will be asked for anew
+      place.marked = -1; // it will be asked for anew
       return false;
     }
     const previous = versionOf(element);
@@ -125,12 +124,11 @@ export const page = (root, live, updated, signal, { IntersectionObserver, Mutati
     const say = listen(element, id);
     live.morph(element, fresh);
     const now = element.isConnected ? element : fresh;
-    place.has = versionOf(now);
+    place.marked = versionOf(now);
     if (now !== element) {
       // It is watched still, for where it is: nobody need hear of it.
       places.delete(element);
       places.set((place.element = now), place);
-      near?.observe(now);
     }
     say(now);
     updated(now);
@@ -147,9 +145,8 @@ export const page = (root, live, updated, signal, { IntersectionObserver, Mutati
   }, { signal });
   added?.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
   signal.addEventListener("abort", () => {
-    near?.disconnect();
     added?.disconnect();
-    for (const { stop } of places.values()) stop?.();
+    look();
   });
   look();
 };

@@ -8,10 +8,11 @@
 //   const stop = live.watch({ id: 42, view: "card" }, (fragment) => …);
 
 import { AWAY, GLOW } from "./limits.js";
-import { morph } from "./morph.js";
+import { morph as gentle } from "./morph.js";
 import { page } from "./page.js";
-import { serve } from "./shelfcast-worker.js";
+import "./shelfcast-worker.js";
 import { tab } from "./tab.js";
+import { tabs } from "./tabs.js";
 import { timer } from "./timer.js";
 import { emit, get, PROTOCOL } from "./wire.js";
 
@@ -23,7 +24,7 @@ import { emit, get, PROTOCOL } from "./wire.js";
  * @returns {import("./index.d.ts").Connection}
  */
 export const connect = (options = {}) => {
-  const { endpoint = "", mode = "full", worker, root = document, highlight = false, sample = 0.01, onStatus } = options;
+  const { endpoint = "", mode = "full", worker, root = document, highlight = false, sample = 0.01, morph = gentle, onStatus } = options;
   const name = `${PROTOCOL} ${mode} ${new URL(endpoint, location.href).origin}`;
   const end = new AbortController();
   const { signal } = end;
@@ -32,7 +33,7 @@ export const connect = (options = {}) => {
 
   const joined = tab({
     shared: (failed) => shared(name, worker, failed),
-    own: serve(name),
+    own: tabs(name, globalThis),
     locks: navigator.locks,
     tells: Math.random() < sample,
     via(via) {
@@ -49,7 +50,7 @@ export const connect = (options = {}) => {
     },
   });
   const live = Object.assign(joined, {
-    morph: options.morph ?? morph,
+    morph,
     close() {
       end.abort();
       joined.pause();

@@ -65,18 +65,13 @@ export const tab = (needs) => {
 
   /** @param {Fragment[]} fragments */
   const take = (fragments) => {
-    const applied = [];
-    for (const fragment of fragments) {
-      const { id, version, reset } = fragment;
-      let taken = false;
-      for (const [shown, take] of [...watchers]) {
-        if (keyOf(shown) !== keyOf(fragment) || !(version > shown.version || (reset && version < shown.version))) continue;
-        shown.version = version;
-        taken = take(fragment) !== false || taken;
-      }
-      if (taken) applied.push({ id, version });
-    }
-    if (needs.tells && applied.length) port?.postMessage({ applied });
+    const applied = fragments.filter((fragment) => [...watchers].filter(([shown, take]) => {
+      const { version, reset } = fragment;
+      if (keyOf(shown) !== keyOf(fragment) || !(version > shown.version || (reset && version < shown.version))) return false;
+      shown.version = version;
+      return take(fragment) !== false;
+    })[0]);
+    if (needs.tells && applied[0]) port?.postMessage({ applied: applied.map(({ id, version }) => ({ id, version })) });
   };
 
   const self = {

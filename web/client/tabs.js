@@ -50,8 +50,7 @@ export const tabs = (name, env, locks) => {
   const all = (message) => {
     for (const port of ports) port.postMessage(message);
   };
-  const url = (/** @type {string} */ path) => endpoint + path;
-  const connection = live(env, (path) => url(path) + (mode === "full" ? "?" : `?mode=${mode}&`), {
+  const connection = live(env, (path) => `${endpoint}${path}?${mode === "full" ? "" : `mode=${mode}&`}`, {
     items() {
       for (const item of items.values()) item.said = false;
       return unsaid();
@@ -62,7 +61,7 @@ export const tabs = (name, env, locks) => {
       all(news);
     },
   });
-  const need = gets(env, url, got);
+  const need = gets(env, endpoint, got);
 
   /** What a session may watch, and does not: what came first. It is being said. */
   function unsaid() {
@@ -134,7 +133,7 @@ export const tabs = (name, env, locks) => {
     const item = items.get(keyOf(news));
     views.add(view);
     return item && (reset || version > item.version || (version === item.version && !item.fragment)) &&
-      Object.assign(item, { version, reset, fragment: html == null ? undefined : news });
+      Object.assign(item, { version, reset, fragment: html ? news : undefined });
   };
 
   /** @param {{fragments?: Fragment[], changed?: Fragment[], error?: any}} frame */
@@ -160,10 +159,9 @@ export const tabs = (name, env, locks) => {
   function got(fragment) {
     const item = items.get(keyOf(fragment));
     if (!item || item.version !== item.asked) return; // the tier has said something else since
-    const { version } = fragment;
     if (item.reset) fragment.reset = true;
-    if (version > item.version) item.said = false; // that may be lost, too
-    if (version >= item.version) Object.assign(item, { version, fragment });
+    if (fragment.version > item.version) item.said = false; // that may be lost, too
+    note(fragment);
     show([fragment]);
     sync();
   }

@@ -69,19 +69,12 @@ export const transports = [
   },
 
   (env, url, ear) => {
-    /** @type {EventSource[]} */
-    let sources = [];
-    const close = () => {
-      for (const source of sources) source.close();
-      sources = [];
-    };
     // What a stream watches is fixed: to watch more, there is a new one.
-    return gather(env, close, () => {
-      close();
-      sources = lists(ear.items()).map((list) => {
+    return gather(env, () => {
+      const held = timer(env);
+      const sources = lists(ear.items()).map((list) => {
         const source = new /** @type {typeof EventSource} */ (env.EventSource)(`${url("/live/sse")}watch=${list}`);
-        const held = timer(env);
-        source.onopen = () => held(() => sources.includes(source) && ear.closed({ counts: 2 }), HELD);
+        source.onopen = () => held(() => ear.closed({ counts: 2 }), HELD);
         source.onmessage = (event) => {
           held();
           ear.heard(event);
@@ -90,49 +83,54 @@ export const transports = [
         return source;
       });
       if (!sources[0]) ear.opened();
+      return () => {
+        held();
+        for (const source of sources) source.close();
+      };
     });
   },
 
-  (env, url, ear) => {
-    let turn = 0;
-    const link = gather(env, () => turn++, async () => {
-      const mine = ++turn;
-      const refused = await ask(env, url, ear.items(), (event) => mine === turn && ear.heard(event));
-      if (mine !== turn) return;
+  (env, url, ear) => gather(env, (again) => {
+    let over = false;
+    ask(env, url, ear.items(), (event) => over || ear.heard(event)).then((refused) => {
+      if (over) return;
       if (refused) return ear.closed(refused);
       ear.opened();
-      link.next(POLL * (0.5 + env.Math.random()));
+      again(POLL * (0.5 + env.Math.random()));
     });
-    return link;
-  },
+    return () => {
+      over = true;
+    };
+  }),
 ];
 
 /**
- * A link that starts, and starts again soon when there is more to watch, or when
- * it is to show that it lives.
+ * A link that starts, and starts anew soon when there is more to watch, or when it
+ * is to show that it lives.
  * @param {Env} env
- * @param {() => void} close
- * @param {() => void} start
+ * @param {(again: (ms: number) => void) => (() => void)} start returns how to stop
+ * @returns {Link}
  */
-const gather = (env, close, start) => {
+const gather = (env, start) => {
   const wait = timer(env);
   let soon = true;
-  const next = (/** @type {number} */ ms) => wait(() => {
+  let stop = () => {};
+  const again = (/** @type {number} */ ms) => wait(() => {
     soon = false;
-    start();
+    stop();
+    stop = start(again);
   }, ms);
-  next(0);
+  again(0);
   return {
-    next,
-    say(/** @type {Said} */ { watch, ping }) {
+    say({ watch, ping }) {
       if (!soon && (watch || ping)) {
         soon = true;
-        next(GATHER);
+        again(GATHER);
       }
     },
     close() {
       wait();
-      close();
+      stop();
     },
   };
 };
@@ -142,7 +140,7 @@ const gather = (env, close, start) => {
  * @param {Env} env
  * @param {Address} url
  * @param {Shown[]} items
- * @param {(event: {data: string}) => void} heard
+ * @param {(event: {data: string}) => unknown} heard
  * @returns {Promise<{after: number} | undefined>} undefined: all went well
  */
 export const ask = async (env, url, items, heard) => {
