@@ -47,7 +47,7 @@ export const live = (env, url, { items, take, tell }) => {
     const mine = (/** @type {(x?: any) => void} */ f) => /** @type {typeof f} */ ((x) => {
       if (link === own) f(x);
     });
-    const own = transports[via](env, url, { items, opened: mine(opened), heard: mine(heard), closed: mine(closed) });
+    const own = transports[via](env, url, { items, onopen: mine(opened), onmessage: mine(heard), onclose: mine(closed) });
     link = own;
     watchdog(closed, OPENING);
   };

@@ -11,7 +11,7 @@ import { emit, get, warn } from "./wire.js";
  * What is used of the global scope. A test gives its own.
  * @typedef {object} Env
  * @property {typeof IntersectionObserver} [IntersectionObserver] without it all is near
- * @property {typeof MutationObserver} [MutationObserver] without it, what comes later is not found
+ * @property {typeof MutationObserver} MutationObserver
  * @property {(f: () => void, ms: number) => any} setTimeout
  */
 
@@ -64,7 +64,7 @@ export const page = (root, live, updated, signal, { IntersectionObserver, Mutati
       }, isIntersecting ? 0 : OFF_SCREEN);
     }
   }, { rootMargin: "100%" });
-  const added = MutationObserver && new MutationObserver(soon);
+  const added = new MutationObserver(soon);
 
   // Sees what is there, and watches what is near.
   function look() {
@@ -143,10 +143,10 @@ export const page = (root, live, updated, signal, { IntersectionObserver, Mutati
     composing = null;
     look();
   }, { signal });
-  added?.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
-  signal.addEventListener("abort", () => {
-    added?.disconnect();
+  added.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
+  signal.onabort = () => {
+    added.disconnect();
     look();
-  });
+  };
   look();
 };

@@ -114,7 +114,8 @@ try {
     attributeChangedCallback() {
       const productId = get(this, "product");
       const view = get(this, "view") || "card";
-      if (this.querySelector(`[data-product-id="${productId}"][data-view="${view}"]`)) return;
+      const [inside] = this.children;
+      if (get(inside, "data-product-id") === productId && get(inside, "data-view") === view) return;
       const place = document.createElement("div");
       Object.assign(place.dataset, { productId, view });
       this.replaceChildren(place);

@@ -133,7 +133,7 @@ export const tabs = (name, env, locks) => {
     const item = items.get(keyOf(news));
     views.add(view);
     return item && (reset || version > item.version || (version === item.version && !item.fragment)) &&
-      Object.assign(item, { version, reset, fragment: html ? news : undefined });
+      Object.assign(item, { version, reset, fragment: html && news });
   };
 
   /** @param {{fragments?: Fragment[], changed?: Fragment[], error?: any}} frame */

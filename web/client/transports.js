@@ -23,9 +23,9 @@ import { PROTOCOL } from "./wire.js";
  * Who has opened a transport.
  * @typedef {object} Ear
  * @property {() => Shown[]} items all that is to be watched, now
- * @property {() => void} opened there is nothing to hear yet
- * @property {(event: {data: string}) => void} heard that is open, too
- * @property {(why?: {counts?: number, after?: number}) => void} closed counts: as a sign that something on the way holds it back; after: not before so many ms
+ * @property {() => void} onopen there is nothing to hear yet
+ * @property {(event: {data: string}) => void} onmessage that is open, too
+ * @property {(why?: {counts?: number, after?: number}) => void} onclose counts: as a sign that something on the way holds it back; after: not before so many ms
  */
 
 /**
@@ -50,21 +50,18 @@ export const transports = [
   (env, url, ear) => {
     const ws = new env.WebSocket(url("/live").replace("http", "ws"), PROTOCOL);
     /** @param {Said} said */
-    const send = (said) => {
-      if (ws.readyState === 1) ws.send(JSON.stringify(said));
-    };
-    /** @param {Said} said */
     const say = (said) => {
       const { watch } = said;
-      if (!watch) send(said);
-      else while (watch[0]) send({ watch: watch.splice(0, MAX_WATCH) });
+      if (ws.readyState !== 1) return;
+      do ws.send(JSON.stringify(watch ? { watch: watch.splice(0, MAX_WATCH) } : said));
+      while (watch?.[0]);
     };
     ws.onopen = () => {
       say({ watch: ear.items() });
-      ear.opened();
+      ear.onopen();
     };
-    ws.onmessage = ear.heard;
-    ws.onclose = /** @type {any} */ (ear.closed);
+    ws.onmessage = ear.onmessage;
+    ws.onclose = /** @type {any} */ (ear.onclose);
     return { say, close: () => ws.close() };
   },
 
@@ -74,15 +71,15 @@ export const transports = [
       const held = timer(env);
       const sources = lists(ear.items()).map((list) => {
         const source = new /** @type {typeof EventSource} */ (env.EventSource)(`${url("/live/sse")}watch=${list}`);
-        source.onopen = () => held(() => ear.closed({ counts: 2 }), HELD);
+        source.onopen = () => held(() => ear.onclose({ counts: 2 }), HELD);
         source.onmessage = (event) => {
           held();
-          ear.heard(event);
+          ear.onmessage(event);
         };
-        source.onerror = /** @type {any} */ (ear.closed);
+        source.onerror = /** @type {any} */ (ear.onclose);
         return source;
       });
-      if (!sources[0]) ear.opened();
+      if (!sources[0]) ear.onopen();
       return () => {
         held();
         for (const source of sources) source.close();
@@ -92,10 +89,10 @@ export const transports = [
 
   (env, url, ear) => gather(env, (again) => {
     let over = false;
-    ask(env, url, ear.items(), (event) => over || ear.heard(event)).then((refused) => {
+    ask(env, url, ear.items(), (event) => over || ear.onmessage(event)).then((refused) => {
       if (over) return;
-      if (refused) return ear.closed(refused);
-      ear.opened();
+      if (refused) return ear.onclose(refused);
+      ear.onopen();
       again(POLL * (0.5 + env.Math.random()));
     });
     return () => {

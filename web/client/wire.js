@@ -45,11 +45,11 @@
 export const PROTOCOL = "shelfcast.v1";
 
 /**
- * The value of an attribute; a text has none.
+ * The value of an attribute; a text has none, nor has what is not there.
  * @param {any} node
  * @param {string} name
  */
-export const get = (node, name) => node.getAttribute?.(name);
+export const get = (node, name) => node?.getAttribute?.(name);
 
 /** @param {{id: number, view: string}} item */
 export const keyOf = ({ id, view }) => `${view} ${id}`;
