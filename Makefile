@@ -23,7 +23,7 @@ lint: ## gofmt and vet, also of what other systems than this one run
 go-test: web/node_modules/.package-lock.json ## The product's tests, with real servers and a real browser
 	# One package at a time: each has servers, browsers and deadlines of its own,
 	# and on two processors two at once take as long and get in each other's way.
-	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -timeout 10m ./...
+	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -timeout 20m ./...
 	go test -run 'TestTheProtocolEnds|TestEachRepairIsNeeded' ./realtime
 
 demo-test: ## The demo's tests, as a module of its own and in the workspace
@@ -40,6 +40,7 @@ bench: deps ## The benchmarks that the README quotes
 	go test -run '^$$' -bench 'Hub|Delivery|Fragment|Sync' -benchmem ./realtime ./render ./api
 	go test -run '^$$' -bench Floor -benchtime 15x ./realtime
 	go test -run '^$$' -bench Edit -benchtime 1000x ./cmd/shelfcast/serve
+	go test -run '^$$' -bench OdooFanOut -benchtime 50x ./cmd/shelfcast/serve
 	go test -run '^$$' -bench BatchToFrame -benchtime 20x ./cmd/shelfcast/serve
 	go test -run '^$$' -bench Batch -benchtime 20x ./store
 	go test -run '^$$' -bench Served -benchtime 1x ./cmd/shelfcast/serve

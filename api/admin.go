@@ -74,6 +74,7 @@ func (a *Admin) App() *fiber.App {
 	b.bulk()
 	b.transfer()
 	b.changes()
+	b.odoo()
 	b.tokens()
 	app.Get("/api/docs", a.docs(api.OpenAPI()))
 	return app
@@ -84,7 +85,7 @@ func adminBody(path string) int {
 	switch path {
 	case apiPath + "/products:import":
 		return streamed
-	case apiPath + "/products:batch":
+	case apiPath + "/products:batch", apiPath + "/products:refresh":
 		return maxBatchBody
 	}
 	return maxAdminBody

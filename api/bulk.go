@@ -28,12 +28,7 @@ func (b *book) bulk() {
 			"With dry_run=true nothing is changed, and the answer says how many products, and how many open pages, would be.",
 		request: exampleReprice, response: exampleRepriced,
 	}, b.admin.reprice)
-	writes(b, entry{
-		id: "refresh-products", method: http.MethodPost, path: "/products:refresh", tag: tag, scope: store.WriteProducts,
-		summary:     "Give products a new version without changing them",
-		description: "For programs that write to the database themselves: every page that shows one of them gets it anew. Ids of no product are in missing.",
-		request:     map[string]any{"ids": []int64{42, 43}}, response: exampleRefreshed,
-	}, b.admin.refresh)
+	b.refreshing()
 	reads(b, entry{
 		id: "count-pages", method: http.MethodGet, path: "/pages", tag: tag, scope: store.ReadProducts,
 		summary:     "How many pages show products right now",
@@ -190,29 +185,6 @@ func (percent) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{OneOf: []*huma.Schema{
 		{Type: huma.TypeString, Pattern: `^[+-]?[0-9]{1,4}(\.[0-9]{1,4})?$`}, {Type: huma.TypeNumber},
 	}, Examples: []any{"-12.5"}}
-}
-
-type refreshAnswer struct {
-	Body struct {
-		Refreshed []store.Rev `json:"refreshed" nullable:"false"`
-		Missing   []int64     `json:"missing" nullable:"false"`
-	}
-}
-
-func (a *Admin) refresh(ctx context.Context, in *struct {
-	Idempotent
-	Body struct {
-		IDs []int64 `json:"ids" minItems:"1" maxItems:"1000" nullable:"false" minimum:"1"`
-	}
-}) (*refreshAnswer, []store.Rev, error) {
-	made, missing, err := a.DB.Refresh(ctx, in.Body.IDs)
-	if err != nil {
-		return nil, nil, err
-	}
-	out := &refreshAnswer{}
-	out.Body.Refreshed = append([]store.Rev{}, made...)
-	out.Body.Missing = append([]int64{}, missing...)
-	return out, made, nil
 }
 
 type pagesAnswer struct {

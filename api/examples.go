@@ -15,11 +15,11 @@ var (
 	exampleRev  = store.Rev{ID: 42, Version: 1795433536820389}
 
 	exampleNew = map[string]any{
-		"sku": "mug-harbour", "title": "Harbour Mug", "description": "<p>Stoneware.</p>", "vendor": "Kiln & Co",
+		"sku": "mug-harbour", "external_id": "odoo:product.template:42", "title": "Harbour Mug", "description": "<p>Stoneware.</p>", "vendor": "Kiln & Co",
 		"price": "14.50", "currency": "EUR", "stock": 64, "published": true,
 	}
 	exampleProduct = store.Product{
-		Rev: exampleRev, SKU: "mug-harbour", Title: "Harbour Mug", Description: "<p>Stoneware.</p>", Vendor: "Kiln & Co",
+		Rev: exampleRev, SKU: "mug-harbour", ExternalID: "odoo:product.template:42", Title: "Harbour Mug", Description: "<p>Stoneware.</p>", Vendor: "Kiln & Co",
 		Price: mustPrice("14.50"), Currency: "EUR", Stock: 64, Published: true, CreatedAt: exampleTime,
 	}
 	exampleList    = listBody([]listed{{Product: exampleProduct}})
@@ -38,15 +38,15 @@ var (
 	}}
 	exampleReprice   = map[string]any{"filter": map[string]any{"vendor": "Kiln & Co"}, "percent": "-10", "compare_at_price": "set"}
 	exampleRepriced  = map[string]any{"dry_run": true, "matched": 12, "changed": 12, "rounding": rounding, "pages": realtime.Census{Pages: 310, Products: map[int64]int{}, Instances: 2, Complete: true}}
-	exampleRefreshed = map[string]any{"refreshed": []store.Rev{exampleRev}, "missing": []int64{43}}
+	exampleRefreshed = map[string]any{"refreshed": []store.Rev{exampleRev}, "unchanged": []string{}, "missing": []int64{43}, "unknown": []string{}, "failed": []refreshFailure{}}
 	exampleCensus    = realtime.Census{Pages: 310, Products: map[int64]int{42: 300, 43: 25}, Instances: 2, Complete: true}
 
 	exampleImported = importReport{
 		Tally: shopify.Tally{Created: 40, Changed: 2, Unchanged: 57, Failed: 1},
 		Lines: []importLine{{Line: 7, SKU: "lamp", Result: shopify.Failed, Error: `Variant Price "free" is no number`}},
 	}
-	exampleCSV = "Handle,Title,Body (HTML),Vendor,Published,Variant SKU,Variant Inventory Qty,Variant Price,Variant Compare At Price,Image Src,Status,Currency\n" +
-		"mug-harbour,Harbour Mug,<p>Stoneware.</p>,Kiln & Co,TRUE,mug-harbour,64,14.50,,,active,EUR\n"
+	exampleCSV = "Handle,Title,Body (HTML),Vendor,Published,Variant SKU,Variant Inventory Qty,Variant Price,Variant Compare At Price,Image Src,Status,Currency,External ID\n" +
+		"mug-harbour,Harbour Mug,<p>Stoneware.</p>,Kiln & Co,TRUE,mug-harbour,64,14.50,,,active,EUR,odoo:product.template:42\n"
 
 	exampleNewToken  = map[string]any{"name": "erp", "scopes": []string{store.WriteProducts}, "expires_in_days": 90}
 	exampleToken     = store.Token{ID: 7, Name: "erp", Scopes: []string{store.WriteProducts}, CreatedBy: "admin token", CreatedAt: exampleTime}

@@ -14,6 +14,7 @@ import (
 // Picks is a part of the input of calls that are about many products.
 type Picks struct {
 	SKU          string `query:"sku" maxLength:"190" doc:"This SKU only"`
+	ExternalID   string `query:"external_id" maxLength:"190" doc:"What another system calls it: this one only" example:"odoo:product.template:42"`
 	Vendor       string `query:"vendor" maxLength:"255" doc:"Of this vendor only"`
 	Text         string `query:"q" maxLength:"255" doc:"Text in the title or the SKU"`
 	Published    string `query:"published" enum:"true,false" doc:"Only those that are, or are not"`
@@ -22,7 +23,7 @@ type Picks struct {
 }
 
 func (p Picks) filter() store.Filter {
-	f := store.Filter{SKU: p.SKU, Vendor: p.Vendor, Text: p.Text, ChangedAfter: p.ChangedSince}
+	f := store.Filter{SKU: p.SKU, ExternalID: p.ExternalID, Vendor: p.Vendor, Text: p.Text, ChangedAfter: p.ChangedSince}
 	if p.Published != "" {
 		published := p.Published == "true"
 		f.Published = &published

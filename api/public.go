@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"shelfcast/realtime"
 	"shelfcast/render"
@@ -21,13 +22,16 @@ type Public struct {
 	Templates      *render.Templates
 	Assets         *Assets
 	Health         Health
-	Origins        []string  // that may open sessions, besides the app's own; "*": all
-	TrustedProxies []Network // whose X-Forwarded-… are believed
-	PageSize       int       // products of a page of the shop; 24
-	PublicURL      string    // the shop's origin, as ParseOrigin has it; "": as the visitor has it
+	Origins        []string    // that may open sessions, besides the app's own; "*": all
+	TrustedProxies []Network   // whose X-Forwarded-… are believed
+	OdooView       render.View // of the answers to an Odoo storefront; render.Card
+	PageSize       int         // products of a page of the shop; 24
+	PublicURL      string      // the shop's origin, as ParseOrigin has it; "": as the visitor has it
+	Metrics        prometheus.Registerer
 	Log            *slog.Logger
 
 	storefront
+	numbers *odooNumbers
 }
 
 // App makes the Fiber app.
@@ -39,6 +43,11 @@ func (p *Public) App() *fiber.App {
 		p.Log = slog.Default()
 	}
 	p.open()
+	var products numberSource
+	if p.DB != nil {
+		products = p.DB
+	}
+	p.numbers = newOdooNumbers(p.Cache, products, p.Metrics)
 	app := newApp(appConfig{
 		name: "shelfcast", bodyLimit: func(string) int { return maxPublicBody },
 		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail, data: isData,
@@ -62,6 +71,11 @@ func (p *Public) App() *fiber.App {
 	app.Get("/fragments", p.fragments)
 	app.Get("/fragments/:view/:id", p.fragment)
 	app.Post("/product/tree/sync", p.sync)
+	app.Get("/product/tree/sync", func(*fiber.Ctx) error { // as Odoo has it, and no 405
+		return fiber.NewError(fiber.StatusBadRequest, "a call is a POST of application/json")
+	})
+	app.Get("/websocket", p.odooBus())
+	app.Get("/websocket/health", odooHealth)
 	app.Get("/live", p.live())
 	app.Get("/live/sse", p.stream)
 	app.Get("/live/poll", p.poll)
@@ -70,7 +84,7 @@ func (p *Public) App() *fiber.App {
 
 // isData: the client's calls, and those of an Odoo storefront.
 func isData(path string) bool {
-	return strings.HasPrefix(path, "/fragments") || strings.HasPrefix(path, "/live") || strings.HasPrefix(path, "/product/")
+	return strings.HasPrefix(path, "/fragments") || strings.HasPrefix(path, "/live") || strings.HasPrefix(path, "/product/") || strings.HasPrefix(path, "/websocket")
 }
 
 // fail answers a shopper with a page and a program with problem details.

@@ -33,9 +33,13 @@ type rpcDetail struct {
 }
 
 // sync is POST /product/tree/sync, a call as an Odoo storefront makes it (JSON-RPC
-// 2.0): the card of a product as it is now. As with Odoo, an error of the call is
+// 2.0): the HTML of a product as it is now. Of one that shoppers may not see it is
+// the HTML that says so, for the page that still shows it. As with Odoo, an error of the call is
 // a 200 with an error in it, and only what is no call at all is a 400.
 func (p *Public) sync(c *fiber.Ctx) error {
+	if kind, _, _ := strings.Cut(c.Get(fiber.HeaderContentType), ";"); kind != "" && !strings.EqualFold(kind, "application/json") && !strings.EqualFold(kind, "application/json-rpc") {
+		return fiber.NewError(fiber.StatusBadRequest, "the body of a call is application/json")
+	}
 	body := c.Body()
 	if !gjson.ValidBytes(body) || bytes.TrimLeft(body, " \t\r\n")[0] != '{' {
 		return fiber.NewError(fiber.StatusBadRequest, "the body is not the JSON of a call")
@@ -45,7 +49,7 @@ func (p *Public) sync(c *fiber.Ctx) error {
 	if !ok {
 		return failRPC(c, call[0].Raw, rpcError{-32602, "Invalid params", rpcDetail{"ValueError", "product_id is not the id of a product"}})
 	}
-	f, err := p.Cache.Fragment(c.UserContext(), render.Card, store.Rev{ID: id})
+	f, err := p.numbers.fragment(c.UserContext(), cmp.Or(p.OdooView, render.Card), id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return failRPC(c, call[0].Raw, rpcError{404, "404: Not Found", rpcDetail{"werkzeug.exceptions.NotFound", store.ErrNotFound.Error()}})
@@ -83,8 +87,11 @@ func sendRPC(c *fiber.Ctx, answer []byte) error {
 	return nil
 }
 
-// looseID takes a number, or a number in a string, as Odoo does.
+// looseID takes a number, or a number in a string, or true for 1, as Odoo does.
 func looseID(raw json.RawMessage) (int64, bool) {
+	if string(raw) == "true" {
+		return 1, true
+	}
 	text := strings.TrimSpace(strings.Trim(string(raw), `"`))
 	if id, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return id, id > 0

@@ -36,7 +36,7 @@ func (b *book) transfer() {
 	reads(b, entry{
 		id: "export-products", method: http.MethodGet, path: "/products:export", tag: tag, scope: store.ReadProducts,
 		summary:     "Export products as a product CSV of Shopify",
-		description: "With archived=any it imports back to the same catalogue: there is a column Currency that Shopify's format lacks. An answer that was cut off was not all.",
+		description: "With archived=any it imports back to the same catalogue: there are columns Currency and External ID that Shopify's format lacks. An answer that was cut off was not all.",
 		responses: map[string]*huma.Response{"200": {Description: "The file", Content: map[string]*huma.MediaType{
 			"text/csv": {Schema: &huma.Schema{Type: huma.TypeString}, Example: exampleCSV},
 		}}},

@@ -38,6 +38,19 @@ func (h *Hub) answer(all []*session) {
 			}
 		}
 	}()
+	var backs []*session
+	all = slices.DeleteFunc(slices.Clone(all), func(s *session) bool {
+		if s.follower != nil {
+			backs = append(backs, s)
+		}
+		return s.follower != nil
+	})
+	if len(backs) > 0 {
+		h.resume(backs)
+	}
+	if len(all) == 0 {
+		return
+	}
 	ids := map[int64]struct{}{}
 	for _, s := range all {
 		s.mu.Lock()

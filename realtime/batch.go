@@ -34,6 +34,9 @@ func (h *Hub) ApplyAll(revs []store.Rev) (heard []store.Rev) {
 					changed = append(changed, newsOf(t, r.Version, nil))
 				}
 			}
+			if t := h.topicOf(r.ID); t != nil {
+				wanted = h.batch.raise(wanted, t, r.Version)
+			}
 		}
 		h.mu.Unlock()
 	}

@@ -40,10 +40,11 @@ type Bus struct {
 	cfg BusConfig
 	log *slog.Logger
 
-	sharded   bool   // Redis is a Cluster: pub/sub is sharded, so that a message goes to one shard and not to all nodes
-	name      string // of this instance
-	probe     string // the channel of this instance's probes, and its inbox
-	questions string // the channel of questions for a census
+	sharded    bool   // Redis is a Cluster: pub/sub is sharded, so that a message goes to one shard and not to all nodes
+	name       string // of this instance
+	probe      string // the channel of this instance's probes, and its inbox
+	questions  string // the channel of questions for a census
+	broadcasts string // the channel of what all pages of an Odoo shop are told
 
 	subscribed chan struct{} // to the probes: capacity 1; never closed
 	asked      chan string   // the questions of others; never closed
@@ -91,7 +92,7 @@ func NewBus(rdb redis.UniversalClient, hub *Hub, cfg BusConfig) *Bus {
 		silent:      counter("shelfcast_bus_silent_total", "Subscriptions on which nothing came any more, and which were made anew."),
 		unshared:    map[int64]int64{},
 	}
-	b.probe, b.questions = b.inboxOf(b.name), b.beside("census")
+	b.probe, b.questions, b.broadcasts = b.inboxOf(b.name), b.beside("census"), b.beside("broadcast")
 	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "shelfcast_bus_age_seconds", Help: "Since a probe last came back through Redis.",
 	}, func() float64 { return b.Age().Seconds() })

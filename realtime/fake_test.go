@@ -34,6 +34,8 @@ type shop struct {
 	asks    int   // calls of Compare
 	fills   int   // calls of Fragment
 
+	external map[int64]string // ids of another system
+
 	broken int64                   // the id whose fragment cannot be had
 	slow   map[int64]time.Duration // how long the fragment of an id takes
 
@@ -41,7 +43,7 @@ type shop struct {
 }
 
 func newShop(revs ...store.Rev) *shop {
-	s := &shop{rows: map[int64]int64{}, heard: map[int64]int64{}, cached: map[store.Rev]*render.Fragment{}, slow: map[int64]time.Duration{}, html: "<p>"}
+	s := &shop{rows: map[int64]int64{}, heard: map[int64]int64{}, cached: map[store.Rev]*render.Fragment{}, slow: map[int64]time.Duration{}, external: map[int64]string{}, html: "<p>"}
 	for _, r := range revs {
 		s.set(r)
 	}
@@ -141,7 +143,7 @@ func (s *shop) Fragment(ctx context.Context, view render.View, want store.Rev) (
 	if !ok {
 		return nil, store.ErrNotFound
 	}
-	f, err := render.NewFragment(view, store.Product{Rev: store.Rev{ID: want.ID, Version: version}, Published: true}, s.html)
+	f, err := render.NewFragment(view, store.Product{Rev: store.Rev{ID: want.ID, Version: version}, ExternalID: s.external[want.ID], Published: true}, s.html)
 	s.cached[f.Rev] = f
 	return f, err
 }
@@ -163,6 +165,24 @@ func (s *shop) ChangedSince(_ context.Context, after store.Rev, _ int) (revs []s
 	}
 	slices.SortFunc(revs, func(a, b store.Rev) int { return cmp.Compare(a.Version, b.Version) })
 	return revs, s.fails
+}
+
+// ChangedLast makes a shop the Recents of an OdooConfig.
+func (s *shop) ChangedLast(_ context.Context, after int64, limit int) ([]store.Recent, error) {
+	s.mu.Lock()
+	s.asks++
+	s.mu.Unlock()
+	revs, err := s.ChangedSince(context.Background(), store.Rev{Version: after}, 0)
+	if s.read != nil {
+		s.read <- struct{}{}
+		<-s.read
+	}
+	slices.Reverse(revs)
+	var found []store.Recent
+	for _, r := range revs[:min(limit, len(revs))] {
+		found = append(found, store.Recent{Rev: r, ExternalID: s.external[r.ID]})
+	}
+	return found, err
 }
 
 func (s *shop) Latest(_ context.Context, limit int) (revs []store.Rev, err error) {

@@ -16,6 +16,7 @@ import (
 type news struct {
 	topic   *topic
 	version int64
+	again   bool   // it was told before: see repeats
 	text    []byte // as an element of a frame's list; shared, never changed
 	frame   []byte // the whole frame of one that is sent only this; made by a round
 }
@@ -23,6 +24,9 @@ type news struct {
 // newsOf is the news of a version; its fragment is nil for sessions that are
 // not sent any.
 func newsOf(t *topic, version int64, f *render.Fragment) news {
+	if t.followed {
+		return ofChannel(t, f)
+	}
 	if f == nil {
 		return news{topic: t, version: version, text: changedText(t, version)}
 	}
@@ -111,11 +115,22 @@ func (h *Hub) fanOut(all []news) {
 	if len(all) > few {
 		r.index = make(map[*topic]int, len(all))
 	}
+	var followed []news
 	for _, n := range all {
-		r.put(n)
+		if n.topic.followed {
+			followed = append(followed, n)
+		} else {
+			r.put(n)
+		}
 	}
 	h.mu.Lock()
 	size := 0
+	if h.channel.add(followed, h.cfg.Odoo.Again) {
+		size = len(h.channel.followers)
+		for at := range h.channel.followers {
+			h.table.mark(at)
+		}
+	}
 	for _, n := range r.news {
 		size += len(n.topic.watchers)
 		for at := range n.topic.watchers {
@@ -191,6 +206,9 @@ func (r *round) push(s *session, w *work) {
 	defer s.survive()
 	s.mu.Lock()
 	var err error
+	if s.follower != nil {
+		err = s.catchUp(w)
+	}
 	for from := 0; err == nil && from < len(s.watching) && s.ready(); {
 		var framed []byte
 		if from, framed = r.gather(s, from, w); len(w.picks) > 0 {

@@ -156,6 +156,7 @@ func (f *Feed) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.hub.channel.setClock(now)
 	since := f.cursor
 	if since == 0 { // what this process has read before the first feed is covered too
 		since = now - time.Since(f.started).Microseconds()

@@ -58,6 +58,9 @@ func (s *session) flush(w *work) {
 	w.now = time.Now()
 	s.mu.Lock()
 	err := s.flushOutbox(w)
+	if err == nil && s.follower != nil {
+		err = s.catchUp(w)
+	}
 	for err == nil && s.ready() {
 		var more bool
 		if w.picks, more = s.gather(w.picks[:0]); len(w.picks) == 0 {

@@ -63,7 +63,8 @@ type Config struct {
 	Timeout      time.Duration // of what is asked of the Fragments; 10s
 	CloseTimeout time.Duration // from a close frame to the end of the connection; 5s
 	Retry        time.Duration // after something could not be had; 1s
-	Portable     bool          // a goroutine a session, also where sessions can be parked
+	Odoo         OdooConfig
+	Portable     bool // a goroutine a session, also where sessions can be parked
 	Metrics      prometheus.Registerer
 	Log          *slog.Logger
 }
@@ -85,6 +86,8 @@ type Hub struct {
 	rounds  crew[news]     // and told
 	batch   batch          // what changed together
 	again   again          // what could not be had
+	channel channel        // of those who follow all products
+	held    atomic.Int64   // bytes of messages on the Odoo wire that have come in part
 	changed changed        // who waits for news of any product
 	swept   atomic.Int64   // when the sessions were last looked after, Unix nanoseconds; 0: not yet
 
@@ -117,6 +120,9 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, 5*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
+	cfg.Odoo.Channel = cmp.Or(cfg.Odoo.Channel, "product_updates")
+	cfg.Odoo.Again = cmp.Or(cfg.Odoo.Again, 3*time.Second)
+	cfg.Odoo.View = cmp.Or(cfg.Odoo.View, render.Card)
 	h := &Hub{
 		fragments: fragments,
 		cfg:       cfg,
@@ -128,6 +134,7 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 		gone:    make(chan struct{}),
 		clients: map[client]int{},
 		topics:  map[int64][]*topic{},
+		channel: newChannel(),
 	}
 	each := func(all []ready) {
 		for _, r := range all {
@@ -167,6 +174,9 @@ func (h *Hub) Sessions() int {
 // error: the hub has begun to drain meanwhile, or the kernel's.
 func (h *Hub) Adopt(conn net.Conn, join Join) error {
 	s := &session{hub: h, mode: join.Mode, wire: join.Wire, from: clientOf(join.From), born: time.Now().UnixNano()}
+	if join.Wire == Odoo {
+		s.follower = &follower{}
+	}
 	s.heard()
 	s.link = h.newLink(s, conn)
 	if len(join.Head) > 0 {
@@ -261,6 +271,10 @@ func (h *Hub) remove(s *session) {
 		h.leave(s, w.topic)
 	}
 	s.watching, s.out = nil, nil
+	if s.follower != nil {
+		h.channel.unfollow(s)
+		h.held.Add(-s.follower.held)
+	}
 	s.mu.Unlock()
 	if h.draining && h.table.used == 0 {
 		close(h.gone) // once: a hub that drains admits no more

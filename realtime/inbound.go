@@ -27,7 +27,8 @@ func (s *session) take(w *work, data []byte) error {
 	if in == nil {
 		in = &inbound{}
 	}
-	if len(in.raw) > 0 {
+	ours := len(in.raw) > 0 // what data is in
+	if ours {
 		data = append(in.raw, data...)
 	}
 	for {
@@ -55,9 +56,20 @@ func (s *session) take(w *work, data []byte) error {
 		// longer than a silence may.
 		s.in = nil
 		s.heard()
+		if s.follower != nil && s.follower.held > 0 {
+			s.hold(0)
+		}
 		return nil
 	}
-	in.raw = bytes.Clone(data)
+	if s.follower != nil && !s.hold(int64(len(data)+len(in.message))) {
+		s.refuse(w, &refusal{Code: "busy", close: statusTryLater})
+		s.in = nil
+		return nil
+	}
+	if !ours || cap(data) > 4*len(data) {
+		data = bytes.Clone(data)
+	}
+	in.raw = data
 	s.in = in
 	return nil
 }
@@ -89,6 +101,9 @@ func (s *session) header(in *inbound, data []byte) (h ws.Header, rest []byte, er
 		return h, nil, &refusal{Code: "protocol", Message: err.Error(), close: ws.StatusProtocolError}
 	}
 	limit := s.hub.cfg.MaxFrame
+	if s.wire == Odoo {
+		limit = odooMessage
+	}
 	if h.Length > int64(limit-len(in.message)) {
 		return h, nil, &refusal{Code: "too_large", Message: fmt.Sprintf("a message has at most %d bytes", limit), close: ws.StatusMessageTooBig}
 	}
@@ -101,11 +116,18 @@ func (s *session) header(in *inbound, data []byte) (h ws.Header, rest []byte, er
 
 // frame handles one frame.
 func (s *session) frame(w *work, in *inbound, h ws.Header, payload []byte) *refusal {
-	switch h.OpCode {
+	code := h.OpCode
+	if s.wire == Odoo && code == ws.OpBinary {
+		code = ws.OpText // the same JSON
+	}
+	switch code {
 	case ws.OpPing:
 		s.say(w, func(o *outbox) { o.pong = ws.MustCompileFrame(ws.NewPongFrame(payload)) })
 	case ws.OpPong:
 	case ws.OpClose:
+		if s.wire == Odoo {
+			return s.closed16(w, payload)
+		}
 		s.last(w, ws.MustCompileFrame(ws.NewCloseFrame(payload[:min(len(payload), 2)])))
 	case ws.OpBinary:
 		return &refusal{Code: "binary", Message: "frames are JSON text", close: ws.StatusUnsupportedData}

@@ -22,6 +22,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			h.sweep(time.Now(), turn%sweeps)
 			h.again.due(h, time.Now())
 			h.batch.due(time.Now())
+			h.channel.due(h, time.Now())
 			h.swept.Store(time.Now().UnixNano())
 		case <-ctx.Done():
 			h.end()

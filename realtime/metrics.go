@@ -9,6 +9,7 @@ type metrics struct {
 	turnedAway, silent, aged, faults          prometheus.Counter
 	deliveries, bytes, blocked                prometheus.Counter
 	asked, unanswered, vanished, late, polled prometheus.Counter
+	resumed                                   prometheus.Counter
 	opened, refused, refusals                 *prometheus.CounterVec
 	fresh                                     *ageHistogram
 	applied                                   prometheus.Histogram
@@ -21,7 +22,7 @@ func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
 	}, func() float64 { return float64(sessions()) })
 	return metrics{
 		opened: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
-			Name: "shelfcast_sessions_opened_total", Help: "Sessions begun, by wire: websocket or event-stream.",
+			Name: "shelfcast_sessions_opened_total", Help: "Sessions begun, by wire: websocket, event-stream or odoo.",
 		}, []string{"wire"}),
 		turnedAway: counter("shelfcast_sessions_turned_away_total", "Connections whose instance began to drain during the handshake."),
 		silent:     counter("shelfcast_sessions_silent_total", "Sessions closed because the browser did not answer a ping."),
@@ -33,6 +34,7 @@ func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
 		asked:      counter("shelfcast_asked_total", "Products whose version was asked of the database because memory did not know it for certain."),
 		unanswered: counter("shelfcast_unanswered_total", "Fragments and answers that could not be had, and are tried again."),
 		polled:     counter("shelfcast_polls_total", "Times that a page without a session asked what is newer."),
+		resumed:    counter("shelfcast_odoo_resumed_total", "Times that a session of the Odoo bus was told, from the database, what it had missed."),
 		late:       counter("shelfcast_batch_late_total", "Fragments for which the rest of their batch did not wait any longer."),
 		vanished:   counter("shelfcast_vanished_total", "News dropped because the product is not in the database."),
 		fresh: newAgeHistogram(to, "shelfcast_time_to_fresh_seconds",

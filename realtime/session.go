@@ -34,6 +34,8 @@ type session struct {
 	mode Mode  // static after construction
 	wire Wire  // static after construction
 
+	follower *follower // of the Odoo wire, else nil; static after construction
+
 	// Guarded by mu. The connection is written, read and closed with it held:
 	// the number of a closed one may be somebody else's the next moment.
 	mu       sync.Mutex
@@ -106,6 +108,10 @@ func (s *session) find(t *topic) int {
 
 // receive takes a message of the browser.
 func (s *session) receive(message []byte, w *work) *refusal {
+	if s.wire == Odoo {
+		s.hear(message, w)
+		return nil
+	}
 	r, refused := s.hub.parseRequest(message)
 	if refused != nil {
 		return refused
@@ -248,6 +254,10 @@ func (s *session) say(w *work, put func(*outbox)) {
 // refuse says what was wrong, and closes if the refusal says so.
 func (s *session) refuse(w *work, r *refusal) {
 	s.hub.metrics.refusals.WithLabelValues(r.Code).Inc()
+	if s.wire == Odoo { // its client takes no text but notifications
+		s.last(w, s.wire.end(r.close, r.Code))
+		return
+	}
 	if r.close != 0 {
 		s.last(w, append(s.wire.message(r.text()), s.wire.end(r.close, r.Code)...))
 		return

@@ -109,7 +109,7 @@ func (b *Bus) subscribe(ctx context.Context, gap func()) error {
 	if b.sharded {
 		subscribe = b.rdb.SSubscribe
 	}
-	subscription := subscribe(ctx, b.cfg.Channel, b.probe, b.questions)
+	subscription := subscribe(ctx, b.cfg.Channel, b.probe, b.questions, b.broadcasts)
 	defer subscription.Close()
 	stop := context.AfterFunc(ctx, func() { subscription.Close() }) // ends a Receive
 	defer stop()
@@ -148,6 +148,8 @@ func (b *Bus) receive(m *redis.Message) {
 	switch {
 	case m.Channel == b.questions:
 		b.hear(m.Payload)
+	case m.Channel == b.broadcasts:
+		b.hearBroadcast(m.Payload)
 	case m.Channel != b.probe:
 		b.receiveNews(m.Payload)
 	case m.Payload != ping:

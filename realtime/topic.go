@@ -24,6 +24,8 @@ type topic struct {
 	// Static after construction.
 	id   int64
 	kind kind
+	// The news of it is for those who follow the channel.
+	followed bool
 
 	newest atomic.Int64 // the newest version heard of; 0: none, or the product is not in the database
 	queued atomic.Bool  // its fragment is about to be had
@@ -31,6 +33,7 @@ type topic struct {
 	held   int          // fragments of it that are had for the batch, or wait in it; guarded by batch.mu
 
 	// Guarded by Hub.mu.
+	told     int64               // of those who follow the channel: the version that they know
 	watchers map[uint32]struct{} // the slots of sessions
 }
 
@@ -95,6 +98,9 @@ func (h *Hub) Apply(r store.Rev) (news bool) {
 			h.tell(t)
 		}
 	}
+	if t := h.topicOf(r.ID); t != nil && t.raise(r.Version) < r.Version {
+		h.tell(t)
+	}
 	return news
 }
 
@@ -126,6 +132,12 @@ func (h *Hub) Reconcile(ctx context.Context) error {
 	for _, topics := range h.topics {
 		for _, t := range topics {
 			before[t] = t.newest.Load()
+		}
+	}
+	for id, t := range h.channel.topics {
+		before[t] = t.newest.Load()
+		if h.topics[id] == nil {
+			ids = append(ids, id)
 		}
 	}
 	h.mu.Unlock()

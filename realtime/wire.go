@@ -18,12 +18,17 @@ const (
 	// request; nothing that it sends after that is read, and the end of the
 	// stream has no code.
 	EventStream
+	// Odoo is the bus of Odoo 16 over a WebSocket: see OdooConfig.
+	Odoo
 )
 
 // String is the wire's name in metrics.
 func (w Wire) String() string {
-	if w == EventStream {
+	switch w {
+	case EventStream:
 		return "event-stream"
+	case Odoo:
+		return "odoo"
 	}
 	return "websocket"
 }
@@ -75,7 +80,12 @@ func (w Wire) end(code ws.StatusCode, reason string) []byte {
 const statusRestart ws.StatusCode = 1012
 
 // restart is the end of a session that is to come again, elsewhere maybe.
-func (w Wire) restart() []byte { return w.end(statusRestart, "service restart") }
+func (w Wire) restart() []byte {
+	if w == Odoo {
+		return w.end(statusKeepAlive, "")
+	}
+	return w.end(statusRestart, "service restart")
+}
 
 // appendFrame adds one message with the list of these.
 func (w Wire) appendFrame(to []byte, mode Mode, picks []pick) []byte {

@@ -55,6 +55,7 @@ type Cache struct {
 	memory    *otter.Cache[key, *Fragment] // of each product the newest only: who asks for an older one takes it
 	shared    *shared
 	unknown   *unknown
+	external  external
 	fills     *semaphore.Weighted
 	flights   singleflight.Group
 	metrics   metrics
@@ -100,7 +101,7 @@ func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cf
 			MaximumWeight: uint64(cfg.Memory),
 			Weigher:       func(_ key, f *Fragment) uint32 { return f.size() },
 		}),
-		unknown: newUnknown(cfg.Unknown),
+		unknown: newUnknown(cfg.Unknown), external: newExternal(),
 		fills:   semaphore.NewWeighted(int64(cfg.Fills)),
 		metrics: newMetrics(cfg.Metrics),
 	}
@@ -275,6 +276,7 @@ func (c *Cache) load(ctx context.Context, view View, want store.Rev) (store.Prod
 
 func (c *Cache) remember(f *Fragment) {
 	c.current.heard(f.Rev)
+	c.external.note(f)
 	if f.Version == c.Newest(f.ID) { // or else it is an old one that came late
 		c.memory.Set(key{f.form(), f.ID}, f)
 	}

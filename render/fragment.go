@@ -16,6 +16,7 @@ type Fragment struct {
 	View        View   `json:"view"`
 	HTML        string `json:"html"`
 	Title       string `json:"title,omitempty"`       // the product's, as plain text; in detail views only, for the page around it
+	ExternalID  string `json:"external_id,omitempty"` // what another system calls the product
 	Unavailable bool   `json:"unavailable,omitempty"` // the product is unpublished or archived, and the HTML says no more
 
 	encoded  []byte
@@ -36,7 +37,7 @@ func (f *Fragment) form() form { return form{f.View, f.hash} }
 
 // NewFragment is the fragment of that product in that view, whose HTML is given.
 func NewFragment(view View, p store.Product, html string) (*Fragment, error) {
-	f := &Fragment{Rev: p.Rev, View: view, HTML: html, Unavailable: !p.Available()}
+	f := &Fragment{Rev: p.Rev, View: view, HTML: html, ExternalID: p.ExternalID, Unavailable: !p.Available()}
 	if view.template() == string(Detail) {
 		f.Title = p.Title
 	}

@@ -15,7 +15,7 @@ import (
 // of the view's.
 func TestTheShopSpeaksSeveralLanguages(t *testing.T) {
 	templates := load(t, render.Config{Locales: []string{"en", "de"}})
-	if got := templates.Views(); !slices.Equal(got, []render.View{"card", "card.de", "detail", "detail.de"}) {
+	if got := templates.Views(); !slices.Equal(got, []render.View{"card", "card.de", "detail", "detail.de", "odoo", "odoo.de"}) {
 		t.Errorf("the views are %v", got)
 	}
 	p := lamp()

@@ -147,7 +147,7 @@ func TestTheOwnersFolderHasViewsOfItsOwn(t *testing.T) {
 		"views/deep/no.html": {Data: []byte("{{what is this")},
 	}
 	templates := load(t, render.Config{Files: []fs.FS{mine}})
-	if got := templates.Views(); !slices.Equal(got, []render.View{"card", "detail", "row"}) {
+	if got := templates.Views(); !slices.Equal(got, []render.View{"card", "detail", "odoo", "row"}) {
 		t.Errorf("the views are %v", got)
 	}
 	for view, tag := range map[render.View]string{"row": "<tr ", "card": "<li ", "detail": "<ol "} {

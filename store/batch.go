@@ -140,7 +140,7 @@ func (b *batch) make(ctx context.Context, tx *sqlx.Tx) error {
 		} else {
 			r.Err = p.update(ctx, tx)
 		}
-		if own := classify(r.Err); own == nil || errors.Is(own, ErrConflict) || errors.Is(own, ErrDuplicateSKU) || errors.Is(own, ErrNotFound) {
+		if own := classify(r.Err); own == nil || errors.Is(own, ErrConflict) || errors.Is(own, ErrDuplicateSKU) || errors.Is(own, ErrDuplicateExternalID) || errors.Is(own, ErrNotFound) {
 			r.Err, r.Changed = own, own == nil // this edit's affair: the transaction goes on
 			continue
 		}

@@ -21,6 +21,8 @@ var (
 	ErrConflict = errors.New("the product has changed since")
 	// ErrDuplicateSKU: another product has the SKU.
 	ErrDuplicateSKU = errors.New("another product has this SKU")
+	// ErrDuplicateExternalID: another product has the external id.
+	ErrDuplicateExternalID = errors.New("another product has this external id")
 	// ErrKeyReused: the key of a Call came before, with another call.
 	ErrKeyReused = errors.New("the idempotency key was used for another call")
 	// ErrNoToken: there is no such token, or it is good no more.
@@ -111,11 +113,20 @@ func retryable(err error) bool {
 	return false
 }
 
+// duplicate says what another product has already. The server has one number for
+// all unique keys, and names the key at the end of its message.
+func duplicate(err error) error {
+	if strings.HasSuffix(strings.TrimRight(err.Error(), "'"), "products_external_id") {
+		return ErrDuplicateExternalID
+	}
+	return ErrDuplicateSKU
+}
+
 // classify gives err the sentinel that a caller branches on.
 func classify(err error) error {
 	switch number(err) {
 	case erDupEntry:
-		return ErrDuplicateSKU
+		return duplicate(err)
 	case erDeadlock, erLockWait, erCheckRead, // others were in the way at every try
 		erConCount, erTooManyUserConn, erServerShutdown, erReadOnly, erReadOnlyTx:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)

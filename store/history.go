@@ -70,6 +70,7 @@ func diff(a, b Product) []Change {
 		}
 	}
 	field("sku", a.SKU, b.SKU)
+	field("external_id", a.ExternalID, b.ExternalID)
 	field("title", a.Title, b.Title)
 	field("description", a.Description, b.Description)
 	field("vendor", a.Vendor, b.Vendor)

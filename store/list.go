@@ -11,6 +11,7 @@ import (
 // A Filter picks products. The zero value picks all that are not archived.
 type Filter struct {
 	SKU          string   // this SKU only; "": any
+	ExternalID   string   // this external id only; "": any
 	Vendor       string   // of this vendor; "": any
 	Text         string   // in the title or the SKU; "": any
 	Published    *bool    // nil: either
@@ -43,6 +44,9 @@ func (f Filter) where() (sql string, args []any) {
 	}
 	if f.SKU != "" {
 		term(`sku = ?`, f.SKU)
+	}
+	if f.ExternalID != "" {
+		term(`external_id = ?`, f.ExternalID)
 	}
 	if f.Vendor != "" {
 		term(`vendor = ?`, f.Vendor)

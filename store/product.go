@@ -32,7 +32,8 @@ type Rev struct {
 // A Product is one row of the shop's catalogue.
 type Product struct {
 	Rev
-	SKU            string     `json:"sku" db:"sku"` // unique in the shop
+	SKU            string     `json:"sku" db:"sku"`                 // unique in the shop
+	ExternalID     string     `json:"external_id" db:"external_id"` // what another system calls it, unique in the shop; "" when there is none
 	Title          string     `json:"title" db:"title"`
 	Description    string     `json:"description" db:"description"` // sanitised HTML
 	Vendor         string     `json:"vendor" db:"vendor"`
@@ -55,6 +56,7 @@ func (p Product) Available() bool { return p.Published && !p.Archived }
 // merge patch (RFC 7396): null takes away what a product can be without.
 type Edit struct {
 	SKU            *string     `json:"sku,omitempty"`
+	ExternalID     *string     `json:"external_id,omitempty" nullable:"true"` // what another system calls the product, as odoo:product.template:42
 	Title          *string     `json:"title,omitempty"`
 	Description    *string     `json:"description,omitempty" nullable:"true"` // HTML, sanitised before it is kept
 	Vendor         *string     `json:"vendor,omitempty" nullable:"true"`
@@ -74,6 +76,7 @@ func (e *Edit) UnmarshalJSON(b []byte) error {
 		D json.RawMessage `json:"description"` // these hide the plain ones
 		V json.RawMessage `json:"vendor"`
 		I json.RawMessage `json:"image_url"`
+		X json.RawMessage `json:"external_id"`
 	}
 	if err := json.Unmarshal(b, &patch); err != nil {
 		return err
@@ -82,7 +85,7 @@ func (e *Edit) UnmarshalJSON(b []byte) error {
 	for _, f := range []struct {
 		to   **string
 		text json.RawMessage
-	}{{&e.Description, patch.D}, {&e.Vendor, patch.V}, {&e.ImageURL, patch.I}} {
+	}{{&e.Description, patch.D}, {&e.Vendor, patch.V}, {&e.ImageURL, patch.I}, {&e.ExternalID, patch.X}} {
 		*f.to = nil
 		if f.text == nil {
 			continue
@@ -114,7 +117,7 @@ func (e Edit) whole() (Edit, error) {
 		slices.SortFunc(missing, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
 		return Edit{}, &InvalidError{missing}
 	}
-	for _, text := range []**string{&e.Description, &e.Vendor, &e.ImageURL} {
+	for _, text := range []**string{&e.Description, &e.Vendor, &e.ImageURL, &e.ExternalID} {
 		*text = cmp.Or(*text, new(string))
 	}
 	e.CompareAtPrice.Set = true
@@ -126,6 +129,7 @@ func (e Edit) whole() (Edit, error) {
 // Limits of a product's fields, in characters where it is text.
 const (
 	MaxSKU         = 190
+	MaxExternalID  = 190
 	MaxTitle       = 255
 	MaxVendor      = 255
 	MaxDescription = 200_000
@@ -145,6 +149,7 @@ func SanitizeHTML(s string) string { return policy.Sanitize(s) }
 // apply is p as e would have it, or an *InvalidError. p itself stays.
 func (e Edit) apply(p Product) (Product, error) {
 	set(&p.SKU, e.SKU)
+	set(&p.ExternalID, e.ExternalID)
 	set(&p.Title, e.Title)
 	set(&p.Vendor, e.Vendor)
 	set(&p.ImageURL, e.ImageURL)
@@ -202,6 +207,10 @@ func (p Product) check() error {
 	text("sku", p.SKU, 1, MaxSKU)
 	if p.SKU != strings.TrimSpace(p.SKU) {
 		say("sku", "has spaces around it")
+	}
+	text("external_id", p.ExternalID, 0, MaxExternalID)
+	if p.ExternalID != strings.TrimSpace(p.ExternalID) {
+		say("external_id", "has spaces around it")
 	}
 	text("title", strings.TrimSpace(p.Title), 1, MaxTitle)
 	text("vendor", p.Vendor, 0, MaxVendor)

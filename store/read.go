@@ -9,7 +9,7 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-const columns = `id, version, sku, title, description, vendor, image_url, price, compare_at_price,
+const columns = `id, version, sku, COALESCE(external_id, '') AS external_id, title, description, vendor, image_url, price, compare_at_price,
 	currency, stock, published, created_at, archived_at, archived_at IS NOT NULL AS archived`
 
 // clock is the database's time in microseconds since 1970, whatever time zone
@@ -30,8 +30,8 @@ func (db *DB) Product(ctx context.Context, id int64) (Product, error) {
 // Shown is the product as shoppers may see it, at the version wanted or a newer
 // one; version 0 wants the current one. It is older than wanted only if the
 // database has no such version. Of a product that is unpublished or archived the
-// Rev alone leaves this package, and that it is archived. ErrNotFound if there
-// is none.
+// Rev alone leaves this package, that it is archived, and the external id: a page
+// of another system's that shows it knows it by that. ErrNotFound if there is none.
 //
 // It is read from the replica if that has it.
 func (db *DB) Shown(ctx context.Context, want Rev) (Product, error) {
@@ -71,7 +71,7 @@ func (p Product) shown() Product {
 	if p.Available() {
 		return p
 	}
-	return Product{Rev: p.Rev, Archived: p.Archived}
+	return Product{Rev: p.Rev, ExternalID: p.ExternalID, Archived: p.Archived}
 }
 
 // productsOf reads rows by their ids.

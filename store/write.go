@@ -15,7 +15,7 @@ import (
 const bump = `version = GREATEST(version + 1, ` + clock + `)`
 
 // Create makes a product of e, unpublished unless e says so. Errors:
-// ErrInvalid, ErrDuplicateSKU, ErrUnavailable.
+// ErrInvalid, ErrDuplicateSKU, ErrDuplicateExternalID, ErrUnavailable.
 func (db *DB) Create(ctx context.Context, e Edit) (Product, error) {
 	p, err := e.first()
 	if err != nil {
@@ -52,9 +52,9 @@ func (e Edit) first() (Product, error) {
 
 func insert(ctx context.Context, tx *sqlx.Tx, p Product) (id int64, err error) {
 	made, err := tx.NamedExecContext(ctx, `
-		INSERT INTO products (version, sku, title, description, vendor, image_url, price,
+		INSERT INTO products (version, sku, external_id, title, description, vendor, image_url, price,
 			compare_at_price, currency, stock, published, created_at)
-		VALUES (`+clock+`, :sku, :title, :description, :vendor, :image_url, :price,
+		VALUES (`+clock+`, :sku, NULLIF(:external_id, ''), :title, :description, :vendor, :image_url, :price,
 			:compare_at_price, :currency, :stock, :published, UTC_TIMESTAMP(6))`, p)
 	if err != nil {
 		return 0, fmt.Errorf("create %q: %w", p.SKU, err)
@@ -65,7 +65,7 @@ func insert(ctx context.Context, tx *sqlx.Tx, p Product) (id int64, err error) {
 // Update makes e of the product that seen names, if that is still its version.
 // An edit that changes nothing makes no version and returns what is there.
 // Errors: ErrNotFound, ErrConflict, ErrArchived, ErrInvalid, ErrDuplicateSKU,
-// ErrUnavailable.
+// ErrDuplicateExternalID, ErrUnavailable.
 func (db *DB) Update(ctx context.Context, seen Rev, e Edit) (Product, error) {
 	return db.change(ctx, seen, Edited, e)
 }
@@ -160,7 +160,7 @@ func (p plan) deed(after Product) deed { return deed{after.Rev, p.action, diff(p
 func (p plan) update(ctx context.Context, tx *sqlx.Tx) error {
 	result, err := tx.NamedExecContext(ctx, `
 		UPDATE products
-		SET `+bump+`, sku = :sku, title = :title, description = :description,
+		SET `+bump+`, sku = :sku, external_id = NULLIF(:external_id, ''), title = :title, description = :description,
 			vendor = :vendor, image_url = :image_url, price = :price,
 			compare_at_price = :compare_at_price, currency = :currency,
 			stock = :stock, published = :published,

@@ -11,11 +11,11 @@ import (
 	"shelfcast/store"
 )
 
-// columns of what a Writer writes. Currency is our own: Shopify's format has no
-// such column.
+// columns of what a Writer writes. Currency and External ID are our own: Shopify's
+// format has no such columns.
 var columns = []string{
 	"Handle", "Title", "Body (HTML)", "Vendor", "Published", "Variant SKU", "Variant Inventory Qty",
-	"Variant Price", "Variant Compare At Price", "Image Src", "Status", "Currency",
+	"Variant Price", "Variant Compare At Price", "Image Src", "Status", "Currency", "External ID",
 }
 
 // A Writer writes a product CSV of Shopify, in which a product is one line with
@@ -49,7 +49,7 @@ func (w *Writer) Write(p store.Product) error {
 	sku := safeSKU(p.SKU)
 	return w.lines.Write([]string{
 		sku, safe(p.Title), safe(p.Description), safe(p.Vendor), strings.ToUpper(strconv.FormatBool(p.Published)),
-		sku, strconv.FormatInt(p.Stock, 10), p.Price.String(), compareAt, p.ImageURL, status, p.Currency,
+		sku, strconv.FormatInt(p.Stock, 10), p.Price.String(), compareAt, p.ImageURL, status, p.Currency, safe(p.ExternalID),
 	})
 }
 

@@ -26,11 +26,11 @@ func TestWhatAFileLooksLike(t *testing.T) {
 	got := written(t,
 		store.Product{SKU: "'=pot", Title: `Pot, "clay"`, Description: "<p>a\nb</p>", Vendor: "-Co", ImageURL: "/1.jpg",
 			Price: amount(t, 1590), CompareAtPrice: &was, Currency: "EUR", Stock: 4, Published: true},
-		store.Product{SKU: "mug", Title: "'Tis a mug", Price: amount(t, 5), Currency: "USD", Archived: true})
-	want := `Handle,Title,Body (HTML),Vendor,Published,Variant SKU,Variant Inventory Qty,Variant Price,Variant Compare At Price,Image Src,Status,Currency
+		store.Product{SKU: "mug", Title: "'Tis a mug", Price: amount(t, 5), Currency: "USD", Archived: true, ExternalID: "odoo:product.template:9"})
+	want := `Handle,Title,Body (HTML),Vendor,Published,Variant SKU,Variant Inventory Qty,Variant Price,Variant Compare At Price,Image Src,Status,Currency,External ID
 ''=pot,"Pot, ""clay""","<p>a
-b</p>",'-Co,TRUE,''=pot,4,15.90,20.00,/1.jpg,active,EUR
-mug,'Tis a mug,,,FALSE,mug,0,0.05,,,archived,USD
+b</p>",'-Co,TRUE,''=pot,4,15.90,20.00,/1.jpg,active,EUR,
+mug,'Tis a mug,,,FALSE,mug,0,0.05,,,archived,USD,odoo:product.template:9
 `
 	if got != want {
 		t.Errorf("got %s, want %s", got, want)

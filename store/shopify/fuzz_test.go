@@ -99,7 +99,7 @@ func edit(p store.Product) store.Edit {
 	return store.Edit{
 		SKU: &sku, Title: &title, Description: &body, Vendor: &vendor, ImageURL: &picture,
 		Price: &p.Price, CompareAtPrice: store.PriceChange{Set: true, To: p.CompareAtPrice},
-		Currency: &p.Currency, Stock: &p.Stock, Published: &p.Published,
+		Currency: &p.Currency, Stock: &p.Stock, Published: &p.Published, ExternalID: &p.ExternalID,
 	}
 }
 

@@ -98,7 +98,7 @@ func put(ctx context.Context, db *store.DB, p Product) (Outcome, error) {
 			return o, nil
 		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrDuplicateSKU), errors.Is(err, store.ErrNotFound):
 			continue
-		case errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrArchived):
+		case errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrArchived), errors.Is(err, store.ErrDuplicateExternalID):
 			return o, &LineError{Line: p.Line, SKU: o.SKU, Err: err}
 		}
 		return o, err

@@ -88,7 +88,7 @@ func TestAnExportImportsBackToTheSameCatalogue(t *testing.T) {
 		{"0123", "TRUE", "line one\nline \\. two", "1,5", "", "12", "", "EUR", 9, true, false},
 	} {
 		e := store.Edit{
-			SKU: &c.sku, Title: &c.title, Description: &c.body, Vendor: &c.vendor, ImageURL: &c.picture,
+			SKU: &c.sku, ExternalID: &c.sku, Title: &c.title, Description: &c.body, Vendor: &c.vendor, ImageURL: &c.picture,
 			Currency: &c.currency, Stock: &c.stock, Published: &c.published, Price: parsed(t, c.price),
 		}
 		if c.compareAt != "" {

@@ -46,7 +46,8 @@ var (
 //
 // Prices are in the currency given, unless the file has a column that Shopify's
 // does not have, Currency, and the first line of a product says something there.
-// An apostrophe in front of a SKU, or of what a spreadsheet would run, is not
+// A column External ID, which Shopify's has not either, is what another system
+// calls the product. An apostrophe in front of a SKU, or of what a spreadsheet would run, is not
 // part of the text.
 func Read(r io.Reader, currency string) iter.Seq2[Product, error] {
 	return func(yield func(Product, error) bool) {
@@ -182,6 +183,10 @@ func (p *parser) begin(number int, handle string, get func(string) string) {
 	if p.has("Vendor") {
 		vendor := bare(get("Vendor"))
 		e.Vendor = &vendor
+	}
+	if p.has("External ID") {
+		external := bare(get("External ID"))
+		e.ExternalID = &external
 	}
 	if p.has("Image Src") {
 		e.ImageURL = new(string) // none, unless a line has one

@@ -50,20 +50,24 @@ func DSN(t testing.TB) string {
 	return sharedOne.Database(t)
 }
 
-// Main runs the tests, stops what DSN has started and exits. What the clients
+// Main runs the tests, stops what DSN has started, calls what is to be done after
+// them, and exits. What the clients
 // of MySQL and Redis log of a server that a test has killed is no news.
-func Main(m *testing.M) {
+func Main(m *testing.M, after ...func()) {
 	_ = mysql.SetLogger(&mysql.NopLogger{})
 	redis.SetLogger(quiet{})
-	os.Exit(run(m))
+	os.Exit(run(m, after))
 }
 
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
-func run(m *testing.M) int {
+func run(m *testing.M, after []func()) int {
 	code := m.Run()
+	for _, end := range after {
+		end()
+	}
 	sharedMu.Lock()
 	defer sharedMu.Unlock()
 	if sharedOne == nil {

@@ -2,7 +2,7 @@
 
 /** The fields of a product, as the page calls them. @type {Record<string, string>} */
 export const LABELS = {
-  sku: "SKU", title: "Title", price: "Price", compare_at_price: "Compare-at price", currency: "Currency", stock: "Stock",
+  sku: "SKU", external_id: "External id", title: "Title", price: "Price", compare_at_price: "Compare-at price", currency: "Currency", stock: "Stock",
   published: "Published", archived: "Archived", vendor: "Vendor", image_url: "Picture URL", description: "Description",
   percent: "Percent",
 };

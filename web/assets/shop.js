@@ -3,19 +3,22 @@
 
 import { connect } from "./shelfcast.js";
 
-const said = { connecting: "Connecting", live: "Live", offline: "Reconnecting" };
+/** The page has the words for each status, in its language. */
+const WORDS = /** @type {const} */ ({ connecting: "saidConnecting", live: "saidLive", offline: "saidOffline" });
 
 connect({
   onStatus(status) {
-    const sign = document.querySelector("[data-live-status]");
-    if (!sign || sign.getAttribute("data-live-status") === status && sign.textContent) return;
-    sign.setAttribute("data-live-status", status);
-    sign.textContent = said[status];
+    const sign = /** @type {HTMLElement | null} */ (document.querySelector("[data-live-status]"));
+    if (!sign || sign.dataset.liveStatus === status && sign.textContent) return;
+    sign.dataset.liveStatus = status;
+    sign.textContent = sign.dataset[WORDS[status]] ?? "";
   },
 });
 
 document.addEventListener("shelfcast:updated", (event) => {
   const element = /** @type {Element} */ (event.target);
+  const name = element.querySelector("h1")?.textContent; // of a product's own page
+  if (name) document.title = [name.trim(), ...document.title.split(" · ").slice(-1)].join(" · ");
   element.getBoundingClientRect(); // the glow of the last time is over
   element.classList.add("is-updated");
   markBroken(element);

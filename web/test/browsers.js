@@ -8,6 +8,8 @@
 //
 // Standard input takes commands: "stay" (pages are left no more) and "look".
 //
+// The variable MODE may be "notify": fragments come by HTTP then.
+//
 //   node browsers.js ORIGIN PAGES FIRST PATH…
 
 import { createInterface } from "node:readline";
@@ -55,7 +57,7 @@ async function load(path) {
 }
 
 /** A connection for each page, as if each were in a browser of its own. */
-const connection = () => tabs(`${PROTOCOL} full ${origin}`, {
+const connection = () => tabs(`${PROTOCOL} ${process.env.MODE ?? "full"} ${origin}`, {
   WebSocket: class extends WebSocket {
     constructor(url, protocol) {
       super(url, protocol, { origin });

@@ -6,24 +6,54 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 
+	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/store"
 	"shelfcast/store/storetest"
 )
 
-// browser is a headless Chromium that may talk to loopback alone.
+// browser is a visitor's: a headless Chromium that may talk to loopback alone. All
+// tests share one, in which each has a profile of its own; with flags it is one of
+// the test's own.
 func browser(t testing.TB, flags ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path := storetest.Browser(t)
+	ctx := context.Context(nil)
+	if len(flags) > 0 {
+		own, stop, err := startBrowser(path, flags...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(stop)
+		ctx = own
+	} else {
+		shared, err := sharedBrowser(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		profile, cancel := chromedp.NewContext(shared, chromedp.WithNewBrowserContext())
+		t.Cleanup(cancel) // with all its tabs
+		if err := chromedp.Do(profile); err != nil {
+			t.Fatal(err)
+		}
+		ctx = profile
+	}
+	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
+	t.Cleanup(cancel)
+	return limited
+}
+
+// startBrowser starts one that lasts until stop, which waits for its end.
+func startBrowser(path string, flags ...chromedp.ExecAllocatorOption) (_ context.Context, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "shelfcast-browser-")
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.UserDataDir(filepath.Join(dir, "profile")),
@@ -33,21 +63,43 @@ func browser(t testing.TB, flags ...chromedp.ExecAllocatorOption) context.Contex
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 	)
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil { // starts it, for as long as this context lasts
-		t.Fatal(err)
+	allocator, endAllocator := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
+	ctx, end := chromedp.NewContext(allocator)
+	stop = func() {
+		_ = chromedp.Cancel(ctx) // closes it, and waits
+		end()
+		endAllocator()
+		os.RemoveAll(dir)
 	}
-	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil { // closes it, and waits
-			t.Log(err)
-		}
-	})
-	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
-	t.Cleanup(cancel)
-	return limited
+	if err := chromedp.Do(ctx); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return ctx, stop, nil
+}
+
+var shared struct {
+	sync.Mutex
+	ctx  context.Context
+	stop func()
+}
+
+func sharedBrowser(path string) (context.Context, error) {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.ctx != nil {
+		return shared.ctx, nil
+	}
+	var err error
+	shared.ctx, shared.stop, err = startBrowser(path)
+	return shared.ctx, err
+}
+
+// stopBrowser ends the shared one, after all tests.
+func stopBrowser() {
+	if shared.stop != nil {
+		shared.stop()
+	}
 }
 
 // tab opens a page in a tab of its own and waits until it is live.
@@ -162,8 +214,10 @@ func TestAPageOutlivesItsConnection(t *testing.T) {
 		run(t, page, chromedp.Evaluate[chromedp.Void](`
 			window.violations = 0;
 			document.addEventListener("securitypolicyviolation", () => window.violations++);
+			window.was = [];
+			document.addEventListener("shelfcast:status", (e) => was.push(e.detail));
 			dispatchEvent(new Event("offline"))`))
-		until(t, page, `document.querySelector("[data-live-status]").dataset.liveStatus === "offline"`)
+		until(t, page, `was.includes("offline")`) // it may be back the next moment
 	}
 	lamp = f.edit(t, 0, lamp.Rev, `{"price":"1.00"}`)
 	f.edit(t, 0, mug.Rev, `{"price":"2.00"}`)
@@ -211,5 +265,38 @@ func TestTheTabsOfABrowserShareAConnection(t *testing.T) {
 	shows(own, lamp)
 	if n := f.counter(t, "shelfcast_sessions_opened_total"); n != 1 {
 		t.Errorf("%v sessions were opened", n)
+	}
+}
+
+// In each language of the shop a page is live: what comes is in its words.
+func TestPagesAreLiveInTheirLanguage(t *testing.T) {
+	f := startFleet(t, func(s *serve.Settings) { s.Locales = []string{"en", "de"} })
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	chromium := browser(t)
+	english := tab(t, chromium, f.public(0, fmt.Sprintf("/shop/products/%d", lamp.ID)))
+	german := tab(t, chromium, f.public(1, fmt.Sprintf("/de/shop/products/%d", lamp.ID)))
+	list := tab(t, chromium, f.public(1, "/de/shop"))
+	lamp = f.edit(t, 0, lamp.Rev, `{"title":"Leuchte","price":"1234.50","stock":2}`)
+	mug = f.edit(t, 1, mug.Rev, `{"stock":0}`)
+	for page, want := range map[context.Context][]string{
+		english: {"€1,234.50", "Only 2 left", "Live"},
+		german:  {"1.234,50\u00a0€", "Nur noch 2", "Live"},
+		list:    {"1.234,50\u00a0€", "Ausverkauft"},
+	} {
+		shows(t, page, lamp.Rev)
+		if page == list {
+			shows(t, page, mug.Rev)
+		}
+		text := eval[string](t, page, `document.body.innerText`)
+		for _, words := range want {
+			if !strings.Contains(text, words) {
+				t.Errorf("no %q in %q", words, text)
+			}
+		}
+	}
+	for _, page := range []context.Context{english, german} {
+		if title := eval[string](t, page, `document.title`); title != "Leuchte · Test & Sons" {
+			t.Errorf("the page is called %q", title)
+		}
 	}
 }

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	serveBare()
-	storetest.Main(m)
+	storetest.Main(m, stopBrowser)
 }
 
 const token = "a token of the tests"

@@ -3,6 +3,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,16 +121,21 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 		i.log.Warn("the database does not answer yet", "error", err)
 	}
 
+	odooView, ok := templates.ParseView(cmp.Or(s.Odoo.View, string(render.Card)))
+	if !ok {
+		return nil, fmt.Errorf("--odoo-view: there is no view %q", s.Odoo.View)
+	}
 	cache := render.NewCache(i.db, i.rdb, templates, render.CacheConfig{Memory: s.Memory << 20, Fills: s.Fills, Metrics: i.metrics, Log: i.log})
 	i.hub = realtime.NewHub(cache, realtime.Config{
-		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxPerClient: s.MaxPerAddress, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts, Metrics: i.metrics, Log: i.log,
+		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxPerClient: s.MaxPerAddress, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts,
+		Odoo: realtime.OdooConfig{Channel: s.Odoo.Channel, View: odooView, Changes: i.db, Again: s.Odoo.Again}, Metrics: i.metrics, Log: i.log,
 	})
 	i.bus = realtime.NewBus(i.rdb, i.hub, realtime.BusConfig{Channel: s.Channel, Metrics: i.metrics, Log: i.log})
 	i.feed = realtime.NewFeed(i.db, i.hub, i.bus, realtime.FeedConfig{Metrics: i.metrics, Log: i.log})
 
 	i.public = (&api.Public{
 		DB: i.db, Cache: cache, Hub: i.hub, Templates: templates, Assets: assets, Health: i.health(),
-		Origins: s.Origins, TrustedProxies: proxies, PageSize: s.PageSize, PublicURL: publicURL, Log: i.log,
+		Origins: s.Origins, TrustedProxies: proxies, PageSize: s.PageSize, PublicURL: publicURL, OdooView: odooView, Metrics: i.metrics, Log: i.log,
 	}).App()
 	providers, err := i.jwt()
 	if err != nil {

@@ -45,6 +45,7 @@ type Settings struct {
 	Redis          string        `default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis, as redis://user:password@host:6379/0, or rediss:// for TLS. Sentinel: redis://host:26379/0?master_name=NAME&addr=host2:26379; Cluster: redis+cluster://host:6379?addr=host2:6379."`
 	RedisCA        string        `name:"redis-ca" type:"existingfile" placeholder:"FILE" help:"Certificates (PEM) of those whom Redis's TLS certificate is to be from; by default the system's."`
 	Channel        string        `name:"redis-channel" default:"product_updates" help:"Pub/sub channel. Two shops on one Redis need two, and two database numbers."`
+	Odoo           Odoo          `embed:"" prefix:"odoo-"`
 	Origins        []string      `placeholder:"ORIGIN" help:"Origins whose pages may open sessions, besides this host's own, as https://shop.example; * for all."`
 	TrustedProxies []string      `placeholder:"NET" help:"Addresses or networks of load balancers, whose X-Forwarded headers are believed."`
 	Templates      string        `type:"existingdir" help:"Folder with templates that stand before the built-in ones of the same name, views of its own and messages. Read again on SIGHUP."`
@@ -62,6 +63,13 @@ type Settings struct {
 	MaxAge         time.Duration `name:"max-session-age" default:"0s" help:"Close sessions of this age, less up to a quarter, so that after a scale-up they come to rest on all instances. 0: never."`
 	MaxProducts    int           `default:"500" help:"Products that a session watches, at most."`
 	Drain          time.Duration `default:"20s" help:"From SIGTERM to the end: a quarter for the load balancer to notice, half to close the sessions."`
+}
+
+// Odoo says what an Odoo 16 storefront is told.
+type Odoo struct {
+	Channel string        `default:"product_updates" help:"Channel of Odoo's bus on which its pages are told of changes."`
+	Again   time.Duration `default:"3s" help:"After which its pages are told of a change once more: the answer to the first time may have failed, or have come from an instance that had not heard. Negative: never."`
+	View    string        `default:"card" help:"View that its pages are sent when they ask: card, odoo for the markup that their script knows, or one of your own."`
 }
 
 // JWT says which identity provider's tokens the admin API takes, besides its own.

@@ -1,0 +1,136 @@
+package serve_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+// script bundles a module for a page, from web and its node_modules.
+func script(t testing.TB, code string, loader api.Loader) string {
+	t.Helper()
+	result := api.Build(api.BuildOptions{
+		Stdin:  &api.StdinOptions{Contents: code, ResolveDir: "../../../web", Loader: loader},
+		Bundle: true, Format: api.FormatESModule, JSX: api.JSXAutomatic, Write: false,
+		Define: map[string]string{"process.env.NODE_ENV": `"production"`},
+	})
+	if len(result.Errors) > 0 {
+		t.Fatalf("%v (make web-test installs the modules)", result.Errors[0].Text)
+	}
+	return string(result.OutputFiles[0].Contents)
+}
+
+// What happy-dom holds of the morph, a browser holds too: of random fragments and
+// random visitors, nothing that was typed, chosen or focused is lost.
+func TestNothingTypedOrFocusedIsLost(t *testing.T) {
+	s := newSite(t, "", map[string]string{
+		"/": `<!DOCTYPE html><html lang="en"><title>Stories</title><script type="module" src="/stories.js"></script>`,
+		"/stories.js": script(t, `
+			import * as fc from "fast-check";
+			import { morph } from "./client/morph.js";
+			import { stories, tell } from "./test/fragments.js";
+			window.check = (numRuns) => {
+				const result = fc.check(fc.property(stories(fc), (story) => {
+					const wrong = tell(document, morph, story);
+					if (wrong.length > 0) throw new Error(wrong.join("\n"));
+				}), { numRuns });
+				return result.failed ? fc.defaultReportMessage(result) : "";
+			};`, api.LoaderJS),
+	})
+	page := open(t, browser(t), s.URL)
+	until(t, page, `window.check !== undefined`)
+	for range 5 { // in steps: each is one task of the browser
+		if report := eval[string](t, page, `check(100)`); report != "" {
+			t.Fatal(report)
+		}
+	}
+}
+
+// What only a browser has: media that play, frames, dialogs, popovers, a text
+// selection, scroll. An update goes around them.
+func TestWhatAVisitorDoesOutlivesAnUpdate(t *testing.T) {
+	body := func(more string) string {
+		return `<section data-product-id="1">` + more + `<p id="text">A text to select from</p>
+			<audio id="song" src="/song.wav" loop muted></audio><iframe id="frame" src="/frame.html"></iframe>
+			<dialog id="dialog"><button>In it</button></dialog><div id="pop" popover>Sizes</div>
+			<div id="list" style="height: 40px; overflow: auto"><p style="height: 400px">Long</p></div>
+			<div data-live-keep id="kept"><i>The page's own</i></div>` + more + `</section>`
+	}
+	s := newSite(t, "", map[string]string{
+		"/":           `<!DOCTYPE html><html lang="en"><title>Visit</title><body>` + body("") + `<script type="module" src="/visit.js"></script>`,
+		"/frame.html": `<!DOCTYPE html><title>Frame</title><input>`,
+		"/song.wav":   silence,
+		"/visit.js": script(t, `
+			import { morph } from "./client/morph.js";
+			window.update = (html) => {
+				const holder = document.createElement("template");
+				holder.innerHTML = html;
+				morph(document.querySelector("section"), holder.content.firstElementChild);
+			};`, api.LoaderJS),
+	})
+	page := open(t, browser(t, chromedp.Flag("autoplay-policy", "no-user-gesture-required")), s.URL)
+	until(t, page, `window.update && document.querySelector("iframe").contentDocument?.querySelector("input")`)
+	run(t, page, chromedp.Evaluate[chromedp.Void](`
+		window.song = document.querySelector("audio");
+		song.play();
+		document.querySelector("iframe").contentDocument.querySelector("input").value = "typed";
+		document.querySelector("dialog").show();
+		document.querySelector("[popover]").showPopover();
+		document.querySelector("#list").scrollTop = 120;
+		document.querySelector("#kept").innerHTML = "<b>What the page made of it</b>";
+		const text = document.querySelector("#text").firstChild;
+		getSelection().setBaseAndExtent(text, 2, text, 6);
+		song.onpause = () => { window.stopped = true }`))
+	until(t, page, `song.currentTime > 0.1`)
+	before := eval[float64](t, page, `song.currentTime`)
+	for n := range 3 {
+		run(t, page, chromedp.Evaluate[chromedp.Void](fmt.Sprintf("update(`%s`)", body(strings.Repeat("<p>New</p>", n)))))
+	}
+	for what, script := range map[string]string{
+		"the song plays on":             fmt.Sprintf(`document.querySelector("audio") === song && !song.paused && !window.stopped && song.currentTime >= %f`, before),
+		"the frame was not loaded anew": `document.querySelector("iframe").contentDocument.querySelector("input").value === "typed"`,
+		"the dialog is open":            `document.querySelector("dialog").open`,
+		"the popover is open":           `document.querySelector("[popover]").matches(":popover-open")`,
+		"the list is where it was":      `document.querySelector("#list").scrollTop === 120`,
+		"the page's own is left alone":  `document.querySelector("#kept").innerText === "What the page made of it"`,
+		"the selection is there":        `getSelection().toString() === "text"`,
+	} {
+		if !eval[bool](t, page, script) {
+			t.Errorf("not true: %s", what)
+		}
+	}
+}
+
+// silence is a second of it, as a WAV file.
+var silence = "RIFF\x64\x1f\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00data\x40\x1f\x00\x00" + strings.Repeat("\x80", 8000)
+
+// A page that has a morph of its own says so in one line.
+func TestAPageWithIdiomorph(t *testing.T) {
+	f := embedding(t)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	s := newSite(t, "", map[string]string{
+		"/": fmt.Sprintf(`<!DOCTYPE html><html lang="en"><title>Shop</title><script type="module" src="/shop.js"></script>
+			<p data-product-id="%d" data-view="detail"></p><p data-product-id="%d" data-view="card"></p>`, lamp.ID, mug.ID),
+		"/shop.js": script(t, fmt.Sprintf(`
+			import { Idiomorph } from "idiomorph";
+			import { connect } from "./client/shelfcast.js";
+			window.morphs = 0;
+			connect({ endpoint: %q, morph: (a, b) => { window.morphs++; Idiomorph.morph(a, b, { ignoreActiveValue: true }) } });`, f.public(0, "")), api.LoaderJS),
+	})
+	page := open(t, browser(t), s.URL)
+	shows(t, page, lamp.Rev)
+	shows(t, page, mug.Rev)
+	run(t, page, chromedp.SendKeys(css(`input[name=note]`), "for my sister"))
+	lamp, mug = f.edit(t, 0, lamp.Rev, `{"price":"17.50"}`), f.edit(t, 1, mug.Rev, `{"price":"7.50"}`)
+	shows(t, page, lamp.Rev)
+	shows(t, page, mug.Rev)
+	if note := eval[string](t, page, `document.activeElement.value`); note != "for my sister" {
+		t.Errorf("the visitor has %q under his hands", note)
+	}
+	if n := eval[int](t, page, `morphs`); n != 4 {
+		t.Errorf("idiomorph was called %d times", n)
+	}
+}
