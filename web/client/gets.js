@@ -2,58 +2,59 @@
 // the version was told, and those that one of several tabs lacks. What could not be
 // had is tried again until nobody wants it any more.
 
-import { FIRST_PAUSE, LONGEST_PAUSE, MAX_FRAGMENTS } from "./limits.js";
+import { MAX_FRAGMENTS } from "./limits.js";
+import { backOff } from "./timer.js";
 import { get, lists } from "./transports.js";
-import { keyOf, warn } from "./wire.js";
+import { warn } from "./wire.js";
 
 /** @typedef {import("./tabs.js").Item} Item */
 
 /**
  * @param {import("./transports.js").Env} env
- * @param {(path: string) => string} url
- * @param {(fragment: import("./wire.js").Fragment, asked?: number) => void} got with the version that was asked for
+ * @param {string} endpoint the tier's origin
+ * @param {(fragment: import("./wire.js").Fragment) => void} got
  * @returns {(item: Item) => void} says that an item is needed, at the version that it has when it is asked for
  */
-export function gets(env, url, got) {
+export const gets = (env, endpoint, got) => {
   /** @type {Set<Item>} */
   const needs = new Set();
   let busy = false;
-  let failed = false;
   let failures = 0;
-  let after = 0;
+  let pause = 0;
 
   const run = async () => {
-    failed = false;
-    after = 0;
+    pause = 0;
     // In this order, so that all browsers ask for the same addresses.
     const all = [...needs]
       .filter((item) => item.tabs.size && !item.fragment)
-      .sort((a, b) => (a.view < b.view ? -1 : a.view > b.view ? 1 : a.id - b.id));
+      .sort((a, b) => +(a.view > b.view) || -(a.view < b.view) || a.id - b.id);
     needs.clear();
     for (const item of all.splice(MAX_FRAGMENTS)) needs.add(item);
-    await Promise.all(all[2] ? [ask(all)] : all.map((item) => ask([item])));
-    failures = failed ? failures + 1 : 0;
+    await (all[2] ? ask(all) : each(all));
+    failures = pause ? failures + 1 : 0;
     busy = needs.size > 0;
-    if (busy) env.setTimeout(run, after + (failures && env.Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** failures)));
+    if (busy) env.setTimeout(run, pause);
   };
+
+  /** @param {Item[]} items */
+  const each = (items) => Promise.all(items.map((item) => ask([item])));
 
   /** @param {Item[]} items */
   const ask = async (items) => {
     const [{ view, id, version }] = items;
-    const asked = new Map(items.map((item) => [keyOf(item), item.version]));
+    for (const item of items) item.asked = item.version;
     try {
-      const answer = JSON.parse(await get(env, url(items[1] ? `/fragments?ids=${lists(items)}` : `/fragments/${view}/${id}?v=${version}`)));
-      for (const f of answer.fragments ?? [answer]) got(f, asked.get(keyOf(f)));
+      const answer = JSON.parse(await get(env, endpoint + (items[1] ? `/fragments?ids=${lists(items)}` : `/fragments/${view}/${id}?v=${version}`)));
+      for (const f of answer.fragments ?? [answer]) got(f);
     } catch (/** @type {any} */ error) {
-      const { status } = error;
-      if (status > 399 && status < 500 && status !== 429) {
+      const { status, after = 0 } = error;
+      if (/^4(?!29)/.test(status)) {
         // One that is wrong is not to take the others with it.
-        if (items[1]) await Promise.all(items.map((item) => ask([item])));
-        else warn(`product ${id} as ${view}: ${status}`);
+        if (items[1]) await each(items);
+        else warn({ id, view, status });
         return;
       }
-      after = Math.max(after, error.after ?? 0);
-      failed = true;
+      pause = Math.max(pause, after + backOff(env, failures + 1));
       for (const item of items) needs.add(item);
     }
   };
@@ -63,4 +64,4 @@ export function gets(env, url, got) {
     if (!busy) queueMicrotask(run); // what is needed together is asked for together
     busy = true;
   };
-}
+};

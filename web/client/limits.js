@@ -2,10 +2,8 @@
 
 /** A session watches no more than this. */
 export const MAX_PRODUCTS = 500;
-/** A frame has fewer bytes than the server's 16 KiB; what we send is ASCII. */
-export const MAX_FRAME = 12_000;
-/** An address has fewer than the 7,000 characters that all on the way take. */
-export const MAX_LIST = 6_500;
+/** The tier is told of no more at once: a frame has at most 16 KiB, and a view some 40 letters. */
+export const MAX_WATCH = 100;
 /** The tier answers no more fragments at once. */
 export const MAX_FRAGMENTS = 100;
 /** Who listens is not to be read more at once. */

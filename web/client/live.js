@@ -1,7 +1,8 @@
 // The connection: opens a transport, comes back when it is lost, and goes on to
 // the next one when the network does not let this one through.
 
-import { FIRST_PAUSE, LONGEST_PAUSE, OPENING, PATIENCE, SILENCE, STEADY } from "./limits.js";
+import { OPENING, PATIENCE, SILENCE, STEADY } from "./limits.js";
+import { backOff, timer } from "./timer.js";
 import { ask, transports } from "./transports.js";
 import { warn } from "./wire.js";
 
@@ -18,16 +19,12 @@ import { warn } from "./wire.js";
  * @param {import("./transports.js").Address} url
  * @param {Owner} owner
  */
-export function live(env, url, { items, take, tell }) {
-  const { setTimeout, clearTimeout } = env;
+export const live = (env, url, { items, take, tell }) => {
+  const retry = timer(env);
+  const steady = timer(env);
+  const watchdog = timer(env);
   /** @type {import("./transports.js").Link | undefined} */
   let link;
-  /** @type {any} */
-  let retry;
-  /** @type {any} */
-  let steady;
-  /** @type {any} */
-  let watchdog;
   let open = false;
   let wanted = false;
   let failures = 0;
@@ -37,42 +34,37 @@ export function live(env, url, { items, take, tell }) {
   let strikes = 0;
   let allowed = 2;
 
-  const random = (/** @type {number} */ most) => most * env.Math.random();
-  const watch = (/** @type {() => void} */ f, /** @type {number} */ ms) => {
-    clearTimeout(watchdog);
-    watchdog = setTimeout(f, ms);
-  };
+  // As long, or up to twice as long.
+  const about = (/** @type {number} */ ms) => ms + ms * env.Math.random();
 
   const connect = () => {
-    clearTimeout(retry);
+    retry();
     if (link || !wanted) return;
     tell({ status: "connecting" });
     if (via === 1 && !env.EventSource) via = 2;
     // What comes between close and the end of the connection may be older than
     // what the next one brought.
-    const mine = (/** @type {(x?: any) => void} */ f) => (/** @type {any} */ x = undefined) => {
-      if (mine === current) f(x);
-    };
-    current = mine;
-    link = transports[via](env, url, { items, opened: mine(opened), heard: mine(heard), closed: mine(closed) });
-    watch(closed, OPENING);
+    const mine = (/** @type {(x?: any) => void} */ f) => /** @type {typeof f} */ ((x) => {
+      if (link === own) f(x);
+    });
+    const own = transports[via](env, url, { items, onopen: mine(opened), onmessage: mine(heard), onclose: mine(closed) });
+    link = own;
+    watchdog(closed, OPENING);
   };
-  /** @type {unknown} */
-  let current;
 
   const opened = () => {
     if (open) return;
     open = true;
     allowed = 5;
     tell({ status: "live" });
-    steady = setTimeout(() => {
+    steady(() => {
       failures = strikes = 0;
     }, STEADY);
     alive();
   };
 
   // The server's own pings are seen by the browser, and not by its scripts.
-  const alive = () => watch(probe, SILENCE + random(SILENCE));
+  const alive = () => watchdog(probe, about(SILENCE));
 
   /** @param {{data: string}} event */
   const heard = (event) => {
@@ -93,35 +85,28 @@ export function live(env, url, { items, take, tell }) {
   const probe = () => {
     if (!open) return; // still connecting, which has an end of its own
     link?.say({ ping: 1 });
-    watch(self.lost, PATIENCE);
+    watchdog(self.lost, PATIENCE);
   };
 
   // A transport that does not open may be blocked; or the network is down, or the
   // tier is full. A question by plain HTTP tells, and brings what has changed.
-  /** @param {{held?: boolean, after?: number}} [why] */
-  const closed = async ({ held, after } = {}) => {
+  /** @param {{counts?: number, after?: number}} [why] */
+  const closed = async ({ counts = 1, after } = {}) => {
     const was = open ? 2 : via;
     self.lost(after);
     if (was > 1) return;
-    let answered = false;
-    const refused = await ask(env, url, items(), (event) => {
-      answered = true;
+    const all = items();
+    const refused = await ask(env, url, all, (event) => {
       if (!open) parse(event);
     });
     if (was !== via || open) return;
-    strikes = answered && !refused ? strikes + (held ? 2 : 1) : 0;
+    strikes = all[0] && !refused ? strikes + counts : 0;
     if (strikes >= allowed) {
       tell({ via: ++via });
       strikes = failures = 0;
       allowed = 2;
       self.hurry();
-    } else if (refused?.after) again(refused.after + random(refused.after));
-  };
-
-  /** @param {number} ms */
-  const again = (ms) => {
-    clearTimeout(retry);
-    retry = setTimeout(connect, ms);
+    } else if (refused?.after) retry(connect, about(refused.after));
   };
 
   const self = {
@@ -139,7 +124,7 @@ export function live(env, url, { items, take, tell }) {
     pause() {
       self.lost();
       wanted = false;
-      clearTimeout(retry);
+      retry();
     },
 
     /**
@@ -148,23 +133,20 @@ export function live(env, url, { items, take, tell }) {
      */
     hurry() {
       if (link) probe();
-      else again(random(FIRST_PAUSE));
+      else retry(connect, backOff(env, 0));
     },
 
     /** The connection is gone, though it may not know. */
     lost(after = 0) {
       if (!link) return;
-      clearTimeout(steady);
-      clearTimeout(watchdog);
-      current = undefined;
+      steady();
+      watchdog();
       link.close();
       link = undefined;
       open = false;
       tell({ status: "offline" });
-      // Anywhere between nothing and the cap ("full jitter"), so that a thousand
-      // shoppers who lost one server do not knock on the next one together. Nor
-      // are those to who are told to come back later.
-      again(Math.max(random(Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** failures++)), after + random(after)));
+      // Those who are told to come back later do not come back together either.
+      retry(connect, Math.max(backOff(env, failures++), about(after)));
     },
 
     /** @param {import("./transports.js").Said} said before there is a connection, nothing need be said */
@@ -173,4 +155,4 @@ export function live(env, url, { items, take, tell }) {
     },
   };
   return self;
-}
+};

@@ -16,20 +16,34 @@ import { get } from "./wire.js";
 
 const KEEP = "data-live-keep";
 
+/** @param {any} node */
+const ticked = (node) => /radio|checkbox/.test(node.type);
+
 /**
  * What tells an element from others. Radio buttons share a name.
- * @param {Node} node
+ * @param {any} node
  */
 const keyOf = (node) => {
   const name = get(node, "id") || get(node, "data-key") || get(node, "name");
-  return name && node.nodeName + name + (/radio|checkbox/.test(get(node, "type")) && get(node, "value"));
+  return name && node.nodeName + name + (ticked(node) && node.value);
 };
 
 /** @param {Node} node */
-const tagOf = (node) => !keyOf(node) && node.nodeName + get(node, KEEP);
+const tagOf = (node) => keyOf(node) + node.nodeName + get(node, KEEP);
 
 /** How nodes are alike, from best to least. */
-const likeness = [keyOf, (/** @type {Node} */ node) => tagOf(node) && tagOf(node) + get(node, "class"), tagOf];
+const likeness = [keyOf, (/** @type {Node} */ node) => tagOf(node) + get(node, "class"), tagOf];
+
+/**
+ * Sets what differs: a caret jumps when a value is set. Whatever is chosen is
+ * chosen again, which lets the others go.
+ * @param {any} object
+ * @param {string} name
+ * @param {unknown} value
+ */
+const set = (object, name, value) => {
+  if (value === true || object[name] !== value) object[name] = value;
+};
 
 /** @param {Element} e */
 const below = (e) => /** @type {Field[]} */ ([...e.querySelectorAll("*")]);
@@ -38,12 +52,12 @@ const below = (e) => /** @type {Field[]} */ ([...e.querySelectorAll("*")]);
  * @param {any} parent
  * @param {Element} fresh
  */
-function patch(parent, fresh) {
+const patch = (parent, fresh) => {
   if (get(parent, KEEP) != null) return;
   for (const { name } of [...parent.attributes, ...fresh.attributes]) {
     const value = get(fresh, name);
     // Whether something is open is the visitor's.
-    if (value === get(parent, name) || (name === "open" && /^DETAILS|DIALOG$/.test(parent.nodeName))) continue;
+    if (value === get(parent, name) || (name === "open" && name in parent)) continue;
     if (value == null) parent.removeAttribute(name);
     else parent.setAttribute(name, value);
   }
@@ -67,71 +81,63 @@ function patch(parent, fresh) {
     // Where moveBefore is not known, a move costs a frame its page, and the focus.
     else parent[old && parent.moveBefore ? "moveBefore" : "insertBefore"](old ?? f, at);
     if (old?.attributes) patch(old, /** @type {Element} */ (f));
-    else if (old && old.nodeValue !== f.nodeValue) old.nodeValue = f.nodeValue;
+    else if (old) set(old, "nodeValue", f.nodeValue);
   }
-}
+};
 
-/** @param {HTMLSelectElement} select */
-const chosen = (select) => [...select.selectedOptions].map((o) => o.value);
-
-/** @param {HTMLSelectElement} select */
-const chosenByDefault = ({ options, multiple }) => {
-  const all = [...options].filter((o) => get(o, "selected") != null);
+/**
+ * What is chosen, now or by default. Where one is to be chosen, it is the first if it is no other.
+ * @param {HTMLSelectElement} select
+ * @param {(o: HTMLOptionElement) => unknown} is
+ */
+const chosen = ({ options, multiple }, is) => {
+  const all = [...options].filter(is);
   return (all[0] || multiple ? all : [...options].slice(0, 1)).map((o) => o.value);
 };
+
+/** @param {HTMLOptionElement} o */
+const byDefault = (o) => get(o, "selected") != null;
 
 /**
  * Notes what a visitor did with a field, by its defaults.
  * @param {Field} f or any other element
- * @returns {[touched: boolean, settle: (now: Field) => void]} settle makes it right once its new defaults are known
+ * @returns {[touched: any, settle: (now: Field) => void]} settle makes it right once its new defaults are known
  */
-function fieldOf(f) {
-  if (f.nodeName === "SELECT") {
-    const did = chosen(f);
-    const touched = `${did}` !== `${chosenByDefault(f)}`;
+const fieldOf = (f) => {
+  if (f.selectedOptions) {
+    const did = chosen(f, (o) => o.selected);
+    const touched = `${did}` !== `${chosen(f, byDefault)}`;
     return [touched, (now) => {
       const options = [...now.options];
-      const right = touched && (now.multiple || options.some((o) => did.includes(o.value))) ? did : chosenByDefault(now);
+      const right = touched && (now.multiple || options.some((o) => did.includes(o.value))) ? did : chosen(now, byDefault);
       for (const o of options) set(o, "selected", right.includes(o.value));
     }];
   }
-  const [name, byDefault] = /radio|checkbox/.test(f.type) ? /** @type {const} */ (["checked", "defaultChecked"]) : /** @type {const} */ (["value", "defaultValue"]);
+  const [name, initial] = ticked(f) ? /** @type {const} */ (["checked", "defaultChecked"]) : /** @type {const} */ (["value", "defaultValue"]);
   const did = f[name];
   // A radio button is let go by choosing another, should that be there still.
-  const touched = f.validity?.badInput || (did !== f[byDefault] && (did !== false || f.type !== /** @type {string} */ ("radio")));
+  const touched = f.validity?.badInput || (did !== f[initial] && (did !== false || f.type !== /** @type {string} */ ("radio")));
   return [touched, (now) => {
     // No script may set a file.
-    if (/^INPUT|TEXTAREA$/.test(now.nodeName) && f.type !== /** @type {string} */ ("file")) set(now, name, touched ? did : now[byDefault]);
+    if (initial in now && f.type !== /** @type {string} */ ("file")) set(now, name, touched ? did : now[initial]);
   }];
-}
-
-/**
- * Sets what differs: a caret jumps when a value is set. Whatever is chosen is
- * chosen again, which lets the others go.
- * @param {any} object
- * @param {string} name
- * @param {unknown} value
- */
-function set(object, name, value) {
-  if (value === true || object[name] !== value) object[name] = value;
-}
+};
 
 /**
  * Makes an element what fresh is.
  * @param {Element} old
  * @param {Element} fresh is used up
  */
-export function morph(old, fresh) {
+export const morph = (old, fresh) => {
   if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
   const doc = old.ownerDocument;
-  const active = /** @type {Field} */ (old.contains(doc.activeElement) && doc.activeElement);
-  const { selectionStart: start, selectionEnd: end } = active || {};
+  const active = /** @type {Field} */ (doc.activeElement ?? old);
+  const { selectionStart: start, selectionEnd: end } = active;
   const selection = /** @type {any} */ (doc.getSelection());
-  const ends = () => [selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset];
-  const was = ends();
+  const was = [selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset];
   const within = (/** @type {number} */ n) => Math.min(was[n + 1], (was[n].nodeValue ?? was[n].childNodes).length);
   // What was touched comes last, because one radio button changes the others.
-  const fields = below(old).map((f) => /** @type {const} */ ([f, keyOf(f), ...fieldOf(f)])).sort((x, y) => Number(x[2]) - Number(y[2]));
+  const fields = below(old).map((f) => /** @type {const} */ ([f, keyOf(f), ...fieldOf(f)])).sort((x, y) => x[2] - y[2]);
 
   patch(old, fresh);
 
@@ -140,10 +146,10 @@ export function morph(old, fresh) {
     if (!now) continue;
     settle(now);
     if (f !== active) continue;
-    if (doc.activeElement !== now) now.focus({ preventScroll: true });
+    now.focus({ preventScroll: true });
     if (start != null && (now.selectionStart !== start || now.selectionEnd !== end)) now.setSelectionRange(start, end);
   }
-  if (start == null && was[0]?.isConnected && was[2].isConnected && ends().some((x, n) => x !== was[n])) {
+  if (start == null && old.contains(was[0])) {
     selection.setBaseAndExtent(was[0], within(0), was[2], within(2));
   }
-}
+};

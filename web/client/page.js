@@ -3,7 +3,7 @@
 
 import { LOOK, MAX_PRODUCTS, OFF_SCREEN } from "./limits.js";
 import { speaker } from "./speaker.js";
-import { get, warn } from "./wire.js";
+import { emit, get, warn } from "./wire.js";
 
 /** @typedef {import("./wire.js").Fragment} Fragment */
 
@@ -11,7 +11,7 @@ import { get, warn } from "./wire.js";
  * What is used of the global scope. A test gives its own.
  * @typedef {object} Env
  * @property {typeof IntersectionObserver} [IntersectionObserver] without it all is near
- * @property {typeof MutationObserver} [MutationObserver] without it, what comes later is not found
+ * @property {typeof MutationObserver} MutationObserver
  * @property {(f: () => void, ms: number) => any} setTimeout
  */
 
@@ -21,11 +21,11 @@ import { get, warn } from "./wire.js";
  * @property {Element} element
  * @property {number} id
  * @property {string} view
- * @property {boolean} near the screen
- * @property {boolean} [lingers] it was near a moment ago
- * @property {number} told the version that it is watched with
- * @property {number} refused the version that the page did not want, and that is asked for no more
- * @property {() => undefined} [stop] it is watched
+ * @property {boolean} [seen] it is on or near the screen
+ * @property {boolean} [near] so it was a moment ago, or is
+ * @property {number} version that it is watched with: what it shows, or what the page did not want, and is asked for no more
+ * @property {number} marked the version that its attribute said when we last left it
+ * @property {() => void} [stop] it is watched
  */
 
 /** @param {Element} e */
@@ -34,21 +34,18 @@ const versionOf = (e) => Number(get(e, "data-product-version")) || 0;
 /**
  * Watches what is on or near the screen, from now on.
  * @param {ParentNode & Node} root
- * @param {(shown: import("./wire.js").Shown, take: (fragment: Fragment) => boolean) => () => undefined} watch
- * @param {(element: Element, fresh: Element) => void} morph
+ * @param {Pick<import("./index.d.ts").Connection, "watch" | "morph">} live
  * @param {(element: Element) => void} updated
  * @param {AbortSignal} signal the end
  * @param {Env} env
  */
-export function page(root, watch, morph, updated, signal, { IntersectionObserver, MutationObserver, setTimeout }) {
+export const page = (root, live, updated, signal, { IntersectionObserver, MutationObserver, setTimeout }) => {
   const doc = root.ownerDocument ?? /** @type {Document} */ (root);
   const listen = speaker(doc, setTimeout);
   /** @type {Map<Element, Place>} */
   const places = new Map();
   /** @type {Element | null} where an input method is composing, which nothing may interrupt */
   let composing = null;
-  /** @type {(() => void)[]} */
-  let waiting = [];
   let looks = false;
   let warned = false;
 
@@ -60,24 +57,19 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     for (const { target, isIntersecting } of entries) {
       const place = places.get(target);
       if (!place) continue;
-      place.lingers = place.near && !isIntersecting;
-      place.near = isIntersecting;
-      if (place.lingers) {
-        setTimeout(() => {
-          place.lingers = false;
-          soon();
-        }, OFF_SCREEN);
-      }
+      place.seen = isIntersecting;
+      setTimeout(() => {
+        place.near = place.seen;
+        soon();
+      }, isIntersecting ? 0 : OFF_SCREEN);
     }
-    soon();
   }, { rootMargin: "100%" });
-  const added = MutationObserver && new MutationObserver(soon);
+  const added = new MutationObserver(soon);
 
   // Sees what is there, and watches what is near.
   function look() {
     looks = false;
-    if (signal.aborted) return;
-    const there = new Set(root.querySelectorAll("[data-product-id][data-view]"));
+    const there = new Set(signal.aborted ? [] : root.querySelectorAll("[data-product-id][data-view]"));
     for (const [element, { stop }] of places) {
       if (there.has(element)) continue;
       near?.unobserve(element);
@@ -87,24 +79,23 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     for (const element of there) {
       const id = Number(get(element, "data-product-id"));
       const view = get(element, "data-view");
+      const version = versionOf(element);
       const had = places.get(element);
-      if (!had) near?.observe(element);
+      near?.observe(element);
       // The page may make something else of it, or something older.
-      if (had?.id === id && had.view === view && had.told <= Math.max(versionOf(element), had.refused)) continue;
-      had?.stop?.();
-      places.set(element, { element, id, view, near: had?.near ?? !near, told: 0, refused: 0 });
+      if (had?.id === id && had.view === view && had.marked === version) continue;
+      places.set(element, Object.assign(had ?? { near: !near }, { element, id, view, version, marked: version, stop: void had?.stop?.() }));
     }
-    let wanted = [...places].filter(([, { id, near, lingers }]) => (near || lingers) && id > 0 && Number.isSafeInteger(id));
+    const wanted = [...places.values()].filter(({ id, near }) => near && id > 0 && Number.isSafeInteger(id));
     if (wanted.length > MAX_PRODUCTS) {
-      warned ||= warn(`only the nearest ${MAX_PRODUCTS} products are watched`);
-      const far = (/** @type {[Element, unknown]} */ [e]) => Math.abs(e.getBoundingClientRect().top);
-      wanted = wanted.sort((a, b) => far(a) - far(b)).slice(0, MAX_PRODUCTS);
+      warned ||= warn(`only ${MAX_PRODUCTS} products are watched`);
+      const far = (/** @type {Place} */ { element }) => Math.abs(element.getBoundingClientRect().top);
+      wanted.sort((a, b) => far(a) - far(b)).splice(MAX_PRODUCTS);
     }
-    const watched = new Map(wanted);
-    for (const [element, place] of places) {
-      const { id, view, stop, refused } = place;
-      if (!watched.has(element)) place.stop = stop?.();
-      else if (!stop) place.stop = watch({ id, view, version: (place.told = Math.max(versionOf(element), refused)) }, (fragment) => take(place, fragment));
+    const watched = new Set(wanted);
+    for (const place of places.values()) {
+      if (!watched.has(place)) place.stop = void place.stop?.();
+      else place.stop ??= live.watch(place, (fragment) => take(place, fragment));
     }
   }
 
@@ -118,7 +109,7 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     const { element } = place;
     const { id, view, version, html, reset } = fragment;
     if (composing && element.contains(composing)) {
-      waiting.push(() => take(place, fragment));
+      place.marked = -1; // it will be asked for anew
       return false;
     }
     const previous = versionOf(element);
@@ -126,24 +117,22 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
     const holder = doc.createElement("template");
     holder.innerHTML = html;
     const fresh = holder.content.firstElementChild;
-    const tell = (/** @type {Element} */ to, /** @type {string} */ name, more = {}) =>
-      to.dispatchEvent(new CustomEvent(`shelfcast:${name}`, { bubbles: true, cancelable: true, detail: { id, view, version, previous, ...more } }));
-    place.told = place.refused = version;
-    if (!fresh || Number(get(fresh, "data-product-id")) !== id) return !warn(`the fragment of ${id} is another's`);
-    if (!tell(element, "before-update", { fresh })) return false;
+    const detail = { id, view, version, previous };
+    place.version = version;
+    if (!fresh || Number(get(fresh, "data-product-id")) !== id) return !warn(`not the fragment of ${id}`);
+    if (!emit(element, "before-update", { ...detail, fresh })) return false;
     const say = listen(element, id);
-    morph(element, fresh);
+    live.morph(element, fresh);
     const now = element.isConnected ? element : fresh;
-    place.refused = 0;
+    place.marked = versionOf(now);
     if (now !== element) {
       // It is watched still, for where it is: nobody need hear of it.
       places.delete(element);
       places.set((place.element = now), place);
-      near?.observe(now);
     }
     say(now);
     updated(now);
-    tell(now, "updated");
+    emit(now, "updated", detail);
     return true;
   }
 
@@ -152,13 +141,12 @@ export function page(root, watch, morph, updated, signal, { IntersectionObserver
   }, { signal });
   root.addEventListener("compositionend", () => {
     composing = null;
-    for (const take of waiting.splice(0)) take();
+    look();
   }, { signal });
-  added?.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
-  signal.addEventListener("abort", () => {
-    near?.disconnect();
-    added?.disconnect();
-    for (const { stop } of places.values()) stop?.();
-  });
+  added.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
+  signal.onabort = () => {
+    added.disconnect();
+    look();
+  };
   look();
-}
+};

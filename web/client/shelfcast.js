@@ -8,11 +8,13 @@
 //   const stop = live.watch({ id: 42, view: "card" }, (fragment) => …);
 
 import { AWAY, GLOW } from "./limits.js";
-import { morph } from "./morph.js";
+import { morph as gentle } from "./morph.js";
 import { page } from "./page.js";
-import { serve } from "./shelfcast-worker.js";
+import "./shelfcast-worker.js";
 import { tab } from "./tab.js";
-import { get, PROTOCOL } from "./wire.js";
+import { tabs } from "./tabs.js";
+import { timer } from "./timer.js";
+import { emit, get, PROTOCOL } from "./wire.js";
 
 /**
  * Watches every element that has data-product-id, data-product-version and
@@ -21,18 +23,17 @@ import { get, PROTOCOL } from "./wire.js";
  * @param {import("./index.d.ts").Options} [options]
  * @returns {import("./index.d.ts").Connection}
  */
-export function connect(options = {}) {
-  const { endpoint, mode = "full", worker, root = document, highlight, sample = 0.01, onStatus } = options;
-  const name = [PROTOCOL, mode, new URL(endpoint || location.href, location.href).origin].join(" ");
+export const connect = (options = {}) => {
+  const { endpoint = "", mode = "full", worker, root = document, highlight = false, sample = 0.01, morph = gentle, onStatus } = options;
+  const name = `${PROTOCOL} ${mode} ${new URL(endpoint, location.href).origin}`;
   const end = new AbortController();
   const { signal } = end;
-  /** @type {any} */
-  let away;
+  const away = timer(globalThis);
   let left = false;
 
   const joined = tab({
     shared: (failed) => shared(name, worker, failed),
-    own: (port) => serve(name)(port),
+    own: tabs(name, globalThis),
     locks: navigator.locks,
     tells: Math.random() < sample,
     via(via) {
@@ -45,19 +46,19 @@ export function connect(options = {}) {
     },
     status(status) {
       onStatus?.(status);
-      root.dispatchEvent(new CustomEvent("shelfcast:status", { detail: status }));
+      emit(root, "status", status);
     },
   });
   const live = Object.assign(joined, {
-    morph: options.morph ?? morph,
+    morph,
     close() {
       end.abort();
       joined.pause();
     },
   });
-  page(root, joined.watch, (element, fresh) => live.morph(element, fresh), (element) => {
-    if ((highlight ?? false) === false || matchMedia("(prefers-reduced-motion:reduce)").matches) return;
-    element.animate([{ backgroundColor: highlight === true || !highlight ? "#ffec9e" : highlight, offset: 0 }], GLOW);
+  page(root, live, (element) => {
+    if (highlight === false || matchMedia("(prefers-reduced-motion:reduce)").matches) return;
+    element.animate([{ backgroundColor: (highlight !== true && highlight) || "#ffec9e", offset: 0 }], GLOW);
   }, signal, globalThis);
 
   const leave = () => {
@@ -65,8 +66,10 @@ export function connect(options = {}) {
     joined.pause();
   };
   const back = () => {
+    away();
     if (left) joined.resume();
     left = false;
+    joined.hurry();
   };
   /** @type {Record<string, () => void>} */
   const hear = {
@@ -76,18 +79,14 @@ export function connect(options = {}) {
     pagehide: leave,
     pageshow: back,
     visibilitychange() {
-      clearTimeout(away);
-      if (document.hidden) away = setTimeout(leave, AWAY);
-      else {
-        back();
-        joined.hurry();
-      }
+      if (document.hidden) away(leave, AWAY);
+      else back();
     },
   };
   for (const event in hear) addEventListener(event, hear[event], { signal });
   joined.resume();
   return live;
-}
+};
 
 /**
  * @param {string} name
@@ -95,8 +94,6 @@ export function connect(options = {}) {
  * @param {() => void} failed
  */
 function shared(name, script, failed) {
-  // Workers are of a page's own origin, or not at all.
-  if (!globalThis.SharedWorker || (!script && new URL(import.meta.url).origin !== location.origin)) return undefined;
   try {
     const worker = script
       ? new SharedWorker(script, { type: "module", name })
@@ -104,33 +101,31 @@ function shared(name, script, failed) {
     worker.onerror = failed;
     return worker.port;
   } catch {
-    return undefined; // forbidden here
+    return undefined; // not known here, forbidden, or of another origin
   }
 }
 
 // A product that fills itself: <live-product product="42" view="card">. It has what
 // any page watches, at no version yet.
-if (globalThis.customElements && !customElements.get("live-product")) {
+try {
   customElements.define("live-product", class extends HTMLElement {
     static observedAttributes = ["product", "view"];
 
-    connectedCallback() {
+    attributeChangedCallback() {
       const productId = get(this, "product");
       const view = get(this, "view") || "card";
+      const [inside] = this.children;
+      if (get(inside, "data-product-id") === productId && get(inside, "data-view") === view) return;
       const place = document.createElement("div");
-      const has = /** @type {HTMLElement} */ (this.firstElementChild ?? place).dataset;
-      if (has.productId === productId && has.view === view) return;
       Object.assign(place.dataset, { productId, view });
       this.replaceChildren(place);
     }
-
-    attributeChangedCallback() {
-      if (this.isConnected) this.connectedCallback();
-    }
   });
+} catch {
+  // There is one already, or this is no page.
 }
 
-const tag = [...(globalThis.document?.scripts ?? [])].find((s) => s.src === import.meta.url && s.dataset.endpoint != null);
+const tag = [...(globalThis.document?.querySelectorAll(/** @type {"script"} */ ("script[data-endpoint]")) ?? [])].find((s) => s.src === import.meta.url);
 
 /**
  * The connection of the script's own tag, if that has data-endpoint: the tier's

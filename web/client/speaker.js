@@ -12,7 +12,7 @@ const texts = (element) => [...element.querySelectorAll("[data-live-announce]")]
  * @param {(f: () => void, ms: number) => any} later
  * @returns {(element: Element, id: number) => (now: Element) => void} notes what an element says before it changes; what it returns is called with what it then is
  */
-export function speaker(doc, later) {
+export const speaker = (doc, later) => {
   /** @type {HTMLElement | undefined} */
   let region;
   /** @type {Map<string, string>} */
@@ -23,7 +23,7 @@ export function speaker(doc, later) {
     if (was[0] && !region) {
       region = doc.createElement("div");
       region.setAttribute("aria-live", "polite");
-      region.style.cssText = "position:fixed;clip-path:inset(50%)";
+      region.style.cssText = "position:fixed;top:200%";
       doc.body.append(region);
     }
     return (now) => {
@@ -41,4 +41,4 @@ export function speaker(doc, later) {
       });
     };
   };
-}
+};

@@ -4,6 +4,7 @@
 import { keyOf, warn } from "./wire.js";
 
 /** @typedef {import("./wire.js").Fragment} Fragment */
+/** @typedef {import("./wire.js").Shown} Shown */
 /** @typedef {import("./wire.js").Port} Port */
 
 /**
@@ -17,51 +18,39 @@ import { keyOf, warn } from "./wire.js";
  * @property {(via?: number) => number} via remembers for the visit which transport works here
  */
 
-/**
- * @typedef {object} Watcher
- * @property {number} id
- * @property {string} view
- * @property {number} version that it shows
- * @property {(fragment: Fragment) => boolean | void} take false: it does not show it
- */
+/** @typedef {(fragment: Fragment) => boolean | void} Take false: it does not show it */
 
 /**
  * Connects without delay, so that a page that is left has no open connection any more.
  * @param {(port: Port) => void} accept
  */
-function pair(accept) {
+const pair = (accept) => {
   /** @type {Port} */
   const ours = { postMessage: (data) => theirs.onmessage({ data }) };
   /** @type {Port} */
   const theirs = { postMessage: (data) => ours.onmessage({ data }) };
   accept(theirs);
   return ours;
-}
+};
 
 /** @param {Needs} needs */
-export function tab(needs) {
-  /** @type {Set<Watcher>} */
-  const watchers = new Set();
-  /** @type {Set<Watcher>} of which something is to be said */
-  const unsaid = new Set();
+export const tab = (needs) => {
+  /** @type {Map<Shown, Take>} what each watcher shows */
+  const watchers = new Map();
   /** @type {Port | undefined} */
   let port;
   /** @type {AbortController | undefined} of this stay with the worker, if there is one */
   let stay;
   let alone = false;
+  let saying = false;
 
   const say = () => {
-    const all = [...unsaid];
-    unsaid.clear();
-    const kept = new Set([...watchers].map(keyOf));
-    const want = all.filter((w) => watchers.has(w)).map(({ id, view, version }) => ({ id, view, version }));
-    const drop = all.filter((w) => !kept.has(keyOf(w))).map(({ id, view }) => ({ id, view }));
-    port?.postMessage({ want, drop });
+    saying = false;
+    port?.postMessage({ want: [...watchers.keys()] });
   };
-  /** @param {Watcher} watcher */
-  const note = (watcher) => {
-    if (!unsaid.size) queueMicrotask(say); // what happens in one go is said in one message
-    unsaid.add(watcher);
+  const soon = () => {
+    if (!saying) queueMicrotask(say); // what happens in one go is said in one message
+    saying = true;
   };
 
   /** @param {import("./wire.js").Status} status */
@@ -76,17 +65,13 @@ export function tab(needs) {
 
   /** @param {Fragment[]} fragments */
   const take = (fragments) => {
-    const applied = [];
-    for (const f of fragments) {
-      let taken = false;
-      for (const w of [...watchers]) {
-        if (keyOf(w) !== keyOf(f) || f.version === w.version || (f.version < w.version && !f.reset)) continue;
-        w.version = f.version;
-        taken = w.take(f) !== false || taken;
-      }
-      if (taken) applied.push({ id: f.id, version: f.version });
-    }
-    if (needs.tells && applied.length) port?.postMessage({ applied });
+    const applied = fragments.filter((fragment) => [...watchers].filter(([shown, take]) => {
+      const { version, reset } = fragment;
+      if (keyOf(shown) !== keyOf(fragment) || !(version > shown.version || (reset && version < shown.version))) return false;
+      shown.version = version;
+      return take(fragment) !== false;
+    })[0]);
+    if (needs.tells && applied[0]) port?.postMessage({ applied: applied.map(({ id, version }) => ({ id, version })) });
   };
 
   const self = {
@@ -96,14 +81,14 @@ export function tab(needs) {
     /**
      * Hands over what is newer than version, from now on.
      * @param {{id: number, view: string, version?: number}} product
-     * @param {Watcher["take"]} take
+     * @param {Take} take
      * @returns {() => undefined} no more
      */
     watch({ id, view, version = 0 }, take) {
-      const watcher = { id, view, version, take };
-      watchers.add(watcher);
-      note(watcher);
-      return () => void (watchers.delete(watcher) && note(watcher));
+      const shown = { id, view, version };
+      watchers.set(shown, take);
+      soon();
+      return () => void (watchers.delete(shown) && soon());
     },
 
     /** Joins the worker, until pause. */
@@ -125,12 +110,12 @@ export function tab(needs) {
         if (via) needs.via(via);
         if (status) is(status);
         if (fragments) take(fragments);
-        if (error) warn(`${error.code}: ${error.message} ${error.id ?? ""}`);
+        if (error) warn(error);
       };
       const join = (/** @type {string | void} */ lock) => {
         port = there;
         port.postMessage({ join: { lock, via: needs.via() } });
-        watchers.forEach(note);
+        soon();
       };
       if (!shared || !needs.locks) return join();
       // The worker sees by it when this tab has gone without a word. A page that
@@ -164,4 +149,4 @@ export function tab(needs) {
     },
   };
   return self;
-}
+};

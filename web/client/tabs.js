@@ -8,6 +8,7 @@
 import { gets } from "./gets.js";
 import { LINGER, MAX_PRODUCTS } from "./limits.js";
 import { live } from "./live.js";
+import { timer } from "./timer.js";
 import { keyOf } from "./wire.js";
 
 /** @typedef {import("./wire.js").Shown} Shown */
@@ -23,6 +24,7 @@ import { keyOf } from "./wire.js";
  * @property {Set<Port>} tabs
  * @property {Fragment} [fragment] of that version
  * @property {boolean} [reset] that version is to be shown in place of newer ones
+ * @property {number} [asked] the version that was last asked for by HTTP
  * @property {boolean} [said] the tier knows of it
  */
 
@@ -32,7 +34,7 @@ import { keyOf } from "./wire.js";
  * @param {Pick<LockManager, "request">} [locks] if several tabs may come
  * @returns {(port: Port) => void} takes a tab
  */
-export function tabs(name, env, locks) {
+export const tabs = (name, env, locks) => {
   /** @type {Map<string, Item>} */
   const items = new Map();
   /** @type {Set<Port>} */
@@ -42,15 +44,13 @@ export function tabs(name, env, locks) {
   const [, mode, endpoint] = name.split(" ");
   /** @type {import("./wire.js").ToTab} what a tab is told when it comes */
   const now = {};
-  /** @type {any} */
-  let idle;
+  const idle = timer(env);
 
   /** @param {import("./wire.js").ToTab} message */
   const all = (message) => {
     for (const port of ports) port.postMessage(message);
   };
-  const url = (/** @type {string} */ path) => endpoint + path;
-  const connection = live(env, (path) => url(path) + (mode === "full" ? "" : `${path.includes("?") ? "&" : "?"}mode=${mode}`), {
+  const connection = live(env, (path) => `${endpoint}${path}?${mode === "full" ? "" : `mode=${mode}&`}`, {
     items() {
       for (const item of items.values()) item.said = false;
       return unsaid();
@@ -61,7 +61,7 @@ export function tabs(name, env, locks) {
       all(news);
     },
   });
-  const need = gets(env, url, got);
+  const need = gets(env, endpoint, got);
 
   /** What a session may watch, and does not: what came first. It is being said. */
   function unsaid() {
@@ -81,9 +81,10 @@ export function tabs(name, env, locks) {
    * @param {Port} port
    * @param {Shown} shown
    */
-  const want = (port, { id, view, version }) => {
-    const key = keyOf({ id, view });
-    const item = items.get(key) ?? { id, view, version, tabs: new Set() };
+  const add = (port, shown) => {
+    const { version } = shown;
+    const key = keyOf(shown);
+    const item = items.get(key) ?? { ...shown, tabs: new Set() };
     items.set(key, item);
     item.tabs.add(port);
     // The news of it is on its way, or the database was restored: the tier knows.
@@ -95,30 +96,30 @@ export function tabs(name, env, locks) {
 
   /**
    * @param {Port} port
-   * @param {Iterable<string>} keys
+   * @param {Shown[]} all that it shows
    */
-  const drop = (port, keys) => {
+  const want = (port, all) => {
+    const keys = new Set(all.map(keyOf));
     const unwatch = new Set();
-    for (const key of keys) {
-      const item = items.get(key);
-      if (!item?.tabs.delete(port) || item.tabs.size) continue;
+    for (const shown of all) add(port, shown);
+    for (const [key, { id, tabs }] of items) {
+      if (keys.has(key) || !tabs.delete(port) || tabs.size) continue;
       items.delete(key);
-      unwatch.add(item.id);
+      unwatch.add(id);
     }
-    if (!unwatch.size) return;
-    connection.say({ unwatch: [...unwatch] });
+    if (unwatch.size) connection.say({ unwatch: [...unwatch] });
     // That was all views of it.
     for (const item of items.values()) if (unwatch.has(item.id)) item.said = false;
+    sync();
   };
 
   /** @param {Port} port */
   const leave = (port) => {
     if (!ports.delete(port)) return;
-    drop(port, items.keys());
-    sync();
+    want(port, []);
     if (ports.size) return;
     // A page that has an open socket is not kept for the way back: its own goes at once.
-    if (locks) idle = env.setTimeout(connection.pause, LINGER);
+    if (locks) idle(connection.pause, LINGER);
     else connection.pause();
   };
 
@@ -132,7 +133,7 @@ export function tabs(name, env, locks) {
     const item = items.get(keyOf(news));
     views.add(view);
     return item && (reset || version > item.version || (version === item.version && !item.fragment)) &&
-      Object.assign(item, { version, reset, fragment: html == null ? undefined : news });
+      Object.assign(item, { version, reset, fragment: html && news });
   };
 
   /** @param {{fragments?: Fragment[], changed?: Fragment[], error?: any}} frame */
@@ -154,15 +155,13 @@ export function tabs(name, env, locks) {
   /**
    * Something came by HTTP.
    * @param {Fragment} fragment
-   * @param {number} [asked]
    */
-  function got(fragment, asked) {
+  function got(fragment) {
     const item = items.get(keyOf(fragment));
-    if (!item || item.version !== asked) return; // the tier has said something else since
-    const { version } = fragment;
+    if (!item || item.version !== item.asked) return; // the tier has said something else since
     if (item.reset) fragment.reset = true;
-    if (version > asked) item.said = false; // that may be lost, too
-    if (version >= asked) Object.assign(item, { version, fragment });
+    if (fragment.version > item.version) item.said = false; // that may be lost, too
+    note(fragment);
     show([fragment]);
     sync();
   }
@@ -183,21 +182,19 @@ export function tabs(name, env, locks) {
     locks.request(now.lock, () => new Promise(() => {})); // for as long as this lives
   }
   return (port) => {
-    port.onmessage = (/** @type {{data: import("./wire.js").ToWorker}} */ { data: { join, want: wanted = [], drop: dropped = [], applied, poke, bye } }) => {
+    port.onmessage = (/** @type {{data: import("./wire.js").ToWorker}} */ { data: { join, want: all, applied, poke, bye } }) => {
       if (join) {
         ports.add(port);
-        env.clearTimeout(idle);
+        idle();
         connection.resume(join.via);
         port.postMessage(now);
         // A tab that is gone without a word has lost its lock.
         if (join.lock) locks?.request(join.lock, () => leave(port));
       }
-      for (const item of wanted) want(port, item);
-      drop(port, dropped.map(keyOf));
+      if (all) want(port, all);
       if (bye) leave(port);
-      sync();
       if (applied) connection.say({ applied });
       if (poke) connection[poke]();
     };
   };
-}
+};

@@ -2,7 +2,8 @@
 // events where WebSockets are blocked, and a question each few seconds where
 // streams are held back too. They hear the same frames.
 
-import { ANSWER, GATHER, HELD, MAX_FRAME, MAX_LIST, POLL } from "./limits.js";
+import { ANSWER, GATHER, HELD, MAX_WATCH, POLL } from "./limits.js";
+import { timer } from "./timer.js";
 import { PROTOCOL } from "./wire.js";
 
 /** @typedef {import("./wire.js").Shown} Shown */
@@ -22,9 +23,9 @@ import { PROTOCOL } from "./wire.js";
  * Who has opened a transport.
  * @typedef {object} Ear
  * @property {() => Shown[]} items all that is to be watched, now
- * @property {() => void} opened there is nothing to hear yet
- * @property {(event: {data: string}) => void} heard that is open, too
- * @property {(why?: {held?: boolean, after?: number}) => void} closed held: something on the way holds streams back; after: not before so many ms
+ * @property {() => void} onopen there is nothing to hear yet
+ * @property {(event: {data: string}) => void} onmessage that is open, too
+ * @property {(why?: {counts?: number, after?: number}) => void} onclose counts: as a sign that something on the way holds it back; after: not before so many ms
  */
 
 /**
@@ -42,7 +43,7 @@ import { PROTOCOL } from "./wire.js";
  * @property {() => void} close
  */
 
-/** @typedef {(path: string) => string} Address */
+/** @typedef {(path: string) => string} Address a query may follow */
 
 /** @type {((env: Env, url: Address, ear: Ear) => Link)[]} */
 export const transports = [
@@ -50,139 +51,118 @@ export const transports = [
     const ws = new env.WebSocket(url("/live").replace("http", "ws"), PROTOCOL);
     /** @param {Said} said */
     const say = (said) => {
-      const texts = said.watch ? split(said.watch.map((item) => JSON.stringify(item)), MAX_FRAME).map((list) => `{"watch":[${list}]}`) : [JSON.stringify(said)];
-      if (ws.readyState === 1) for (const text of texts) ws.send(text);
+      const { watch } = said;
+      if (ws.readyState !== 1) return;
+      do ws.send(JSON.stringify(watch ? { watch: watch.splice(0, MAX_WATCH) } : said));
+      while (watch?.[0]);
     };
     ws.onopen = () => {
       say({ watch: ear.items() });
-      ear.opened();
+      ear.onopen();
     };
-    ws.onmessage = ear.heard;
-    ws.onclose = /** @type {any} */ (ear.closed);
+    ws.onmessage = ear.onmessage;
+    ws.onclose = /** @type {any} */ (ear.onclose);
     return { say, close: () => ws.close() };
   },
 
   (env, url, ear) => {
-    /** @type {EventSource[]} */
-    let sources = [];
-    const close = () => {
-      for (const source of sources) source.close();
-      sources = [];
-    };
     // What a stream watches is fixed: to watch more, there is a new one.
-    return gather(env, close, () => {
-      close();
-      sources = lists(ear.items()).map((list) => {
-        const source = new /** @type {typeof EventSource} */ (env.EventSource)(url(`/live/sse?watch=${list}`));
-        /** @type {any} */
-        let held;
-        source.onopen = () => {
-          held = env.setTimeout(() => sources.includes(source) && ear.closed({ held: true }), HELD);
-        };
+    return gather(env, () => {
+      const held = timer(env);
+      const sources = lists(ear.items()).map((list) => {
+        const source = new /** @type {typeof EventSource} */ (env.EventSource)(`${url("/live/sse")}watch=${list}`);
+        source.onopen = () => held(() => ear.onclose({ counts: 2 }), HELD);
         source.onmessage = (event) => {
-          env.clearTimeout(held);
-          ear.heard(event);
+          held();
+          ear.onmessage(event);
         };
-        source.onerror = /** @type {any} */ (ear.closed);
+        source.onerror = /** @type {any} */ (ear.onclose);
         return source;
       });
-      if (!sources[0]) ear.opened();
+      if (!sources[0]) ear.onopen();
+      return () => {
+        held();
+        for (const source of sources) source.close();
+      };
     });
   },
 
-  (env, url, ear) => {
-    let turn = 0;
-    const link = gather(env, () => turn++, async () => {
-      const mine = ++turn;
-      const refused = await ask(env, url, ear.items(), (event) => mine === turn && ear.heard(event));
-      if (mine !== turn) return;
-      if (refused) return ear.closed(refused);
-      ear.opened();
-      link.next(POLL * (0.5 + env.Math.random()));
+  (env, url, ear) => gather(env, (again) => {
+    let over = false;
+    ask(env, url, ear.items(), (event) => over || ear.onmessage(event)).then((refused) => {
+      if (over) return;
+      if (refused) return ear.onclose(refused);
+      ear.onopen();
+      again(POLL * (0.5 + env.Math.random()));
     });
-    return link;
-  },
+    return () => {
+      over = true;
+    };
+  }),
 ];
 
 /**
- * A link that starts, and starts again soon when there is more to watch, or when
- * it is to show that it lives.
+ * A link that starts, and starts anew soon when there is more to watch, or when it
+ * is to show that it lives.
  * @param {Env} env
- * @param {() => void} close
- * @param {() => void} start
+ * @param {(again: (ms: number) => void) => (() => void)} start returns how to stop
+ * @returns {Link}
  */
-function gather(env, close, start) {
-  /** @type {any} */
-  let timer;
+const gather = (env, start) => {
+  const wait = timer(env);
   let soon = true;
-  const next = (/** @type {number} */ ms) => {
-    env.clearTimeout(timer);
-    timer = env.setTimeout(() => {
-      soon = false;
-      start();
-    }, ms);
-  };
-  next(0);
+  let stop = () => {};
+  const again = (/** @type {number} */ ms) => wait(() => {
+    soon = false;
+    stop();
+    stop = start(again);
+  }, ms);
+  again(0);
   return {
-    next,
-    say(/** @type {Said} */ { watch, ping }) {
+    say({ watch, ping }) {
       if (!soon && (watch || ping)) {
         soon = true;
-        next(GATHER);
+        again(GATHER);
       }
     },
     close() {
-      env.clearTimeout(timer);
-      close();
+      wait();
+      stop();
     },
   };
-}
+};
 
 /**
  * Asks once what is new.
  * @param {Env} env
  * @param {Address} url
  * @param {Shown[]} items
- * @param {(event: {data: string}) => void} heard
+ * @param {(event: {data: string}) => unknown} heard
  * @returns {Promise<{after: number} | undefined>} undefined: all went well
  */
-export async function ask(env, url, items, heard) {
+export const ask = async (env, url, items, heard) => {
   try {
-    for (const list of lists(items)) heard({ data: await get(env, url(`/live/poll?watch=${list}`)) });
+    for (const list of lists(items)) heard({ data: await get(env, `${url("/live/poll")}watch=${list}`) });
   } catch (/** @type {any} */ error) {
-    return { after: error.after };
+    return error;
   }
-}
+};
 
 /**
  * @param {Env} env
  * @param {string} url
  * @returns {Promise<string>} or an error with status and after, the milliseconds to wait
  */
-export async function get(env, url) {
+export const get = async (env, url) => {
   const response = await env.fetch(url, { signal: AbortSignal.timeout?.(ANSWER) });
   if (response.ok) return response.text();
   throw { status: response.status, after: 1000 * Number(response.headers.get("Retry-After")) || 0 };
-}
+};
 
 /**
- * The lists of an address: ID:VERSION:VIEW, with commas.
+ * The lists of addresses, ID:VERSION:VIEW with commas, as few as have room for all:
+ * what is on the way takes addresses of 7,000 characters.
  * @param {Shown[]} items
+ * @returns {string[]}
  */
-export const lists = (items) => split(items.map(({ id, version, view }) => `${id}:${version}:${view}`), MAX_LIST);
-
-/**
- * Joins texts, with commas, to as few as have at most so many characters each.
- * @param {string[]} texts
- * @param {number} most
- */
-function split(texts, most) {
-  /** @type {string[]} */
-  const joined = [];
-  for (const text of texts) {
-    const longer = `${joined[0]},${text}`;
-    if (joined[0] && longer.length < most) joined[0] = longer;
-    else joined.unshift(text);
-  }
-  return joined.reverse();
-}
+export const lists = (items) => items.map(({ id, version, view }) => `${id}:${version}:${view}`).join().match(/[^,].{0,6500}(?=,|$)/g) ?? [];

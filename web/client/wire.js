@@ -18,8 +18,7 @@
  * What a tab tells its worker.
  * @typedef {object} ToWorker
  * @property {{lock?: string, via?: number}} [join] comes first
- * @property {Shown[]} [want] adds, or says anew what is shown
- * @property {{id: number, view: string}[]} [drop]
+ * @property {Shown[]} [want] all that is shown, and as what
  * @property {{id: number, version: number}[]} [applied]
  * @property {"hurry" | "lost"} [poke] there is reason to think that the network works, or does not
  * @property {boolean} [bye]
@@ -46,17 +45,26 @@
 export const PROTOCOL = "shelfcast.v1";
 
 /**
- * The value of an attribute; a text has none.
+ * The value of an attribute; a text has none, nor has what is not there.
  * @param {any} node
  * @param {string} name
  */
-export const get = (node, name) => node.getAttribute?.(name);
+export const get = (node, name) => node?.getAttribute?.(name);
 
 /** @param {{id: number, view: string}} item */
 export const keyOf = ({ id, view }) => `${view} ${id}`;
 
 /**
- * @param {unknown} text
+ * @param {unknown} what
  * @returns {true} it has been said
  */
-export const warn = (text) => (console.warn("shelfcast:", text), true);
+export const warn = (what) => (console.warn("shelfcast:", what), true);
+
+/**
+ * @param {Node} node
+ * @param {string} name
+ * @param {unknown} detail
+ * @returns {boolean} nobody has canceled it
+ */
+export const emit = (node, name, detail) =>
+  node.dispatchEvent(new CustomEvent(`shelfcast:${name}`, { bubbles: true, cancelable: true, detail }));

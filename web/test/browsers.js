@@ -87,7 +87,7 @@ async function shop(number) {
       tells: true,
       via: () => 0,
     });
-    page(root, live.watch, morph, () => {}, end.signal, { setTimeout });
+    page(root, { watch: live.watch, morph }, () => {}, end.signal, { setTimeout });
     live.resume();
     open.set(number, root);
     do await pause(20_000 + 40_000 * Math.random());

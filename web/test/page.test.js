@@ -52,7 +52,7 @@ class Observer {
 function show(html, more = {}) {
   document.body.innerHTML = html;
   const { morph, updated, ...own } = { ...env, ...more };
-  page(document, watch, morph, updated, end.signal, own);
+  page(document, { watch, morph }, updated, end.signal, own);
 }
 
 const shown = () => watched.map(({ id, version, view }) => `${view} ${id} ${version}`).sort();
@@ -169,6 +169,8 @@ test("a composition is not interrupted: the updates come when it ends", () => {
   say(fragment(1, 11, '<input name="note">'), fragment(2, 11), fragment(1, 12, '<input name="note">'));
   assert.deepEqual(versions(), [10, 11]);
   input.dispatchEvent(new window.Event("compositionend", { bubbles: true }));
+  assert.deepEqual(shown(), ["card 1 10", "card 2 11"]); // who has it gives it again to who shows an older one
+  say(fragment(1, 12, '<input name="note">'));
   assert.deepEqual(versions(), [12, 11]);
 });
 

@@ -9,12 +9,23 @@ let net, socket, accept;
 const item = (id, version, view = "card") => ({ id, version, view });
 const fragment = (id, version, view = "card", more = {}) => ({ id, version, view, html: `<p>${id} ${version}</p>`, ...more });
 
-/** A tab: what it was told. */
+/** A tab: what it was told, and what it shows. */
 class Port {
   told = [];
+  shows = [];
   constructor(join = {}) {
     accept(this);
     this.say({ join });
+  }
+  /** Shows these, too, or as something else. */
+  want(...items) {
+    this.shows = [...this.shows.filter((s) => !items.some((i) => i.id === s.id && i.view === s.view)), ...items];
+    this.say({ want: this.shows });
+  }
+  /** Shows these no more. */
+  drop(...items) {
+    this.shows = this.shows.filter((s) => !items.some((i) => i.id === s.id && i.view === s.view));
+    this.say({ want: this.shows });
   }
   postMessage(message) { this.told.push(structuredClone(message)); }
   say(message) { this.onmessage({ data: structuredClone(message) }); }
@@ -30,7 +41,7 @@ function open(mode = "full", locks = undefined) {
 /** A tab that wants these, and a socket that is open. */
 function joined(...want) {
   const port = new Port();
-  port.say({ want });
+  port.want(...want);
   socket = net.sockets.at(-1);
   socket.onopen?.();
   socket.onopen = undefined;
@@ -70,7 +81,7 @@ test("an older tab gets the fragment at once, and the tier hears nothing of it",
   socket.say({ fragments: [fragment(1, 12)] });
   said();
   const b = joined(item(1, 10));
-  b.say({ want: [item(1, 11)] });
+  b.want(item(1, 11));
   assert.deepEqual(b.fragments(), [fragment(1, 12)]);
   assert.deepEqual(said(), []);
   assert.deepEqual(await asked(), []);
@@ -81,12 +92,12 @@ test("an older tab whose fragment nobody has gets it by HTTP", async () => {
   const a = joined(item(1, 12));
   said();
   const b = joined();
-  b.say({ want: [item(1, 10)] });
+  b.want(item(1, 10));
   assert.deepEqual(await asked(), ["/fragments/card/1?v=12"]);
   assert.deepEqual(b.fragments(), [fragment(1, 12)]);
   assert.deepEqual(said(), []);
   const c = joined();
-  c.say({ want: [item(1, 0)] });
+  c.want(item(1, 0));
   assert.deepEqual(c.fragments(), [fragment(1, 12)]);
   assert.deepEqual(a.fragments(), [fragment(1, 12)]); // shows it, and will not mind
 });
@@ -96,7 +107,7 @@ test("a newer tab is said to the tier, and the others get that version by HTTP",
   const a = joined(item(1, 10));
   said();
   const b = joined();
-  b.say({ want: [item(1, 15)] });
+  b.want(item(1, 15));
   assert.deepEqual(said(), [{ watch: [item(1, 15)] }]);
   assert.deepEqual(await asked(), ["/fragments/card/1?v=15"]);
   assert.deepEqual(a.fragments(), [fragment(1, 15)]);
@@ -107,7 +118,7 @@ test("a newer tab whose version was lost is reset, and no other gets to show it"
   const b = joined();
   let answer;
   net.answer = () => new Promise((resolve) => (answer = resolve));
-  b.say({ want: [item(1, 15)] });
+  b.want(item(1, 15));
   await settled();
   const reset = fragment(1, 10, "card", { reset: true });
   socket.say({ fragments: [reset] });
@@ -116,7 +127,7 @@ test("a newer tab whose version was lost is reset, and no other gets to show it"
   assert.deepEqual(b.fragments(), [reset]);
   assert.deepEqual(a.fragments(), [reset]);
   const c = joined();
-  c.say({ want: [item(1, 9)] });
+  c.want(item(1, 9));
   assert.deepEqual(c.fragments(), [reset]);
 });
 
@@ -124,7 +135,7 @@ test("what HTTP has newer than what the tier said is said to the tier", async ()
   net.answer = () => fragment(1, 16);
   const a = joined(item(1, 10));
   const b = joined();
-  b.say({ want: [item(1, 15)] });
+  b.want(item(1, 15));
   said();
   await settled();
   assert.deepEqual(said(), [{ watch: [item(1, 16)] }]);
@@ -136,9 +147,9 @@ test("the last tab to leave a product unwatches it; what is left of it in other 
   const a = joined(item(1, 10), item(1, 10, "detail"), item(2, 20));
   const b = joined(item(1, 10), item(2, 20));
   said();
-  a.say({ drop: [item(1, 0), item(2, 0)] });
+  a.drop(item(1, 0), item(2, 0));
   assert.deepEqual(said(), []);
-  b.say({ drop: [item(1, 0)] });
+  b.drop(item(1, 0));
   assert.deepEqual(said(), [{ unwatch: [1] }, { watch: [item(1, 10, "detail")] }]);
   b.say({ bye: true });
   assert.deepEqual(said(), [{ unwatch: [2] }]);
@@ -175,9 +186,9 @@ test("a tab that died is found by its lock", async () => {
   /** @type {Map<string, Function>} */
   const waiting = new Map();
   open("full", { request: (name, f) => new Promise(() => waiting.set(name, f)) });
-  new Port({ lock: "a" }).say({ want: [item(1, 10)] });
+  new Port({ lock: "a" }).want(item(1, 10));
   const b = new Port({ lock: "b" });
-  b.say({ want: [item(1, 10), item(2, 20)] });
+  b.want(item(1, 10), item(2, 20));
   socket = net.sockets[0];
   socket.onopen();
   assert.match(b.told[0].lock, /^shelfcast.v1 full http:\/\/shop.test /);
@@ -205,7 +216,7 @@ test("a session is told of as much as it may watch, and of the rest when there i
   joined(...many.slice(300));
   assert.deepEqual(socket.watched(), many.slice(0, MAX_PRODUCTS));
   said();
-  a.say({ drop: many.slice(0, 4) });
+  a.drop(...many.slice(0, 4));
   assert.deepEqual(said(), [{ unwatch: [1, 2, 3, 4] }, { watch: many.slice(MAX_PRODUCTS, MAX_PRODUCTS + 4) }]);
 });
 
@@ -213,7 +224,7 @@ test("one tab's mistake is not all tabs': what the tier hangs up on is not said 
   const a = joined(item(1, 10), item(2, 20));
   socket.say({ fragments: [fragment(1, 11)] });
   const b = joined();
-  b.say({ want: [item(1, 0, "cart")] });
+  b.want(item(1, 0, "cart"));
   socket.say({ error: { code: "unknown_view", message: "no", id: 1 } });
   socket.onclose();
   net.clock.run(1_000);
@@ -234,7 +245,7 @@ test("which transport works here is told to all tabs, and where a visit has foun
   const a = joined(item(1, 10));
   open();
   const b = new Port({ via: 1 });
-  b.say({ want: [item(1, 10)] });
+  b.want(item(1, 10));
   net.clock.run(0);
   assert.equal(net.sockets.length, 1);
   assert.match(net.sources[0].url, /live\/sse\?watch=1:10:card$/);
@@ -251,7 +262,7 @@ test("notify: up to two changes have an address each, more have one together, so
     ? { fragments: url.searchParams.get("ids").split(",").map((text) => text.split(":")).map(([id, v, view]) => fragment(Number(id), Number(v), view)) }
     : fragment(Number(url.pathname.split("/")[3]), Number(url.searchParams.get("v")), url.pathname.split("/")[2]));
   const a = joined(item(10, 1), item(9, 1), item(9, 1, "detail"), item(8, 1));
-  assert.equal(socket.url, "ws://shop.test/live?mode=notify");
+  assert.equal(socket.url, "ws://shop.test/live?mode=notify&");
   socket.say({ changed: [item(9, 2), item(8, 2)] });
   assert.deepEqual(await asked(), ["/fragments/card/8?v=2", "/fragments/card/9?v=2"]);
   assert.deepEqual(a.fragments().map((f) => f.id).sort(), [8, 9]);
@@ -283,7 +294,7 @@ test("notify: what fails is asked for again, with the newest version, until nobo
   socket.say({ changed: [item(1, 3)] });
   net.clock.run(1_000);
   assert.deepEqual(await asked(), ["/fragments/card/1?v=3", "/fragments/card/2?v=2"]);
-  a.say({ drop: [item(2, 0)] });
+  a.drop(item(2, 0));
   net.answer = () => ({ status: 429, headers: { "Retry-After": "50" } });
   net.clock.run(2_000);
   assert.deepEqual(await asked(), ["/fragments/card/1?v=3"]);
