@@ -3,8 +3,10 @@
 package shelfcast_test
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -55,19 +57,46 @@ func TestImportsRunOneWay(t *testing.T) {
 	}
 }
 
-// What the README promises names the tests that hold it: they are there.
+// What is promised names the tests that hold it: they are there.
 func TestThePromisesHaveTests(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
+	promises, err := os.ReadFile("docs/promises.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	links := regexp.MustCompile("\\[`(Test\\w+)`\\]\\(([^)]+)\\)").FindAllStringSubmatch(string(readme), -1)
+	links := regexp.MustCompile("\\[`(Test\\w+)`\\]\\(([^)]+)\\)").FindAllStringSubmatch(string(promises), -1)
 	if len(links) < 20 {
 		t.Errorf("only %d tests are named", len(links))
 	}
 	for _, link := range links {
-		if code, err := os.ReadFile(link[2]); err != nil || !strings.Contains(string(code), "func "+link[1]+"(t ") {
+		if code, err := os.ReadFile(filepath.Join("docs", link[2])); err != nil || !strings.Contains(string(code), "func "+link[1]+"(t ") {
 			t.Errorf("%s is not in %s: %v", link[1], link[2], err)
 		}
+	}
+}
+
+// Whatever a paper points to in this repository is there.
+func TestThePapersPointToWhatIsThere(t *testing.T) {
+	links := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git"):
+			return fs.SkipDir
+		case filepath.Ext(path) != ".md":
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		for _, link := range links.FindAllStringSubmatch(string(text), -1) {
+			seen++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), link[1])); err != nil {
+				t.Errorf("%s points to %s, which is not there", path, link[1])
+			}
+		}
+		return err
+	})
+	if err != nil || seen < 50 {
+		t.Errorf("%d links were seen: %v", seen, err)
 	}
 }
