@@ -11,7 +11,7 @@ import { emit, get, warn } from "./wire.js";
  * What is used of the global scope. A test gives its own.
  * @typedef {object} Env
  * @property {typeof IntersectionObserver} [IntersectionObserver] without it all is near
- * @property {typeof MutationObserver} MutationObserver
+ * @property {typeof MutationObserver} [MutationObserver] without it, what comes later is not found
  * @property {(f: () => void, ms: number) => any} setTimeout
  */
 
@@ -64,7 +64,7 @@ export const page = (root, live, updated, signal, { IntersectionObserver, Mutati
       }, isIntersecting ? 0 : OFF_SCREEN);
     }
   }, { rootMargin: "100%" });
-  const added = new MutationObserver(soon);
+  const added = MutationObserver && new MutationObserver(soon);
 
   // Sees what is there, and watches what is near.
   function look() {
@@ -143,9 +143,9 @@ export const page = (root, live, updated, signal, { IntersectionObserver, Mutati
     composing = null;
     look();
   }, { signal });
-  added.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
+  added?.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
   signal.onabort = () => {
-    added.disconnect();
+    added?.disconnect();
     look();
   };
   look();
