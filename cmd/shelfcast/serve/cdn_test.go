@@ -103,7 +103,7 @@ func browse(t testing.TB, origin string, pages int, paths ...string) <-chan stor
 		t.Fatal("the browser's modules are missing: make web-test installs them")
 	}
 	shown, live := make(chan store.Rev, pages), make(chan int, pages)
-	const processes = 2
+	const processes, ended = 2, -1
 	for n := range processes {
 		cmd := exec.Command("node", append([]string{"../../../web/test/browsers.js", origin, fmt.Sprint(pages / processes), fmt.Sprint(n * pages / processes)}, paths...)...)
 		cmd.Env = append(os.Environ(), "MODE=notify")
@@ -122,6 +122,16 @@ func browse(t testing.TB, origin string, pages int, paths ...string) <-chan stor
 		read := make(chan struct{})
 		go func() {
 			defer close(read)
+			defer func() { // nobody is to wait for the rest of them
+				select {
+				case live <- ended:
+				default:
+				}
+				select {
+				case shown <- store.Rev{}:
+				default:
+				}
+			}()
 			for lines := bufio.NewScanner(out); lines.Scan(); {
 				var said []json.RawMessage
 				if err := json.Unmarshal(lines.Bytes(), &said); err != nil || len(said) < 3 {
@@ -151,7 +161,9 @@ func browse(t testing.TB, origin string, pages int, paths ...string) <-chan stor
 		fmt.Fprintln(in, "stay")
 	}
 	for range pages {
-		<-live
+		if <-live == ended {
+			t.Fatal("browsers have ended")
+		}
 	}
 	return shown
 }
