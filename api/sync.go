@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
 	"github.com/tidwall/gjson"
 
 	"shelfcast/render"
@@ -40,36 +40,37 @@ func (p *Public) sync(c *fiber.Ctx) error {
 	if kind, _, _ := strings.Cut(c.Get(fiber.HeaderContentType), ";"); kind != "" && !strings.EqualFold(kind, "application/json") && !strings.EqualFold(kind, "application/json-rpc") {
 		return fiber.NewError(fiber.StatusBadRequest, "the body of a call is application/json")
 	}
-	body := c.Body()
-	if !gjson.ValidBytes(body) || bytes.TrimLeft(body, " \t\r\n")[0] != '{' {
+	// Nothing of it outlives the call, so nothing of it is copied.
+	body := utils.UnsafeString(c.Body())
+	if !gjson.Valid(body) || strings.TrimLeft(body, " \t\r\n")[0] != '{' {
 		return fiber.NewError(fiber.StatusBadRequest, "the body is not the JSON of a call")
 	}
-	call := gjson.GetManyBytes(body, "id", "params.product_id")
-	id, ok := looseID(json.RawMessage(call[1].Raw))
+	call, product := gjson.Get(body, "id").Raw, gjson.Get(body, "params.product_id").Raw
+	id, ok := looseID(product)
 	if !ok {
-		return failRPC(c, call[0].Raw, rpcError{-32602, "Invalid params", rpcDetail{"ValueError", "product_id is not the id of a product"}})
+		return failRPC(c, call, rpcError{-32602, "Invalid params", rpcDetail{"ValueError", "product_id is not the id of a product"}})
 	}
 	f, err := p.numbers.fragment(c.UserContext(), cmp.Or(p.OdooView, render.Card), id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return failRPC(c, call[0].Raw, rpcError{404, "404: Not Found", rpcDetail{"werkzeug.exceptions.NotFound", store.ErrNotFound.Error()}})
+		return failRPC(c, call, rpcError{404, "404: Not Found", rpcDetail{"werkzeug.exceptions.NotFound", store.ErrNotFound.Error()}})
 	case err != nil:
 		p.Log.Warn("sync", "product", id, "error", err)
 		c.Status(fiber.StatusServiceUnavailable).Set(fiber.HeaderRetryAfter, strconv.Itoa(retryAfter))
-		return failRPC(c, call[0].Raw, rpcError{503, "Service Unavailable", rpcDetail{"unavailable", store.ErrUnavailable.Error()}})
+		return failRPC(c, call, rpcError{503, "Service Unavailable", rpcDetail{"unavailable", store.ErrUnavailable.Error()}})
 	}
 	// A thousand browsers ask for this at once, so it is put together of what is
 	// encoded already.
-	html := f.HTMLJSON()
-	answer := make([]byte, 0, len(html)+len(call[0].Raw)+96)
-	answer = append(answer, `{"jsonrpc":"2.0","id":`...)
-	answer = append(answer, cmp.Or(call[0].Raw, "null")...)
-	answer = append(answer, `,"result":{"html":`...)
-	answer = append(answer, html...)
-	answer = append(answer, `,"version":`...)
-	answer = strconv.AppendInt(answer, f.Version, 10)
-	answer = append(answer, "}}"...)
-	return sendRPC(c, answer)
+	answer := c.Response()
+	answer.AppendBodyString(`{"jsonrpc":"2.0","id":`)
+	answer.AppendBodyString(cmp.Or(call, "null"))
+	answer.AppendBodyString(`,"result":{"html":`)
+	answer.AppendBody(f.HTMLJSON())
+	answer.AppendBodyString(`,"version":`)
+	answer.AppendBody(strconv.AppendInt(make([]byte, 0, 20), f.Version, 10))
+	answer.AppendBodyString("}}")
+	headRPC(c)
+	return nil
 }
 
 func failRPC(c *fiber.Ctx, id string, failed rpcError) error {
@@ -77,25 +78,24 @@ func failRPC(c *fiber.Ctx, id string, failed rpcError) error {
 	if err != nil {
 		return err
 	}
-	return sendRPC(c, answer)
+	headRPC(c)
+	return c.Send(answer)
 }
 
-func sendRPC(c *fiber.Ctx, answer []byte) error {
-	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
+func headRPC(c *fiber.Ctx) {
+	c.Context().SetContentType(fiber.MIMEApplicationJSONCharsetUTF8)
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	c.Response().SetBodyRaw(answer)
-	return nil
 }
 
 // looseID takes a number, or a number in a string, or true for 1, as Odoo does.
-func looseID(raw json.RawMessage) (int64, bool) {
-	if string(raw) == "true" {
+func looseID(raw string) (int64, bool) {
+	if raw == "true" {
 		return 1, true
 	}
-	text := strings.TrimSpace(strings.Trim(string(raw), `"`))
+	text := strings.TrimSpace(strings.Trim(raw, `"`))
 	if id, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return id, id > 0
 	}
-	f, err := strconv.ParseFloat(string(raw), 64) // 9.7 is 9
+	f, err := strconv.ParseFloat(raw, 64) // 9.7 is 9
 	return int64(f), err == nil && f >= 1 && f < 1<<53
 }

@@ -50,7 +50,7 @@ func BenchmarkServed(b *testing.B) {
 			if err := os.WriteFile(file, []byte(ours.answer(b)), 0o644); err != nil {
 				b.Fatal(err)
 			}
-			all := []*served{ours, servedBare(b, file, ours.body), servedNginx(b, file)}
+			all := []*served{ours, servedBare(b, file, ours.body), servedNginx(b, file, ours.body)}
 			for b.Loop() {
 				for range 7 {
 					for _, s := range all {
@@ -192,12 +192,12 @@ func serveBare() {
 	os.Exit(1)
 }
 
-// servedNginx has the bytes in a file; it takes no POST for one, and is asked
-// with GET.
-func servedNginx(b *testing.B, file string) *served {
+// servedNginx has the bytes in a file. It would refuse a POST for one, unless it is
+// told that this is an answer too.
+func servedNginx(b *testing.B, file, body string) *served {
 	b.Helper()
-	url, pid := nginx(b, "", fmt.Sprintf("root %s; open_file_cache max=10; default_type application/json;", filepath.Dir(file)))
-	return &served{name: "nginx", pid: pid, url: url + "/" + filepath.Base(file)}
+	url, pid := nginx(b, "", fmt.Sprintf("root %s; open_file_cache max=10; default_type application/json; error_page 405 =200 $uri;", filepath.Dir(file)))
+	return &served{name: "nginx", pid: pid, url: url + "/" + filepath.Base(file), body: body}
 }
 
 // nginx starts one with these settings, and a server that has these, and has its
