@@ -1,0 +1,143 @@
+package main
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+)
+
+func TestTheDashboardIsTheOneInTheChart(t *testing.T) {
+	want, err := dashboardJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read(t, dashboardFile) != string(want) {
+		t.Error("the dashboard has changed: make dashboard")
+	}
+}
+
+// Grafana itself is not there to ask. Its schema says of each field what it may
+// be, and of others that there are none.
+func TestGrafanaReadsTheDashboard(t *testing.T) {
+	plugins.RegisterDefaultPlugins()
+	text := read(t, dashboardFile)
+	var d dashboard.Dashboard
+	if err := d.UnmarshalJSONStrict([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for what, broken := range map[string]string{
+		"an unknown field of a panel":   strings.Replace(text, `"targets":`, `"querys":`, 1),
+		"an unknown field of a query":   strings.Replace(text, `"legendFormat":`, `"legend":`, 1),
+		"a number where there is text":  strings.Replace(text, `"unit": "s"`, `"unit": 7`, 1),
+		"an option that the panel lacks": strings.Replace(text, `"showLegend":`, `"showLegends":`, 1),
+	} {
+		var d dashboard.Dashboard
+		if broken == text {
+			t.Errorf("%s: nothing was broken", what)
+		} else if err := d.UnmarshalJSONStrict([]byte(broken)); err == nil {
+			t.Errorf("%s is taken", what)
+		}
+	}
+}
+
+// What the schema does not say: numbers are given once, panels do not lie on each
+// other, each asks the data source that is selected, and all variables are there.
+func TestThePanelsAreWhole(t *testing.T) {
+	b := readBoard(t)
+	variables := []string{"__rate_interval", "__all"}
+	for _, v := range b.Templating.List {
+		variables = append(variables, v.Name)
+		if v.Type == "query" && (v.Datasource == nil || v.Datasource.UID != "${datasource}") {
+			t.Errorf("the variable %s asks %v", v.Name, v.Datasource)
+		}
+	}
+	if !slices.Equal(variables[2:], []string{"datasource", "namespace", "job", "instance"}) {
+		t.Errorf("the variables are %v", variables)
+	}
+	for _, used := range regexp.MustCompile(`\$\{?(\w+)`).FindAllStringSubmatch(read(t, dashboardFile), -1) {
+		if !slices.Contains(variables, used[1]) {
+			t.Errorf("there is no variable %s", used[0])
+		}
+	}
+	ids, titles := map[int]bool{}, map[string]bool{}
+	for _, p := range append(b.pictures(), b.Panels...) {
+		if p.Type == "row" {
+			if ids[p.ID] {
+				t.Errorf("two have the number %d", p.ID)
+			}
+			ids[p.ID] = true
+		}
+	}
+	for _, p := range b.pictures() {
+		if ids[p.ID] || titles[p.Title] {
+			t.Errorf("two have the number %d or the title %s", p.ID, p.Title)
+		}
+		ids[p.ID], titles[p.Title] = true, true
+		p.check(t)
+	}
+	if len(titles) < 60 {
+		t.Errorf("only %d panels", len(titles))
+	}
+	apart(t, slices.DeleteFunc(slices.Clone(b.Panels), func(p picture) bool { return p.Type == "row" && p.Collapsed }))
+	for _, p := range b.Panels {
+		apart(t, p.Panels)
+	}
+}
+
+func (p picture) check(t *testing.T) {
+	t.Helper()
+	if !slices.Contains([]string{"timeseries", "stat", "table"}, p.Type) {
+		t.Errorf("%s: %s is not among the panels that come with Grafana", p.Title, p.Type)
+	}
+	if p.Title == "" || !strings.HasSuffix(p.Description, ".") {
+		t.Errorf("%q says nothing about itself", p.Title)
+	}
+	if p.FieldConfig.Defaults.Unit == "" && p.Type != "table" {
+		t.Errorf("%s has no unit", p.Title)
+	}
+	if len(p.Targets) == 0 {
+		t.Errorf("%s asks nothing", p.Title)
+	}
+	refs := map[string]bool{}
+	for _, q := range p.Targets {
+		if refs[q.RefID] {
+			t.Errorf("%s: two queries are %s", p.Title, q.RefID)
+		}
+		refs[q.RefID] = true
+		if q.Datasource == nil || q.Datasource.UID != "${datasource}" || q.Datasource.Type != "prometheus" {
+			t.Errorf("%s asks %v", p.Title, q.Datasource)
+		}
+		if len(p.Targets) > 1 && q.LegendFormat == "" {
+			t.Errorf("%s: %s has no name", p.Title, q.Expr)
+		}
+		for _, label := range regexp.MustCompile(`\{\{(\w+)\}\}`).FindAllStringSubmatch(q.LegendFormat, -1) {
+			if !regexp.MustCompile(`by \([^)]*\b` + label[1] + `\b`).MatchString(q.Expr) {
+				t.Errorf("%s: the name %s has a label that %s does not", p.Title, q.LegendFormat, q.Expr)
+			}
+		}
+	}
+}
+
+// apart: no two of the panels lie on each other, and none beyond the edge.
+func apart(t *testing.T, panels []picture) {
+	t.Helper()
+	for i, p := range panels {
+		a := p.GridPos
+		if a.W < 1 || a.H < 1 || a.X+a.W > 24 {
+			t.Errorf("%s lies at %v", p.Title, a)
+		}
+		for _, other := range panels[:i] {
+			b := other.GridPos
+			if a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
+				t.Errorf("%s lies on %s", p.Title, other.Title)
+			}
+		}
+	}
+}

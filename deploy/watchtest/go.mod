@@ -1,0 +1,3 @@
+module shelfcast/deploy/watchtest
+
+go 1.26.0
