@@ -132,5 +132,5 @@ func (q query) target(ref string) *prometheus.DataqueryBuilder {
 		Expr(q.promQL()).
 		LegendFormat(q.legend).
 		EditorMode(prometheus.QueryEditorModeCode).
-		Range(true)
+		Range()
 }

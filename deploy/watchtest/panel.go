@@ -118,7 +118,7 @@ func (p panel) table(id uint32) cog.Builder[dashboard.Panel] {
 			Options: map[string]any{"excludeByName": map[string]any{"Time": true, "Value": true}},
 		})
 	for i, q := range p.queries {
-		b.WithTarget(q.target(ref(i)).Instant(true).Range(false).Format(prometheus.PromQueryFormatTable))
+		b.WithTarget(q.target(ref(i)).Instant().Format(prometheus.PromQueryFormatTable))
 	}
 	return b
 }
