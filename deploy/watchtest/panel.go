@@ -113,8 +113,9 @@ func (p panel) table(id uint32) cog.Builder[dashboard.Panel] {
 	b := tables.NewPanelBuilder().
 		Id(id).Title(p.title).Description(p.help).Datasource(source()).Links(p.links()).
 		Span(cmp.Or(p.width, 24)).Height(cmp.Or(p.height, 8)).
+		Footer(common.NewTableFooterOptionsBuilder().Show(false).Reducer([]string{"sum"})).
 		WithTransformation(dashboard.DataTransformerConfig{
-			Id: "organize",
+			Id:      "organize",
 			Options: map[string]any{"excludeByName": map[string]any{"Time": true, "Value": true}},
 		})
 	for i, q := range p.queries {

@@ -207,7 +207,7 @@ func process() row {
 		{
 			title: "Garbage collection", help: "The longest pause of the last collections.",
 			unit: units.Seconds, width: 8,
-			queries: []query{{instance, `max by (instance, pod) (go_gc_duration_seconds{quantile="1",INSTANCES})`}},
+			queries: []query{{instance, `max by (instance, pod) (go_gc_duration_seconds{quantile=~"1(\\.0)?",INSTANCES})`}},
 		},
 		{
 			title: "Open files", help: "Of those that the process may have. Each session takes one.",
