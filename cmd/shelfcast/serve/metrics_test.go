@@ -228,6 +228,7 @@ func TestStrangersMakeNoSeries(t *testing.T) {
 	for n := range 4 {
 		odd(1_000_000 + n)
 	}
+	series() // which is a request too
 	before := series()
 	for n := range 10 {
 		odd(2_000_000 + n)
