@@ -65,3 +65,11 @@ demo: ## A shop on two instances, with nothing to install
 
 build: ## The program, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/shelfcast ./cmd/shelfcast
+
+test: watch-test
+
+watch-test: deps ## The alerts with promtool, and dashboard, runbook and metrics against each other
+	cd deploy/watchtest && go vet ./... && SHELFCAST_TEST_REQUIRE=1 go test ./...
+
+dashboard: ## Write the chart's Grafana dashboard
+	cd deploy/watchtest && go run . > dashboard.json.new && mv dashboard.json.new ../../charts/shelfcast/files/dashboard.json

@@ -17,14 +17,15 @@ import (
 // others of ours it may know.
 var mayImport = map[string][]string{
 	"web":                 {},
-	"store":               {},
+	"tracing":             {},
+	"store":               {"tracing"},
 	"store/storetest":     {},
 	"store/shopify":       {"store"},
-	"render":              {"store"},
-	"realtime":            {"store", "render"},
-	"api":                 {"store", "store/shopify", "render", "realtime"},
+	"render":              {"tracing", "store"},
+	"realtime":            {"tracing", "store", "render"},
+	"api":                 {"tracing", "store", "store/shopify", "render", "realtime"},
 	"cmd/crowd":           {},
-	"cmd/shelfcast/serve": {"store", "render", "realtime", "api", "web"},
+	"cmd/shelfcast/serve": {"tracing", "store", "render", "realtime", "api", "web"},
 	"cmd/shelfcast/chaos": {},
 	"cmd/shelfcast":       {"store", "store/shopify", "cmd/shelfcast/serve"},
 }

@@ -15,10 +15,12 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"shelfcast/realtime"
 	"shelfcast/render"
 	"shelfcast/store"
+	"shelfcast/tracing"
 )
 
 // Admin is what the admin app is made of.
@@ -37,6 +39,7 @@ type Admin struct {
 	TrustedProxies []Network       // whose X-Forwarded-For is believed
 	Closing        <-chan struct{} // closed when those who wait for changes are to be answered; nil: never
 	Metrics        http.Handler    // of GET /metrics
+	Tracer         trace.Tracer    // of calls of the API; nil: nothing is traced
 	Registerer     prometheus.Registerer
 	Version        string // of the program
 	Log            *slog.Logger
@@ -54,11 +57,12 @@ func (a *Admin) App() *fiber.App {
 	a.waiting = make(chan struct{}, maxWaiting)
 	a.gate = newGate(gate{
 		db: a.DB, root: a.Token, jwt: a.JWT, limiter: a.Limiter, proxies: a.TrustedProxies,
-		calls: Rate{Name: "calls", Calls: a.CallsPerMinute, Per: time.Minute},
-		tries: Rate{Name: "tries", Calls: a.TriesPerMinute, Per: time.Minute},
+		calls: Rate{Name: callsRate, Calls: a.CallsPerMinute, Per: time.Minute},
+		tries: Rate{Name: triesRate, Calls: a.TriesPerMinute, Per: time.Minute},
 	}, a.Registerer)
+	traffic := newTraffic(a.Tracer, a.Registerer)
 	app := newApp(appConfig{
-		name: "shelfcast admin", bodyLimit: adminBody, streams: true,
+		name: "shelfcast admin", bodyLimit: adminBody, streams: true, first: traffic.observe,
 		trustedProxies: a.TrustedProxies, log: a.Log, fail: failPlain,
 	})
 	a.Health.mount(app, true)
@@ -77,6 +81,7 @@ func (a *Admin) App() *fiber.App {
 	b.odoo()
 	b.tokens()
 	app.Get("/api/docs", a.docs(api.OpenAPI()))
+	traffic.know(app)
 	return app
 }
 
@@ -163,8 +168,8 @@ func answers[I, O any](a *Admin, handle func(context.Context, *I) (*O, error)) f
 		}
 		p, headers, known := problem(err)
 		if !known {
-			a.Log.Error("admin request failed", "error", err)
+			a.Log.ErrorContext(ctx, "admin request failed", "error", err)
 		}
-		return nil, huma.ErrorWithHeaders(p, headers)
+		return nil, huma.ErrorWithHeaders(withTrace(p, tracing.ID(ctx)), headers)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/helmet"
 	"github.com/gofiber/fiber/v2/middleware/recover"
+
+	"shelfcast/tracing"
 )
 
 // Limits of a request. Fiber has no time limits of its own.
@@ -34,6 +36,7 @@ const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 's
 type appConfig struct {
 	name           string
 	bodyLimit      func(path string) int // in bytes; streamed: no limit, for a handler that reads it piece by piece
+	first          fiber.Handler         // the outermost middleware; nil: none
 	streams        bool                  // bodies come as streams, so that there may be such a handler
 	trustedProxies []Network
 	log            *slog.Logger
@@ -63,11 +66,14 @@ func newApp(cfg appConfig) *fiber.App {
 		TrustedProxies:               trusted,
 		ErrorHandler: func(c *fiber.Ctx, err error) error {
 			if _, _, known := problem(err); !known {
-				cfg.log.Error("request failed", "method", c.Method(), "path", c.Path(), "error", err)
+				cfg.log.ErrorContext(c.UserContext(), "request failed", "method", c.Method(), "path", c.Path(), "error", err)
 			}
 			return cfg.fail(c, err)
 		},
 	})
+	if cfg.first != nil {
+		app.Use(cfg.first)
+	}
 	app.Use(recover.New())
 	app.Use(func(c *fiber.Ctx) error {
 		if limit := cfg.bodyLimit(c.Path()); limit != streamed {
@@ -116,5 +122,5 @@ func limitBody(c *fiber.Ctx, limit int) error {
 // failPlain answers with problem details.
 func failPlain(c *fiber.Ctx, err error) error {
 	p, headers, _ := problem(err)
-	return writeProblem(c, p, headers)
+	return writeProblem(c, withTrace(p, tracing.ID(c.UserContext())), headers)
 }

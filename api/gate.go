@@ -45,8 +45,11 @@ const revoking = 5 * time.Second
 func newGate(g gate, metrics prometheus.Registerer) *gate {
 	g.known = otter.Must(&otter.Options[[32]byte, admitted]{MaximumSize: 10_000})
 	g.refused = promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
-		Name: "shelfcast_admin_refused_total", Help: "Calls of the admin API that were not let in, by why.",
-	}, []string{"why"})
+		Name: "shelfcast_admin_refused_total", Help: "Calls of the admin API that were not let in, by reason.",
+	}, []string{"reason"})
+	for _, why := range []string{"none", "token", "tries", "rate"} {
+		g.refused.WithLabelValues(why)
+	}
 	return &g
 }
 

@@ -84,15 +84,23 @@ func NewJWT(ctx context.Context, cfg JWTConfig) (*JWT, error) {
 		return nil, fmt.Errorf("JWT: %w", err)
 	}
 	sum := sha256.Sum256([]byte(cfg.Issuer))
-	return &JWT{
+	j := &JWT{
 		cfg: cfg, issuer: fmt.Sprintf("%x", sum[:8]), keys: find,
 		parser: jwt.NewParser(jwt.WithValidMethods(signatures), jwt.WithStrictDecoding(), jwt.WithLeeway(leeway),
 			jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithIssuer(cfg.Issuer), jwt.WithAudience(cfg.Audience)),
 		refused: promauto.With(cfg.Metrics).NewCounterVec(prometheus.CounterOpts{
-			Name: "shelfcast_jwt_refused_total", Help: "JWTs that were not taken, and why.",
-		}, []string{"why"}),
-	}, nil
+			Name: "shelfcast_jwt_refused_total", Help: "JWTs that were not taken, by reason.",
+		}, []string{"reason"}),
+	}
+	for _, r := range reasons {
+		j.refused.WithLabelValues(label(r.why))
+	}
+	j.refused.WithLabelValues(claimsReason)
+	return j, nil
 }
+
+// label is a reason as metrics have it.
+func label(why string) string { return strings.ReplaceAll(why, " ", "_") }
 
 // Caller is whose token it is, of the key jwt:<hash of the issuer>:<sub>. Errors:
 // ErrToken, ErrKeys. They have nothing of the token in them.
@@ -102,7 +110,7 @@ func (j *JWT) Caller(ctx context.Context, token string) (Caller, error) {
 		return caller, nil
 	}
 	why := reason(err)
-	j.refused.WithLabelValues(why).Inc()
+	j.refused.WithLabelValues(label(why)).Inc()
 	if errors.Is(err, ErrKeys) {
 		return Caller{}, ErrKeys
 	}
@@ -134,6 +142,9 @@ var reasons = []struct {
 	{jwt.ErrTokenUsedBeforeIssued, "too early"},
 }
 
+// claimsReason: a claim is missing, or is not what it should be.
+const claimsReason = "claims"
+
 // reason is why a token is not taken, of few words in all.
 func reason(err error) string {
 	for _, r := range reasons {
@@ -141,7 +152,7 @@ func reason(err error) string {
 			return r.why
 		}
 	}
-	return "claims" // one is missing, or is not what it should be
+	return claimsReason
 }
 
 func (j *JWT) caller(ctx context.Context, token string) (Caller, error) {

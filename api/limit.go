@@ -82,7 +82,7 @@ type Limiter struct {
 // NewLimiter makes one. rdb has to heed a context's deadline.
 func NewLimiter(rdb redis.UniversalClient, metrics prometheus.Registerer, log *slog.Logger) *Limiter {
 	log = cmp.Or(log, slog.Default())
-	return &Limiter{
+	l := &Limiter{
 		rdb: rdb, alone: newAlone(),
 		breaker: gobreaker.NewCircuitBreaker[Allowance](gobreaker.Settings{
 			Name:        "ratelimit",
@@ -101,7 +101,17 @@ func NewLimiter(rdb redis.UniversalClient, metrics prometheus.Registerer, log *s
 			Name: "shelfcast_ratelimit_local_total", Help: "Calls that this instance counted by itself, for want of Redis.",
 		}),
 	}
+	for _, name := range []string{callsRate, triesRate} {
+		l.refused.WithLabelValues(name)
+	}
+	return l
 }
+
+// The names of the rates of the admin API.
+const (
+	callsRate = "calls" // of a caller
+	triesRate = "tries" // of an address, with tokens that are none
+)
 
 // Take takes a call of the key's, if it has one left.
 func (l *Limiter) Take(ctx context.Context, r Rate, key string) Allowance {

@@ -127,7 +127,10 @@ type adapter struct{ huma.Adapter }
 func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
 	escaped := *op
 	escaped.Path = strings.ReplaceAll(op.Path, ":", `\:`)
-	a.Adapter.Handle(&escaped, func(ctx huma.Context) { handle(wholeBody{ctx, op}) })
+	a.Adapter.Handle(&escaped, func(ctx huma.Context) {
+		routed(humafiber.Unwrap(ctx), op.Path)
+		handle(wholeBody{ctx, op})
+	})
 }
 
 // wholeBody reads a body that is in memory already.

@@ -19,6 +19,7 @@ import (
 	"shelfcast/realtime"
 	"shelfcast/render"
 	"shelfcast/store"
+	"shelfcast/tracing"
 )
 
 // statuses says what each error is over HTTP. The names are stable: they end
@@ -63,13 +64,20 @@ func typeOf(status int) string {
 	return typePrefix + strings.ToLower(strings.ReplaceAll(http.StatusText(status), " ", "-"))
 }
 
-// Huma's own errors have a type too. It has no other place for this.
+// Huma's own errors have a type too, and the trace. It has no other place for this.
 func init() {
 	plain := huma.NewError
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
 		err := plain(status, message, errs...)
 		if p, ok := err.(*huma.ErrorModel); ok && status >= 400 {
 			p.Type = typeOf(status)
+		}
+		return err
+	}
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, message string, errs ...error) huma.StatusError {
+		err := huma.NewError(status, message, errs...)
+		if p, ok := err.(*huma.ErrorModel); ok && ctx != nil {
+			return withTrace(p, tracing.ID(ctx.Context()))
 		}
 		return err
 	}

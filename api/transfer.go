@@ -206,7 +206,7 @@ func (a *Admin) exportCSV(ctx context.Context, in *struct{ Picks }) (*exportAnsw
 		products, err := first, error(nil)
 		if first = nil; products == nil && page.After != nil {
 			if products, err = a.DB.List(ctx, f, page); err != nil {
-				a.Log.Error("an export was cut off", "error", err)
+				a.Log.ErrorContext(ctx, "an export was cut off", "error", err)
 				return nil, err
 			}
 		}

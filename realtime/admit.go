@@ -47,15 +47,8 @@ func (h *Hub) Admit(from netip.Addr) error {
 
 // refuse counts a refusal.
 func (h *Hub) refuse(err error) {
-	switch err {
-	case ErrDraining:
-		h.metrics.refused.WithLabelValues("draining").Inc()
-	case ErrFull:
-		h.metrics.refused.WithLabelValues("full").Inc()
-	case ErrRate:
-		h.metrics.refused.WithLabelValues("rate").Inc()
-	case ErrAddress:
-		h.metrics.refused.WithLabelValues("address").Inc()
+	if counter := h.metrics.refused[err]; counter != nil {
+		counter.Inc()
 	}
 }
 

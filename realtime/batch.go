@@ -12,7 +12,9 @@ import (
 // that were news: a page that shows several of the products is told of them in
 // one frame. What one of them takes to be had, the others wait for, but for no
 // longer than patience.
-func (h *Hub) ApplyAll(revs []store.Rev) (heard []store.Rev) {
+func (h *Hub) ApplyAll(revs []store.Rev) (heard []store.Rev) { return h.applyAll(revs, nil) }
+
+func (h *Hub) applyAll(revs []store.Rev, way *way) (heard []store.Rev) {
 	newest := int64(0)
 	for _, r := range revs {
 		newest = max(newest, r.Version)
@@ -29,13 +31,15 @@ func (h *Hub) ApplyAll(revs []store.Rev) (heard []store.Rev) {
 			for _, t := range h.topics[r.ID] {
 				switch {
 				case t.kind.mode == Full:
-					wanted = h.batch.raise(wanted, t, r.Version)
+					wanted = h.batch.raise(wanted, t, r.Version, way)
 				case t.raise(r.Version) < r.Version:
-					changed = append(changed, newsOf(t, r.Version, nil))
+					n := newsOf(t, r.Version, nil)
+					n.way = way
+					changed = append(changed, n)
 				}
 			}
 			if t := h.topicOf(r.ID); t != nil {
-				wanted = h.batch.raise(wanted, t, r.Version)
+				wanted = h.batch.raise(wanted, t, r.Version, way)
 			}
 		}
 		h.mu.Unlock()
@@ -91,12 +95,16 @@ const patience = 400 * time.Millisecond
 // raise folds in a committed version. If it is news the topic joins, and is
 // added to those wanted, unless it is in the queue: it will be had at its newest
 // version. All at once: whoever finds a page behind finds the topic here too.
-func (b *batch) raise(wanted []*topic, t *topic, version int64) []*topic {
+func (b *batch) raise(wanted []*topic, t *topic, version int64, way *way) []*topic {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t.raise(version) >= version {
 		return wanted
 	}
+	if t.joined {
+		b.hub.metrics.folded.Inc()
+	}
+	t.goOn(way)
 	return b.join(wanted, t)
 }
 

@@ -14,9 +14,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/trace"
 
 	"shelfcast/render"
 	"shelfcast/store"
+	"shelfcast/tracing"
 )
 
 // BusConfig tunes a Bus. The zero value means the defaults.
@@ -26,13 +28,15 @@ type BusConfig struct {
 	Probe   time.Duration // between probes, which are published and have to come back; 1s
 	Silence time.Duration // on the subscription, after which it is made anew; 3s
 	Census  time.Duration // for all answers to a census; 300ms
+	Tracer  trace.Tracer  // goes on with the traces of other instances' edits; nil: nothing is traced
 	Metrics prometheus.Registerer
 	Log     *slog.Logger
 }
 
 // A Bus carries Revs between instances, through Redis pub/sub, as
 // {"id":42,"version":1795433536820389}, or as an array of those that were
-// committed together. It is the fast path and promises nothing: what it loses,
+// committed together. An edit that is traced has its "traceparent" there too (of
+// an array the first). It is the fast path and promises nothing: what it loses,
 // the Feed finds.
 type Bus struct {
 	rdb redis.UniversalClient
@@ -94,7 +98,7 @@ func NewBus(rdb redis.UniversalClient, hub *Hub, cfg BusConfig) *Bus {
 	}
 	b.probe, b.questions, b.broadcasts = b.inboxOf(b.name), b.beside("census"), b.beside("broadcast")
 	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "shelfcast_bus_age_seconds", Help: "Since a probe last came back through Redis.",
+		Name: "shelfcast_bus_probe_age_seconds", Help: "Since a probe last came back through Redis; an hour if none has.",
 	}, func() float64 { return b.Age().Seconds() })
 	return b
 }
@@ -110,17 +114,20 @@ func (b *Bus) Publish(ctx context.Context, r store.Rev) { b.PublishAll(ctx, []st
 // PublishAll is Publish for versions that were committed together: a page that
 // shows several of the products is told of them in one frame.
 func (b *Bus) PublishAll(ctx context.Context, revs []store.Rev) {
-	var messages [][]byte
-	switch len(revs) {
-	case 0:
+	if len(revs) == 0 {
 		return
-	case 1:
-		b.hub.Apply(revs[0])
-		messages = append(messages, encode(revs[0]))
-	default:
-		b.hub.ApplyAll(revs)
+	}
+	ctx, span := tracing.Start(ctx, "publish", trace.WithSpanKind(trace.SpanKindProducer))
+	defer span.End()
+	product(span, revs)
+	var messages [][]byte
+	if len(revs) == 1 {
+		b.hub.apply(revs[0], wayOf(ctx))
+		messages = append(messages, encode(sent{revs[0], tracing.Parent(ctx)}))
+	} else {
+		b.hub.applyAll(revs, wayOf(ctx))
 		for some := range slices.Chunk(revs, perMessage) {
-			messages = append(messages, encode(some))
+			messages = append(messages, encodeAll(some, tracing.Parent(ctx)))
 		}
 	}
 	// The edit is made: that its author has gone is no reason to keep quiet.
@@ -128,7 +135,8 @@ func (b *Bus) PublishAll(ctx context.Context, revs []store.Rev) {
 	b.unpublished.Add(float64(lost))
 	b.published.Add(float64(len(revs) - lost))
 	if err != nil {
-		b.log.Warn("publish", "product", revs[0].ID, "version", revs[0].Version, "versions", len(revs), "unpublished", lost, "error", err)
+		tracing.Fail(span, err)
+		b.log.WarnContext(ctx, "publish", "product", revs[0].ID, "version", revs[0].Version, "versions", len(revs), "unpublished", lost, "error", err)
 	}
 }
 
@@ -163,6 +171,22 @@ func (b *Bus) send(ctx context.Context, messages [][]byte, revs []store.Rev) (lo
 		}
 	}
 	return lost, err
+}
+
+// sent is a version in a message. Who does not know traces leaves the traceparent
+// out of account.
+type sent struct {
+	store.Rev
+	Traceparent string `json:"traceparent,omitempty"`
+}
+
+func encodeAll(revs []store.Rev, traceparent string) []byte {
+	all := make([]sent, len(revs))
+	for i, r := range revs {
+		all[i].Rev = r
+	}
+	all[0].Traceparent = traceparent
+	return encode(all)
 }
 
 // encode has the JSON of a message of ours.

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // A Census says how many open pages show products, over the fleet.
@@ -202,9 +201,8 @@ func newCensusMetrics(to prometheus.Registerer) censusMetrics {
 		asked:      counter("shelfcast_census_asked_total", "Times that this instance asked how many pages show products."),
 		answered:   counter("shelfcast_census_answered_total", "Questions of other instances answered."),
 		incomplete: counter("shelfcast_census_incomplete_total", "Questions that not all instances answered in time."),
-		dropped: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
-			Name: "shelfcast_census_dropped_total",
-			Help: "Messages dropped, by why: garbled, busy (a question while too many waited), late (an answer that nobody waits for), unsent (an answer that Redis did not take).",
-		}, []string{"why"}),
+		dropped: labelled(to, "shelfcast_census_dropped_total",
+			"Messages dropped: garbled, busy (a question while too many waited), late (an answer that nobody waits for), unsent (an answer that Redis did not take).",
+			"reason", "garbled", "busy", "late", "unsent"),
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"shelfcast/render"
 	"shelfcast/store"
+	"shelfcast/tracing"
 )
 
 // news is one version of a topic, made once for all who watch it.
@@ -18,6 +19,7 @@ type news struct {
 	version int64
 	again   bool   // it was told before: see repeats
 	text    []byte // as an element of a frame's list; shared, never changed
+	way     *way   // that it goes; nil: it is not traced
 	frame   []byte // the whole frame of one that is sent only this; made by a round
 }
 
@@ -36,7 +38,9 @@ func newsOf(t *topic, version int64, f *render.Fragment) news {
 // tell has all who watch the topic told of its newest version, soon.
 func (h *Hub) tell(t *topic) {
 	if t.kind.mode == Notify {
-		h.rounds.add(newsOf(t, t.newest.Load(), nil))
+		n := newsOf(t, t.newest.Load(), nil)
+		n.way = t.arrived()
+		h.rounds.add(n)
 		return
 	}
 	if t.queued.CompareAndSwap(false, true) {
@@ -59,7 +63,9 @@ func (h *Hub) fetch(t *topic) (n news, ok bool) {
 	if want == 0 {
 		return news{}, false
 	}
-	n, err := h.news(t, want)
+	way := t.arrived()
+	n, err := h.news(t, want, way)
+	n.way = way
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		h.metrics.vanished.Inc()
@@ -67,6 +73,7 @@ func (h *Hub) fetch(t *topic) (n news, ok bool) {
 		return news{}, false
 	case err != nil:
 		h.metrics.unanswered.Inc()
+		t.goOn(way)
 		h.again.topic(t)
 		return news{}, false
 	}
@@ -80,17 +87,20 @@ func (h *Hub) fetch(t *topic) (n news, ok bool) {
 // errFault stands for a fault of ours, which is logged.
 var errFault = errors.New("a fault of this program")
 
-func (h *Hub) news(t *topic, version int64) (n news, err error) {
+func (h *Hub) news(t *topic, version int64, way *way) (n news, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			h.fault("a fragment met a fault", fault)
 			err = errFault
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Timeout)
+	ctx, span := way.fragment(t, version)
+	defer span.End()
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
 	defer cancel()
 	f, err := h.fragments.Fragment(ctx, t.kind.view, store.Rev{ID: t.id, Version: version})
 	if err != nil {
+		tracing.Fail(span, err)
 		return news{}, err
 	}
 	return newsOf(t, f.Version, f), nil
@@ -104,6 +114,7 @@ type round struct {
 	news     []news
 	index    map[*topic]int // of news; nil while there are few
 	sessions []*session
+	traced   *traced // nil: it is not
 }
 
 // few are looked through faster than looked up.
@@ -111,7 +122,7 @@ const few = 8
 
 // fanOut makes a round.
 func (h *Hub) fanOut(all []news) {
-	r := round{hub: h, news: make([]news, 0, len(all))}
+	r := round{hub: h, news: make([]news, 0, len(all)), traced: traceRound(all)}
 	if len(all) > few {
 		r.index = make(map[*topic]int, len(all))
 	}
@@ -151,6 +162,7 @@ func (r *round) put(n news) {
 		}
 		r.news = append(r.news, n)
 	} else if r.news[at].version < n.version {
+		r.hub.metrics.replaced.Inc()
 		n.frame = appendFrame(nil, n.topic.kind.mode, []pick{{text: n.text}})
 		r.news[at] = n
 	}
@@ -183,6 +195,7 @@ func (r *round) run() {
 			for {
 				from := int(next.Add(share)) - share
 				if from >= len(r.sessions) {
+					r.traced.take(w)
 					return
 				}
 				w.now = time.Now()
@@ -192,6 +205,7 @@ func (r *round) run() {
 			}
 		})
 	}
+	defer r.traced.write(len(r.sessions))()
 	var others sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(r.sessions)/(2*share)) - 1 {
 		others.Go(worker)
@@ -209,11 +223,15 @@ func (r *round) push(s *session, w *work) {
 	if s.follower != nil {
 		err = s.catchUp(w)
 	}
-	for from := 0; err == nil && from < len(s.watching) && s.ready(); {
+	from := 0
+	for err == nil && from < len(s.watching) && s.ready() {
 		var framed []byte
 		if from, framed = r.gather(s, from, w); len(w.picks) > 0 {
 			err = s.deliver(w, framed)
 		}
+	}
+	if s.blocked && err == nil {
+		r.passOver(s, from, w)
 	}
 	if err != nil {
 		s.close()
@@ -221,6 +239,22 @@ func (r *round) push(s *session, w *work) {
 	s.mu.Unlock()
 	if err != nil {
 		s.hub.remove(s)
+	}
+}
+
+// passOver needs the session's mu held. It notes what the session, which has no
+// room, was not told from that product on; what it was not told before either is
+// one version that it will never be sent.
+func (r *round) passOver(s *session, from int, w *work) {
+	for i := from; i < len(s.watching); i++ {
+		watched := &s.watching[i]
+		if at := r.find(watched.topic); at < 0 || !watched.takes(r.news[at].version) {
+			continue
+		}
+		if watched.shown&owed != 0 {
+			w.passedOver++
+		}
+		watched.shown |= owed
 	}
 }
 

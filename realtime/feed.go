@@ -48,7 +48,7 @@ type Feed struct {
 	log     *slog.Logger
 	ask     chan struct{} // capacity 1; never closed
 
-	repaired, failed, restored prometheus.Counter
+	rows, repaired, failed, restored prometheus.Counter
 
 	lastRead atomic.Int64 // when the last read that succeeded began, Unix nanoseconds; 0: none yet
 
@@ -72,12 +72,13 @@ func NewFeed(changes Changes, hub *Hub, shared Sharer, cfg FeedConfig) *Feed {
 		changes: changes, hub: hub, shared: shared, cfg: cfg,
 		log:      cmp.Or(cfg.Log, slog.Default()),
 		ask:      make(chan struct{}, 1),
+		rows:     counter("shelfcast_feed_rows_total", "Rows that the feed read."),
 		repaired: counter("shelfcast_feed_repaired_total", "Versions that came from the database before, or instead of, the bus."),
 		failed:   counter("shelfcast_feed_failed_total", "Reads of the feed that failed."),
 		restored: counter("shelfcast_restores_total", "Times that the database had lost versions, after which all that is shown was compared with it."),
 	}
 	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "shelfcast_feed_age_seconds", Help: "Since the last read of the feed.",
+		Name: "shelfcast_feed_age_seconds", Help: "Since the last read of the feed that succeeded began; an hour if none has.",
 	}, func() float64 { return f.Age().Seconds() })
 	return f
 }
@@ -168,6 +169,7 @@ func (f *Feed) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		f.rows.Add(float64(len(revs)))
 		news = append(news, f.hub.ApplyAll(revs)...)
 		f.witness(revs)
 		if len(revs) < page {

@@ -16,8 +16,8 @@ type work struct {
 
 	now time.Time // about
 
-	deliveries, bytes, blocked int // since the last report
-	ages                       ages
+	deliveries, bytes, blocked, passedOver int // since the last report
+	ages                                   ages
 }
 
 // pick is a product of the page that is to be sent.
@@ -45,10 +45,15 @@ func (h *Hub) withWork(f func(*work)) {
 
 // report counts what was done since it was last called.
 func (w *work) report(h *Hub) {
-	h.metrics.deliveries.Add(float64(w.deliveries))
-	h.metrics.bytes.Add(float64(w.bytes))
-	h.metrics.blocked.Add(float64(w.blocked))
-	w.deliveries, w.bytes, w.blocked = 0, 0, 0
+	if w.bytes > 0 {
+		h.metrics.deliveries.Add(float64(w.deliveries))
+		h.metrics.bytes.Add(float64(w.bytes))
+	}
+	if w.blocked+w.passedOver > 0 {
+		h.metrics.blocked.Add(float64(w.blocked))
+		h.metrics.passedOver.Add(float64(w.passedOver))
+	}
+	w.deliveries, w.bytes, w.blocked, w.passedOver = 0, 0, 0, 0
 	h.metrics.fresh.take(&w.ages)
 }
 

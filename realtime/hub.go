@@ -79,17 +79,18 @@ type Hub struct {
 	joins     *rate.Limiter // sessions
 	polls     *rate.Limiter // of pages that have none
 
-	reads   crew[ready]    // what browsers say, and that they have room again
-	asks    crew[*session] // what is current of what they show
-	fills   crew[*topic]   // fragments to be had
-	bulk    crew[*topic]   // the same, for the batch
-	rounds  crew[news]     // and told
-	batch   batch          // what changed together
-	again   again          // what could not be had
-	channel channel        // of those who follow all products
-	held    atomic.Int64   // bytes of messages on the Odoo wire that have come in part
-	changed changed        // who waits for news of any product
-	swept   atomic.Int64   // when the sessions were last looked after, Unix nanoseconds; 0: not yet
+	reads   crew[ready]          // what browsers say, and that they have room again
+	asks    crew[*session]       // what is current of what they show
+	fills   crew[*topic]         // fragments to be had
+	bulk    crew[*topic]         // the same, for the batch
+	rounds  crew[news]           // and told
+	batch   batch                // what changed together
+	again   again                // what could not be had
+	channel channel              // of those who follow all products
+	held    atomic.Int64         // bytes of messages on the Odoo wire that have come in part
+	changed changed              // who waits for news of any product
+	slow    [sweeps]atomic.Int32 // sessions without room, by the turn of the sweep that saw them
+	swept   atomic.Int64         // when the sessions were last looked after, Unix nanoseconds; 0: not yet
 
 	// Guarded by mu, which is taken before a session's own.
 	mu       sync.Mutex
@@ -147,7 +148,7 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 	h.bulk = crew[*topic]{hub: h, most: fillers, batch: 1, work: func(all []*topic) { h.fillOfBatch(all[0]) }}
 	h.batch.hub = h
 	h.rounds = crew[news]{hub: h, most: 1, work: h.fanOut}
-	h.metrics = newMetrics(cfg.Metrics, h.Sessions)
+	h.metrics = newMetrics(cfg.Metrics, h)
 	return h
 }
 
@@ -190,7 +191,7 @@ func (h *Hub) Adopt(conn net.Conn, join Join) error {
 	}
 	h.mu.Unlock()
 	if draining {
-		h.metrics.turnedAway.Inc()
+		h.refuse(ErrDraining)
 		s.mu.Lock()
 		_, _, _ = s.link.write(append(join.Head, s.wire.restart()...)) // it is closed anyway
 		s.close()
@@ -271,6 +272,7 @@ func (h *Hub) remove(s *session) {
 		h.leave(s, w.topic)
 	}
 	s.watching, s.out = nil, nil
+	h.metrics.closed[s.ending].Inc()
 	if s.follower != nil {
 		h.channel.unfollow(s)
 		h.held.Add(-s.follower.held)

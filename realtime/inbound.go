@@ -128,7 +128,7 @@ func (s *session) frame(w *work, in *inbound, h ws.Header, payload []byte) *refu
 		if s.wire == Odoo {
 			return s.closed16(w, payload)
 		}
-		s.last(w, ws.MustCompileFrame(ws.NewCloseFrame(payload[:min(len(payload), 2)])))
+		s.last(w, endLeft, ws.MustCompileFrame(ws.NewCloseFrame(payload[:min(len(payload), 2)])))
 	case ws.OpBinary:
 		return &refusal{Code: "binary", Message: "frames are JSON text", close: ws.StatusUnsupportedData}
 	default:

@@ -50,11 +50,11 @@ func (h *Hub) end() {
 	h.mu.Lock()
 	h.draining = true
 	pollers := h.pollers
-	var left []*session
-	h.table.all(func(s *session) { left = append(left, s) })
+	var open []*session
+	h.table.all(func(s *session) { open = append(open, s) })
 	h.mu.Unlock()
-	for _, s := range left {
-		s.end()
+	for _, s := range open {
+		s.endFor(endRestart)
 	}
 	if pollers != nil {
 		pollers.close()
@@ -75,17 +75,21 @@ func (h *Hub) sweep(now time.Time, turn int) {
 		}
 	}
 	h.mu.Unlock()
+	slow := int32(0)
 	h.withWork(func(w *work) {
 		for _, s := range sessions {
-			s.lookAfter(now, w)
+			if s.lookAfter(now, w) {
+				slow++
+			}
 		}
 	})
+	h.slow[turn].Store(slow)
 }
 
 // lookAfter pings a session that was not heard from for a while, and ends one
 // that did not answer. One whose write is blocked is slow, and not gone, as
 // long as its machine acknowledges.
-func (s *session) lookAfter(now time.Time, w *work) {
+func (s *session) lookAfter(now time.Time, w *work) (slow bool) {
 	cfg := &s.hub.cfg
 	last := s.lastRead.Load()
 	silent := now.Sub(time.Unix(0, last))
@@ -100,14 +104,13 @@ func (s *session) lookAfter(now time.Time, w *work) {
 	case overdue:
 		s.end()
 	case lost || !blocked && !closing && silent > cfg.Ping+cfg.Pong:
-		s.hub.metrics.silent.Inc()
-		s.end()
+		s.endFor(endSilent)
 	case old && !closing:
-		s.hub.metrics.aged.Inc()
-		s.last(w, s.wire.restart())
+		s.last(w, endAged, s.wire.restart())
 	case !blocked && !closing && silent >= part(cfg.Ping, 20, s.id^uint64(last)):
 		s.ping(w)
 	}
+	return blocked
 }
 
 // part is d less up to so many percent, which is always the same for a seed and
@@ -181,7 +184,7 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration) {
 				return
 			}
 		}
-		h.withWork(func(w *work) { s.last(w, s.wire.restart()) })
+		h.withWork(func(w *work) { s.last(w, endRestart, s.wire.restart()) })
 	}
 	select {
 	case <-h.gone:

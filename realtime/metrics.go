@@ -6,28 +6,36 @@ import (
 )
 
 type metrics struct {
-	turnedAway, silent, aged, faults          prometheus.Counter
 	deliveries, bytes, blocked                prometheus.Counter
 	asked, unanswered, vanished, late, polled prometheus.Counter
-	resumed                                   prometheus.Counter
-	opened, refused, refusals                 *prometheus.CounterVec
+	resumed, faults                           prometheus.Counter
+	opened, refusals                          *prometheus.CounterVec
+	refused                                   map[error]prometheus.Counter
+	closed                                    [len(endings)]prometheus.Counter
+	folded, replaced, passedOver              prometheus.Counter // what is coalesced
 	fresh                                     *ageHistogram
 	applied                                   prometheus.Histogram
 }
 
-func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
+func newMetrics(to prometheus.Registerer, h *Hub) metrics {
 	counter := counters(to)
-	promauto.With(to).NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "shelfcast_sessions", Help: "Sessions open.",
-	}, func() float64 { return float64(sessions()) })
-	return metrics{
-		opened: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
-			Name: "shelfcast_sessions_opened_total", Help: "Sessions begun, by wire: websocket, event-stream or odoo.",
-		}, []string{"wire"}),
-		turnedAway: counter("shelfcast_sessions_turned_away_total", "Connections whose instance began to drain during the handshake."),
-		silent:     counter("shelfcast_sessions_silent_total", "Sessions closed because the browser did not answer a ping."),
-		aged:       counter("shelfcast_sessions_aged_total", "Sessions closed because of their age, to open anew where there is room."),
-		faults:     counter("shelfcast_session_faults_total", "Sessions closed because of a fault of this program."),
+	gauges(to, h)
+	opened := labelled(to, "shelfcast_sessions_opened_total", "Sessions begun, by wire.", "wire", WebSocket.String(), EventStream.String(), Odoo.String())
+	refused := labelled(to, "shelfcast_sessions_refused_total", "Handshakes and polls refused, by reason.", "reason", "draining", "full", "rate", "address")
+	closed := labelled(to, "shelfcast_sessions_closed_total", "Sessions ended, by reason.", "reason", endings[:]...)
+	coalesced := labelled(to, "shelfcast_coalesced_total",
+		"Versions passed over because a newer one took their place: before their fragment was had, before the round, or at a session without room.",
+		"stage", "fragment", "round", "session")
+	m := metrics{
+		opened: opened,
+		refused: map[error]prometheus.Counter{
+			ErrDraining: refused.WithLabelValues("draining"), ErrFull: refused.WithLabelValues("full"),
+			ErrRate: refused.WithLabelValues("rate"), ErrAddress: refused.WithLabelValues("address"),
+		},
+		folded:     coalesced.WithLabelValues("fragment"),
+		replaced:   coalesced.WithLabelValues("round"),
+		passedOver: coalesced.WithLabelValues("session"),
+		faults:     counter("shelfcast_faults_total", "Faults of this program that were caught."),
 		deliveries: counter("shelfcast_deliveries_total", "Versions written to a session."),
 		bytes:      counter("shelfcast_session_bytes_total", "Bytes written to sessions."),
 		blocked:    counter("shelfcast_session_blocked_total", "Writes after which a session had no room for more: what is newest is sent when it has."),
@@ -40,17 +48,67 @@ func newMetrics(to prometheus.Registerer, sessions func() int) metrics {
 		fresh: newAgeHistogram(to, "shelfcast_time_to_fresh_seconds",
 			"From the version, which is when an edit was made, until its frame was written to a session that was there."),
 		applied: promauto.With(to).NewHistogram(prometheus.HistogramOpts{
-			Name: "shelfcast_time_to_applied_seconds", Buckets: freshness[:],
+			Name: "shelfcast_time_to_applied_seconds", Buckets: freshness[:], NativeHistogramBucketFactor: 1.1,
 			Help: "From the version until a page said that it shows it; of a sample of pages, with the way back.",
 		}),
-		refused: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
-			Name: "shelfcast_sessions_refused_total", Help: "Handshakes and polls refused with 503 or 429, by why.",
-		}, []string{"why"}),
-		refusals: promauto.With(to).NewCounterVec(prometheus.CounterOpts{
-			Name: "shelfcast_refusals_total", Help: "Errors said to a browser, by code.",
-		}, []string{"code"}),
+		refusals: labelled(to, "shelfcast_session_errors_total", "Errors said to a browser, by code.", "code",
+			"bad_json", "bad_product", "bad_utf8", "binary", "busy", "protocol", "too_large", "too_many_products", "unknown_product", "unknown_view"),
 	}
+	for why, name := range endings {
+		m.closed[why] = closed.WithLabelValues(name)
+	}
+	return m
 }
+
+// gauges say what there is when they are asked.
+func gauges(to prometheus.Registerer, h *Hub) {
+	gauge := func(name, help string, now func() int) {
+		promauto.With(to).NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(now()) })
+	}
+	gauge("shelfcast_sessions", "Sessions open.", h.Sessions)
+	gauge("shelfcast_session_budget", "Sessions that there may be at most.", func() int { return h.cfg.MaxSessions })
+	gauge("shelfcast_sessions_slow", "Sessions that have not taken what was last written to them.", func() (n int) {
+		for i := range h.slow {
+			n += int(h.slow[i].Load())
+		}
+		return n
+	})
+	gauge("shelfcast_watched_products", "Products that a session here watches.", func() int {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return len(h.topics)
+	})
+	gauge("shelfcast_draining", "1 while sessions are closed to stop.", func() int {
+		if h.Admits() == ErrDraining {
+			return 1
+		}
+		return 0
+	})
+}
+
+// labelled makes a counter with one label, whose values are there from the start:
+// or else the first of each would be missed by rate().
+func labelled(to prometheus.Registerer, name, help, label string, values ...string) *prometheus.CounterVec {
+	v := promauto.With(to).NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	for _, value := range values {
+		v.WithLabelValues(value)
+	}
+	return v
+}
+
+// An ending is why a session ended.
+type ending uint8
+
+const (
+	endLeft    ending = iota // the browser has closed it, or the connection broke
+	endSilent                // no answer to a ping
+	endAged                  // Config.MaxAge
+	endRestart               // this instance is about to stop
+	endRefused               // for what the browser has sent
+	endFault                 // of this program
+)
+
+var endings = [...]string{"left", "silent", "aged", "restart", "refused", "fault"}
 
 // counters makes counters that are registered with to, if it is not nil.
 func counters(to prometheus.Registerer) func(name, help string) prometheus.Counter {

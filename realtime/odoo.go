@@ -197,7 +197,7 @@ func (h *Hub) Broadcast(name string, payload json.RawMessage) error {
 // its client takes any other answer as a reason to come back at once.
 func (s *session) closed16(w *work, payload []byte) *refusal {
 	if len(payload) == 0 {
-		s.last(w, s.wire.end(ws.StatusNormalClosure, ""))
+		s.last(w, endLeft, s.wire.end(ws.StatusNormalClosure, ""))
 		return nil
 	}
 	code, reason := ws.ParseCloseFrameData(payload)
@@ -208,7 +208,7 @@ func (s *session) closed16(w *work, payload []byte) *refusal {
 	if !utf8.ValidString(reason) {
 		return &refusal{Code: "bad_utf8", close: ws.StatusInvalidFramePayloadData}
 	}
-	s.last(w, s.wire.end(code, reason))
+	s.last(w, endLeft, s.wire.end(code, reason))
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"cmp"
 	"errors"
 	"runtime/debug"
 	"slices"
@@ -44,6 +45,7 @@ type session struct {
 	finished bool // the last frame is sent
 	closed   bool
 	asking   bool      // it is in the queue of asks
+	ending   ending    // why it is closed, if it is not the browser's doing
 	watching []watched // added to only with Hub.mu held too
 	out      *outbox   // nil if there is nothing to say
 	pingedAt int64     // lastRead at the last ping: one ping a silence
@@ -60,16 +62,18 @@ type watched struct {
 }
 
 // shown is the version that the page shows, 0 for none; whether it is yet to be
-// compared with the database's; and whether the page has said that it shows it.
+// compared with the database's; whether the page has said that it shows it; and
+// whether it is owed a newer one.
 type shown int64
 
 const (
 	unasked    shown = 1 << 62
 	reported   shown = 1 << 61
+	owed       shown = 1 << 60 // a newer version was passed over for want of room
 	maxVersion       = 1 << 53 // of a number in JavaScript; the year 2255
 )
 
-func (v shown) version() int64 { return int64(v &^ (unasked | reported)) }
+func (v shown) version() int64 { return int64(v &^ (unasked | reported | owed)) }
 
 // stale: the page does not show the newest version. One that shows a version
 // that nobody here has heard of is either ahead of the news, or shows what the
@@ -255,11 +259,11 @@ func (s *session) say(w *work, put func(*outbox)) {
 func (s *session) refuse(w *work, r *refusal) {
 	s.hub.metrics.refusals.WithLabelValues(r.Code).Inc()
 	if s.wire == Odoo { // its client takes no text but notifications
-		s.last(w, s.wire.end(r.close, r.Code))
+		s.last(w, endRefused, s.wire.end(r.close, r.Code))
 		return
 	}
 	if r.close != 0 {
-		s.last(w, append(s.wire.message(r.text()), s.wire.end(r.close, r.Code)...))
+		s.last(w, endRefused, append(s.wire.message(r.text()), s.wire.end(r.close, r.Code)...))
 		return
 	}
 	s.say(w, func(o *outbox) { o.control = append(o.control, s.wire.message(r.text())...) })
@@ -267,8 +271,9 @@ func (s *session) refuse(w *work, r *refusal) {
 
 // last says the last that this session says. The browser is to close the
 // connection then, and has CloseTimeout for it.
-func (s *session) last(w *work, frames []byte) {
+func (s *session) last(w *work, why ending, frames []byte) {
 	s.say(w, func(o *outbox) {
+		s.ending = why
 		o.control = append(o.control, frames...)
 		s.closing = true
 		s.closeBy = time.Now().Add(s.hub.cfg.CloseTimeout).UnixNano()
@@ -297,8 +302,12 @@ func (s *session) ping(w *work) {
 }
 
 // end closes the connection, at once.
-func (s *session) end() {
+func (s *session) end() { s.endFor(endLeft) }
+
+// endFor is end for that reason, unless there was one before.
+func (s *session) endFor(why ending) {
 	s.mu.Lock()
+	s.ending = cmp.Or(s.ending, why)
 	s.close()
 	s.mu.Unlock()
 	s.hub.remove(s)
@@ -316,7 +325,7 @@ func (s *session) close() {
 func (s *session) survive() {
 	if fault := recover(); fault != nil {
 		s.hub.fault("a session met a fault, and is closed", fault)
-		s.end()
+		s.endFor(endFault)
 	}
 }
 

@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"shelfcast/store"
+	"shelfcast/tracing"
 )
 
 // Listen applies what other instances publish, until ctx ends. It calls gap
@@ -168,26 +170,49 @@ func (b *Bus) receiveNews(payload string) {
 		b.receiveAll(payload)
 		return
 	}
-	var r store.Rev
-	if err := json.Unmarshal([]byte(payload), &r); err != nil || !possible(r) {
+	var s sent
+	if err := json.Unmarshal([]byte(payload), &s); err != nil || !possible(s.Rev) {
 		b.garbage(payload)
 		return
 	}
 	b.received.Inc()
-	b.hub.Apply(r)
+	way, span := b.arrives(s.Traceparent, []store.Rev{s.Rev})
+	defer span.End()
+	b.hub.apply(s.Rev, way)
 }
 
 // receiveAll takes versions that were committed together. If one of them is
 // none, the message is not ours, and none is taken.
 func (b *Bus) receiveAll(payload string) {
-	var revs []store.Rev
-	err := json.Unmarshal([]byte(payload), &revs)
-	if err != nil || len(revs) == 0 || slices.ContainsFunc(revs, func(r store.Rev) bool { return !possible(r) }) {
+	var all []sent
+	err := json.Unmarshal([]byte(payload), &all)
+	if err != nil || len(all) == 0 || slices.ContainsFunc(all, func(s sent) bool { return !possible(s.Rev) }) {
 		b.garbage(payload)
 		return
 	}
-	b.received.Add(float64(len(revs)))
-	b.hub.ApplyAll(revs)
+	b.received.Add(float64(len(all)))
+	revs := make([]store.Rev, len(all))
+	for i, s := range all {
+		revs[i] = s.Rev
+	}
+	way, span := b.arrives(all[0].Traceparent, revs)
+	defer span.End()
+	b.hub.applyAll(revs, way)
+}
+
+// arrives goes on with the trace of what another instance has published, if it
+// says one and it is sampled; nil if it does not.
+func (b *Bus) arrives(traceparent string, revs []store.Rev) (*way, trace.Span) {
+	ctx := context.Background()
+	if b.cfg.Tracer == nil || traceparent == "" {
+		return nil, trace.SpanFromContext(ctx)
+	}
+	if ctx = tracing.WithParent(ctx, traceparent, ""); !tracing.Sampled(ctx) {
+		return nil, trace.SpanFromContext(ctx)
+	}
+	ctx, span := b.cfg.Tracer.Start(ctx, "receive", trace.WithSpanKind(trace.SpanKindConsumer))
+	product(span, revs)
+	return wayOf(ctx), span
 }
 
 // possible: it may name the state of a product.

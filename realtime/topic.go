@@ -27,10 +27,11 @@ type topic struct {
 	// The news of it is for those who follow the channel.
 	followed bool
 
-	newest atomic.Int64 // the newest version heard of; 0: none, or the product is not in the database
-	queued atomic.Bool  // its fragment is about to be had
-	joined bool         // the same, for the batch; guarded by batch.mu
-	held   int          // fragments of it that are had for the batch, or wait in it; guarded by batch.mu
+	way    atomic.Pointer[way] // the trace that its news goes on with; nil: none
+	newest atomic.Int64        // the newest version heard of; 0: none, or the product is not in the database
+	queued atomic.Bool         // its fragment is about to be had
+	joined bool                // the same, for the batch; guarded by batch.mu
+	held   int                 // fragments of it that are had for the batch, or wait in it; guarded by batch.mu
 
 	// Guarded by Hub.mu.
 	told     int64               // of those who follow the channel: the version that they know
@@ -86,7 +87,9 @@ func (h *Hub) leave(s *session, t *topic) {
 // and says whether this instance had not heard of it. Duplicates, reordering
 // and lateness do no harm. It never blocks on a browser, the database or Redis,
 // and its cost does not depend on how many sessions there are.
-func (h *Hub) Apply(r store.Rev) (news bool) {
+func (h *Hub) Apply(r store.Rev) (news bool) { return h.apply(r, nil) }
+
+func (h *Hub) apply(r store.Rev, way *way) (news bool) {
 	// What was heard and what was offered are two things: a page that is
 	// loaded makes a version heard before the news of it comes.
 	news = h.fragments.Heard(r)
@@ -94,14 +97,24 @@ func (h *Hub) Apply(r store.Rev) (news bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.topics[r.ID] {
-		if t.raise(r.Version) < r.Version {
-			h.tell(t)
-		}
+		h.raise(t, r.Version, way)
 	}
-	if t := h.topicOf(r.ID); t != nil && t.raise(r.Version) < r.Version {
-		h.tell(t)
+	if t := h.topicOf(r.ID); t != nil {
+		h.raise(t, r.Version, way)
 	}
 	return news
+}
+
+// raise has a version told if it is news of the topic.
+func (h *Hub) raise(t *topic, version int64, way *way) {
+	if t.raise(version) >= version {
+		return
+	}
+	if t.queued.Load() {
+		h.metrics.folded.Inc() // the one before: its fragment is had no more
+	}
+	t.goOn(way)
+	h.tell(t)
 }
 
 // learn is Apply for a version that was read while a session joined. If it is

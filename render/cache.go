@@ -13,10 +13,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
 	"shelfcast/store"
+	"shelfcast/tracing"
 )
 
 // A Source has the products as shoppers may see them. *store.DB is one.
@@ -105,6 +108,9 @@ func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cf
 		fills:   semaphore.NewWeighted(int64(cfg.Fills)),
 		metrics: newMetrics(cfg.Metrics),
 	}
+	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "shelfcast_fragment_memory_bytes", Help: "Fragments in memory, with what they take beside their text.",
+	}, func() float64 { return float64(c.memory.WeightedSize()) })
 	c.shared = newShared(rdb, cfg.RedisTimeout, func(from, to string) {
 		c.log.Warn("the Redis circuit breaker changed", "from", from, "to", to)
 	})
@@ -137,6 +143,7 @@ func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragm
 			return f, nil
 		}
 	}
+	tier(ctx, "waited")
 	name := fmt.Sprint(form, want.ID, want.Version, certain)
 	fill := c.flights.DoChan(name, func() (any, error) {
 		// Not the first caller's context: others wait for it too.
@@ -169,26 +176,34 @@ func (c *Cache) fill(ctx context.Context, e *edition, form form, want store.Rev,
 	if certain {
 		// A flight may have landed between the look into memory and this one.
 		if f := c.inMemory(form, want); f != nil {
+			tier(ctx, "memory")
 			return f, nil
 		}
 	}
 	patience := time.Now().Add(c.cfg.LeaseWait)
-	for {
+	for waited := false; ; {
 		f, err := c.shared.find(ctx, form, want)
 		if err != nil {
 			break
 		}
 		if f != nil {
-			c.metrics.redis.Inc()
-			c.remember(f)
+			if waited {
+				c.metrics.waited.Inc()
+			}
+			c.found(ctx, f)
 			return f, nil
 		}
 		giveBack, ok, err := c.shared.lease(ctx, form, want.ID, c.cfg.Lease)
-		if err != nil || !ok && time.Now().After(patience) {
+		if err != nil {
+			break
+		}
+		if !ok && time.Now().After(patience) {
+			c.metrics.overran.Inc()
 			break
 		}
 		if !ok {
 			// Another instance is making it.
+			waited = true
 			if err := pause(ctx, 10*time.Millisecond+rand.N(10*time.Millisecond)); err != nil {
 				return nil, err
 			}
@@ -197,13 +212,27 @@ func (c *Cache) fill(ctx context.Context, e *edition, form form, want store.Rev,
 		defer giveBack()
 		// It may have been put there between our look and our lease.
 		if f, err := c.shared.find(ctx, form, want); err == nil && f != nil {
-			c.metrics.redis.Inc()
-			c.remember(f)
+			c.found(ctx, f)
 			return f, nil
 		}
+		c.metrics.taken.Inc()
 		break
 	}
 	return c.make(ctx, e, form, want, certain)
+}
+
+// found remembers what Redis had.
+func (c *Cache) found(ctx context.Context, f *Fragment) {
+	tier(ctx, "redis")
+	c.metrics.redis.Inc()
+	c.remember(f)
+}
+
+// tier says in the trace of ctx, if there is one, where its fragment is from.
+func tier(ctx context.Context, name string) {
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(attribute.String("shelfcast.tier", name))
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -220,6 +249,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // make reads the product and renders it. It is kept under the version that was
 // read, whatever was asked for.
 func (c *Cache) make(ctx context.Context, e *edition, form form, want store.Rev, certain bool) (*Fragment, error) {
+	tier(ctx, "database")
 	heard := c.Newest(want.ID)
 	want.Version = max(want.Version, heard)
 	if !certain {
@@ -242,7 +272,9 @@ func (c *Cache) make(ctx context.Context, e *edition, form form, want store.Rev,
 // render makes the fragment of a product that was read when that version was the
 // newest heard of, and remembers it.
 func (c *Cache) render(ctx context.Context, e *edition, form form, p store.Product, heard int64) (*Fragment, error) {
+	_, span := tracing.Start(ctx, "render")
 	html, err := e.render(form.view, p)
+	span.End()
 	if err != nil {
 		return nil, err
 	}
@@ -287,16 +319,25 @@ type metrics struct {
 	loads, renders *prometheus.CounterVec
 	unshared, lost prometheus.Counter
 	busy, unknown  prometheus.Counter
+
+	taken, waited, overran prometheus.Counter // leases
 }
 
 func newMetrics(to prometheus.Registerer) metrics {
 	metric := promauto.With(to) // registers nowhere if it is nil
 	hits := metric.NewCounterVec(prometheus.CounterOpts{
-		Name: "shelfcast_fragment_hits_total", Help: "Fragments found, by where.",
-	}, []string{"in"})
+		Name: "shelfcast_fragment_hits_total", Help: "Fragments found, by tier: memory or redis.",
+	}, []string{"tier"})
+	leases := metric.NewCounterVec(prometheus.CounterOpts{
+		Name: "shelfcast_fragment_leases_total",
+		Help: "Who makes a fragment that nobody has: taken by this instance; waited for another's; overran, so that we made our own after all.",
+	}, []string{"result"})
 	return metrics{
-		memory: hits.WithLabelValues("memory"),
-		redis:  hits.WithLabelValues("redis"),
+		taken:   leases.WithLabelValues("taken"),
+		waited:  leases.WithLabelValues("waited"),
+		overran: leases.WithLabelValues("overran"),
+		memory:  hits.WithLabelValues("memory"),
+		redis:   hits.WithLabelValues("redis"),
 		loads: metric.NewCounterVec(prometheus.CounterOpts{
 			Name: "shelfcast_fragment_loads_total", Help: "Rows read to make a fragment, by view.",
 		}, []string{"view"}),

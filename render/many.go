@@ -16,6 +16,7 @@ type ask struct {
 	want    store.Rev
 	certain bool   // want is what is current, or something newer than was heard of
 	holder  string // of the lease that we have; "": none
+	waited  bool   // another instance was making it
 	got     *Fragment
 }
 
@@ -103,7 +104,11 @@ func (c *Cache) fillAll(ctx context.Context, e *edition, form form, asks []*ask)
 		if len(theirs) == 0 {
 			return nil
 		}
+		for _, a := range theirs {
+			a.waited = true
+		}
 		if time.Now().After(patience) {
+			c.metrics.overran.Add(float64(len(theirs)))
 			return c.makeAll(ctx, e, form, theirs)
 		}
 		if err := pause(ctx, 10*time.Millisecond+rand.N(10*time.Millisecond)); err != nil {
@@ -146,6 +151,8 @@ func (c *Cache) leaseAll(ctx context.Context, form form, asks []*ask) (ours, the
 	for i, a := range asks {
 		if leased[i] {
 			a.holder = holder
+		} else if a.got != nil && a.waited {
+			c.metrics.waited.Inc()
 		}
 		switch c.take(a); {
 		case a.got != nil && leased[i]:
@@ -157,6 +164,7 @@ func (c *Cache) leaseAll(ctx context.Context, form form, asks []*ask) (ours, the
 			theirs = append(theirs, a)
 		}
 	}
+	c.metrics.taken.Add(float64(len(ours)))
 	if len(needless) > 0 {
 		c.shared.putAll(ctx, form, needless, false)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"shelfcast/store"
+	"shelfcast/tracing"
 )
 
 // keep is how long Redis keeps a fragment, and what is current, after it was
@@ -115,6 +116,8 @@ func SetCurrent(ctx context.Context, pipe redis.Pipeliner, r store.Rev) {
 // find looks for the fragment of the version wanted, or of the current one if
 // that is newer. nil: it is not there.
 func (s *shared) find(ctx context.Context, form form, want store.Rev) (*Fragment, error) {
+	ctx, span := tracing.Start(ctx, "redis find")
+	defer span.End()
 	var version, encoded *redis.StringCmd
 	err := s.do(ctx, func(ctx context.Context) error {
 		pipe := s.rdb.Pipeline()
@@ -144,6 +147,8 @@ func (s *shared) find(ctx context.Context, form form, want store.Rev) (*Fragment
 
 // put shares a fragment and that its version is current.
 func (s *shared) put(ctx context.Context, f *Fragment) error {
+	ctx, span := tracing.Start(ctx, "redis put")
+	defer span.End()
 	return s.do(ctx, func(ctx context.Context) error {
 		pipe := s.rdb.Pipeline()
 		pipe.Set(ctx, f.form().fragmentKey(f.Rev), f.JSON(), keep)
@@ -196,6 +201,8 @@ func deleteCurrent(ctx context.Context, rdb redis.Cmdable) error {
 // that gives the lease back; it ends by itself after d.
 func (s *shared) lease(ctx context.Context, form form, id int64, d time.Duration) (giveBack func(), ok bool, err error) {
 	key, holder := form.leaseKey(id), rand.Text()
+	_, span := tracing.Start(ctx, "redis lease")
+	defer span.End()
 	err = s.do(ctx, func(ctx context.Context) (err error) {
 		ok, err = s.rdb.SetNX(ctx, key, holder, d).Result()
 		return err

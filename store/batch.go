@@ -47,7 +47,7 @@ func (db *DB) Batch(ctx context.Context, edits []BatchEdit, allOrNothing bool) (
 		return nil, fmt.Errorf("%d edits, of at most %d: %w", len(edits), MaxBatch, ErrTooMany)
 	}
 	var b batch
-	err := db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+	err := db.write(ctx, "batch", func(ctx context.Context, tx *sqlx.Tx) error {
 		b = batch{edits: edits, results: make([]BatchResult, len(edits)), plans: make([]plan, len(edits))}
 		if err := b.plan(ctx, tx); err != nil {
 			return err

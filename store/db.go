@@ -44,6 +44,7 @@ type DB struct {
 	replica *replica // nil if there is none
 	cfg     Config
 	retries prometheus.Counter
+	measure measures
 }
 
 // Open makes a DB for a MySQL or MariaDB server, which need not be reachable
@@ -70,15 +71,16 @@ func Open(dsn string, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("MySQL DSN: %w", err) // the driver's words have no password in them
 	}
 	db := &DB{
-		db:  primary,
-		cfg: cfg,
+		db:      primary,
+		cfg:     cfg,
+		measure: newMeasures(cfg.Metrics),
 		retries: promauto.With(cfg.Metrics).NewCounter(prometheus.CounterOpts{
 			Name: "shelfcast_store_retries_total",
 			Help: "Transactions tried again after a deadlock or a lock wait.",
 		}),
 	}
 	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(collectors.NewDBStatsCollector(primary.DB, "mysql"))
+		cfg.Metrics.MustRegister(collectors.NewDBStatsCollector(primary.DB, "primary"))
 	}
 	if cfg.Replica != "" {
 		second, err := open(cfg.Replica, cfg)
@@ -86,7 +88,10 @@ func Open(dsn string, cfg Config) (*DB, error) {
 			primary.Close()
 			return nil, fmt.Errorf("MySQL DSN of the replica: %w", err)
 		}
-		db.replica = newReplica(second, cfg)
+		db.replica = newReplica(second, cfg, db.measure)
+		if cfg.Metrics != nil {
+			cfg.Metrics.MustRegister(collectors.NewDBStatsCollector(second.DB, "replica"))
+		}
 	}
 	return db, nil
 }
@@ -142,11 +147,13 @@ func (db *DB) Close() error {
 
 // Ping asks the server whether it answers: nil or an ErrUnavailable.
 func (db *DB) Ping(ctx context.Context) error {
-	return db.read(ctx, func(ctx context.Context) error { return db.db.PingContext(ctx) })
+	return db.read(ctx, "ping", func(ctx context.Context) error { return db.db.PingContext(ctx) })
 }
 
-// read runs a query under the deadline.
-func (db *DB) read(ctx context.Context, query func(context.Context) error) error {
+// read runs a query, of that name in queries, under the deadline.
+func (db *DB) read(ctx context.Context, name string, query func(context.Context) error) (err error) {
+	ctx, end := db.measure.begin(ctx, name)
+	defer func() { end(err) }()
 	ctx, cancel := context.WithTimeout(ctx, db.cfg.Timeout)
 	defer cancel()
 	return classify(query(ctx))
@@ -158,8 +165,11 @@ type joinKey struct{}
 
 // write runs change in a transaction, again with back-off when others were in
 // its way, each try under the deadline. If ctx has a transaction (see Once)
-// change is a part of that, and whoever has begun it tries again.
-func (db *DB) write(ctx context.Context, change func(context.Context, *sqlx.Tx) error) error {
+// change is a part of that, and whoever has begun it tries again. name is one of
+// queries.
+func (db *DB) write(ctx context.Context, name string, change func(context.Context, *sqlx.Tx) error) (err error) {
+	ctx, end := db.measure.begin(ctx, name)
+	defer func() { end(err) }()
 	if tx, ok := ctx.Value(joinKey{}).(*sqlx.Tx); ok {
 		return classify(change(ctx, tx))
 	}
@@ -173,7 +183,7 @@ func (db *DB) write(ctx context.Context, change func(context.Context, *sqlx.Tx) 
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval = 5 * time.Millisecond
 	pace.MaxInterval = 200 * time.Millisecond
-	_, err := backoff.Retry(ctx, try,
+	_, err = backoff.Retry(ctx, try,
 		backoff.WithBackOff(pace),
 		backoff.WithMaxTries(uint(db.cfg.MaxTries)),
 		backoff.WithNotify(func(error, time.Duration) { db.retries.Inc() }))

@@ -19,7 +19,7 @@ func (db *DB) External(ctx context.Context, externalIDs []string) (map[string]Re
 			return nil, err
 		}
 		var rows []Recent
-		err = db.read(ctx, func(ctx context.Context) error {
+		err = db.read(ctx, "external", func(ctx context.Context) error {
 			return sqlx.SelectContext(ctx, db.inTurn(ctx), &rows, query, args...)
 		})
 		if err != nil {
@@ -52,7 +52,7 @@ type Recent struct {
 // to be.
 func (db *DB) ChangedLast(ctx context.Context, after int64, limit int) ([]Recent, error) {
 	var found []Recent
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "changed_last", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &found, `
 			SELECT id, version, COALESCE(external_id, '') AS external_id
 			FROM products

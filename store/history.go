@@ -148,7 +148,7 @@ func (db *DB) History(ctx context.Context, id, before int64, limit int) ([]Entry
 		return nil, err
 	}
 	entries := []Entry{}
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "history", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &entries, `
 			SELECT version, made_at, action, author, changes
 			FROM product_history

@@ -124,7 +124,7 @@ func (db *DB) List(ctx context.Context, f Filter, page Page) ([]Product, error) 
 		args = append(args, values...)
 	}
 	var found []Product
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "list", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &found, `
 			SELECT `+columns+`
 			FROM products

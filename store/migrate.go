@@ -45,7 +45,7 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 		return err
 	}
 	pending := false
-	err = db.read(ctx, func(ctx context.Context) (err error) {
+	err = db.read(ctx, "check_schema", func(ctx context.Context) (err error) {
 		pending, err = provider.HasPending(ctx)
 		return err
 	})
@@ -118,7 +118,7 @@ var triggers = []string{
 func (db *DB) InstallTriggers(ctx context.Context) error {
 	return db.locked(ctx, func() error {
 		for _, statement := range triggers {
-			err := db.read(ctx, func(ctx context.Context) error {
+			err := db.read(ctx, "install_triggers", func(ctx context.Context) error {
 				_, err := db.db.ExecContext(ctx, statement)
 				return err
 			})

@@ -41,7 +41,7 @@ func (db *DB) Once(ctx context.Context, call Call, f func(context.Context) (answ
 }
 
 func (db *DB) once(ctx context.Context, call Call, f func(context.Context) ([]byte, error)) (answer []byte, before bool, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+	err = db.write(ctx, "once", func(ctx context.Context, tx *sqlx.Tx) error {
 		answer, before = nil, false
 		first, answered, err := claim(ctx, tx, call)
 		if err != nil || answered {
@@ -84,7 +84,7 @@ func (db *DB) Answered(ctx context.Context, call Call) (answer []byte, before bo
 		Sum    string `db:"body_sum"`
 		Answer []byte `db:"answer"`
 	}
-	err = db.read(ctx, func(ctx context.Context) error {
+	err = db.read(ctx, "answered", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &found, `SELECT body_sum, answer FROM answers WHERE caller = ? AND call_key = ?`, call.Caller, call.Key)
 	})
 	if err != nil || len(found) == 0 {
@@ -102,7 +102,7 @@ func (db *DB) ForgetAnswers(ctx context.Context, age time.Duration) (dropped int
 	const some = 2000
 	for {
 		var n int64
-		err := db.read(ctx, func(ctx context.Context) error {
+		err := db.read(ctx, "forget_answers", func(ctx context.Context) error {
 			result, err := db.db.ExecContext(ctx, `
 				DELETE FROM answers
 				WHERE made_at < TIMESTAMPADD(MICROSECOND, ?, UTC_TIMESTAMP(6))

@@ -20,7 +20,7 @@ const clock = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`
 // see everything; what shoppers see comes from Shown.
 func (db *DB) Product(ctx context.Context, id int64) (Product, error) {
 	var p Product
-	err := db.read(ctx, func(ctx context.Context) (err error) {
+	err := db.read(ctx, "product", func(ctx context.Context) (err error) {
 		p, err = product(ctx, db.db, id)
 		return err
 	})
@@ -51,7 +51,7 @@ func (db *DB) ShownAll(ctx context.Context, wants []Rev) ([]Product, error) {
 	found, lacking := db.allFromReplica(ctx, wants)
 	if len(lacking) > 0 {
 		var more []Product
-		err := db.read(ctx, func(ctx context.Context) (err error) {
+		err := db.read(ctx, "products", func(ctx context.Context) (err error) {
 			more, err = productsOf(ctx, db.db, lacking)
 			return err
 		})
@@ -110,7 +110,7 @@ func product(ctx context.Context, q sqlx.QueryerContext, id int64) (Product, err
 // BySKU is the product with this SKU, archived or not, or ErrNotFound.
 func (db *DB) BySKU(ctx context.Context, sku string) (Product, error) {
 	var p Product
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "by_sku", func(ctx context.Context) error {
 		return db.db.GetContext(ctx, &p, `SELECT `+columns+` FROM products WHERE sku = ?`, sku)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -135,7 +135,7 @@ func (db *DB) Versions(ctx context.Context, ids []int64) ([]Rev, error) {
 			return nil, err
 		}
 		var found []Rev
-		err = db.read(ctx, func(ctx context.Context) error {
+		err = db.read(ctx, "versions", func(ctx context.Context) error {
 			return db.db.SelectContext(ctx, &found, query, args...)
 		})
 		if err != nil {
@@ -152,7 +152,7 @@ func (db *DB) Versions(ctx context.Context, ids []int64) ([]Rev, error) {
 // that has to be, and Clock for the time.
 func (db *DB) ChangedSince(ctx context.Context, after Rev, limit int) ([]Rev, error) {
 	var revs []Rev
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "changed_since", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &revs, `
 			SELECT id, version
 			FROM products
@@ -166,7 +166,7 @@ func (db *DB) ChangedSince(ctx context.Context, after Rev, limit int) ([]Rev, er
 // Latest has the Revs of the products that changed last, newest first.
 func (db *DB) Latest(ctx context.Context, limit int) ([]Rev, error) {
 	var revs []Rev
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "latest", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &revs, `SELECT id, version FROM products ORDER BY version DESC, id DESC LIMIT ?`, limit)
 	})
 	return revs, err
@@ -175,7 +175,7 @@ func (db *DB) Latest(ctx context.Context, limit int) ([]Rev, error) {
 // Highest is the greatest id that a product has, 0 if there is none.
 func (db *DB) Highest(ctx context.Context) (int64, error) {
 	var id int64
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "highest", func(ctx context.Context) error {
 		return db.db.GetContext(ctx, &id, `SELECT COALESCE(MAX(id), 0) FROM products`)
 	})
 	return id, err
@@ -184,7 +184,7 @@ func (db *DB) Highest(ctx context.Context) (int64, error) {
 // Clock is the database's time as a version: microseconds since 1970.
 func (db *DB) Clock(ctx context.Context) (int64, error) {
 	var now int64
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "clock", func(ctx context.Context) error {
 		return db.db.GetContext(ctx, &now, `SELECT `+clock)
 	})
 	return now, err

@@ -18,16 +18,17 @@ type replica struct {
 	timeout time.Duration
 	breaker *gobreaker.CircuitBreaker[[]Product] // so that one that hangs costs time once
 
+	measure              measures
 	used, behind, failed prometheus.Counter
 }
 
-func newReplica(db *sqlx.DB, cfg Config) *replica {
+func newReplica(db *sqlx.DB, cfg Config, measure measures) *replica {
 	reads := promauto.With(cfg.Metrics).NewCounterVec(prometheus.CounterOpts{
 		Name: "shelfcast_replica_reads_total",
 		Help: "Rows asked of the replica: used; behind what was wanted, or failed, and so asked of the primary.",
 	}, []string{"result"})
 	return &replica{
-		db: db, timeout: cfg.ReplicaTimeout,
+		db: db, timeout: cfg.ReplicaTimeout, measure: measure,
 		breaker: gobreaker.NewCircuitBreaker[[]Product](gobreaker.Settings{
 			Name: "replica", MaxRequests: 1, Timeout: time.Second,
 			ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= 3 },
@@ -91,10 +92,12 @@ func (db *DB) allFromReplica(ctx context.Context, wants []Rev) (found []Product,
 // ask has those of the products that the replica has in such a version, and
 // which it has not.
 func (r *replica) ask(ctx context.Context, wants []Rev) (found []Product, lacking []Rev) {
-	rows, err := r.breaker.Execute(func() ([]Product, error) {
+	rows, err := r.breaker.Execute(func() (rows []Product, err error) {
+		ctx, end := r.measure.begin(ctx, "replica")
+		defer func() { end(err) }()
 		ctx, cancel := context.WithTimeout(ctx, r.timeout)
 		defer cancel()
-		rows, err := productsOf(ctx, r.db, wants)
+		rows, err = productsOf(ctx, r.db, wants)
 		return rows, classify(err)
 	})
 	if err != nil {

@@ -73,7 +73,7 @@ func (db *DB) Reprice(ctx context.Context, f Filter, c Repricing, dry bool) (Rep
 	}
 	f.Archived = WithoutArchived
 	var result RepriceResult
-	err := db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+	err := db.write(ctx, "reprice", func(ctx context.Context, tx *sqlx.Tx) error {
 		plans, matched, err := c.plans(ctx, tx, f)
 		if err != nil {
 			return err
@@ -201,7 +201,7 @@ func (db *DB) Refresh(ctx context.Context, ids []int64) (made []Rev, missing []i
 		return nil, nil, fmt.Errorf("%d products, of at most %d: %w", len(ids), MaxBatch, ErrTooMany)
 	}
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	err = db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+	err = db.write(ctx, "refresh", func(ctx context.Context, tx *sqlx.Tx) error {
 		made, missing = nil, nil
 		if len(ids) == 0 {
 			return nil

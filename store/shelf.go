@@ -64,7 +64,7 @@ func (db *DB) Shelf(ctx context.Context, s Shelf) ([]Slot, error) {
 		args = append(args, values...)
 	}
 	var found []Slot
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "shelf", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &found, `
 			SELECT id, version, `+key+` AS place
 			FROM products
@@ -118,7 +118,7 @@ func (db *DB) Vendors(ctx context.Context, limit int) ([]string, error) {
 		Vendor   string
 		Products int64
 	}
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "vendors", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &found, `
 			SELECT vendor, COUNT(*) AS products
 			FROM products
@@ -146,7 +146,7 @@ type Stretch struct {
 // looks at each product.
 func (db *DB) Stretches(ctx context.Context, length int64) ([]Stretch, error) {
 	var found []Stretch
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "stretches", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &found, `
 			SELECT (id - 1) DIV ? AS nth, COUNT(*) AS products, MAX(version) AS newest
 			FROM products

@@ -65,7 +65,7 @@ func (db *DB) CreateToken(ctx context.Context, name string, scopes []string, lif
 		m := life.Microseconds()
 		micros = &m
 	}
-	err = db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+	err = db.write(ctx, "create_token", func(ctx context.Context, tx *sqlx.Tx) error {
 		made, err := tx.ExecContext(ctx, `
 			INSERT INTO tokens (name, hash, scopes, created_by, created_at, expires_at)
 			VALUES (?, ?, ?, ?, UTC_TIMESTAMP(6), TIMESTAMPADD(MICROSECOND, ?, UTC_TIMESTAMP(6)))`,
@@ -117,7 +117,7 @@ func hashOf(secret string) string {
 // Tokens are all, revoked and expired ones too, newest first.
 func (db *DB) Tokens(ctx context.Context) ([]Token, error) {
 	tokens := []Token{}
-	err := db.read(ctx, func(ctx context.Context) error {
+	err := db.read(ctx, "tokens", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &tokens, `SELECT `+tokenColumns+` FROM tokens ORDER BY id DESC`)
 	})
 	for i := range tokens {
@@ -129,7 +129,7 @@ func (db *DB) Tokens(ctx context.Context) ([]Token, error) {
 // RevokeToken ends a token; one that has been ended stays as it is. ErrNoToken if
 // there is none.
 func (db *DB) RevokeToken(ctx context.Context, id int64) (t Token, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+	err = db.write(ctx, "revoke_token", func(ctx context.Context, tx *sqlx.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE tokens SET revoked_at = UTC_TIMESTAMP(6) WHERE id = ? AND revoked_at IS NULL`, id)
 		if err == nil {
 			t, err = token(ctx, tx, `id = ?`, id)
@@ -143,7 +143,7 @@ func (db *DB) RevokeToken(ctx context.Context, id int64) (t Token, err error) {
 // none, or it has expired or been revoked. That it was used is noted, once a
 // minute.
 func (db *DB) TokenOf(ctx context.Context, secret string) (t Token, err error) {
-	err = db.read(ctx, func(ctx context.Context) (err error) {
+	err = db.read(ctx, "token", func(ctx context.Context) (err error) {
 		t, err = token(ctx, db.db, `hash = ?`, hashOf(secret))
 		return err
 	})
@@ -155,7 +155,7 @@ func (db *DB) TokenOf(ctx context.Context, secret string) (t Token, err error) {
 	case t.LastUsedAt != nil && t.ReadAt.Sub(*t.LastUsedAt) < time.Minute:
 		return t, nil
 	}
-	err = db.read(ctx, func(ctx context.Context) error {
+	err = db.read(ctx, "use_token", func(ctx context.Context) error {
 		_, err := db.db.ExecContext(ctx, `UPDATE tokens SET last_used_at = UTC_TIMESTAMP(6) WHERE id = ?`, t.ID)
 		return err
 	})

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
+
+	"shelfcast/tracing"
 )
 
 // bump is the version of an edited row: the database's clock, and never less
@@ -21,7 +23,7 @@ func (db *DB) Create(ctx context.Context, e Edit) (Product, error) {
 	if err != nil {
 		return Product{}, err
 	}
-	err = db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+	err = db.write(ctx, "create", func(ctx context.Context, tx *sqlx.Tx) error {
 		id, err := insert(ctx, tx, p)
 		if err != nil {
 			return err
@@ -96,7 +98,7 @@ func (db *DB) Restore(ctx context.Context, seen Rev) (Product, error) {
 // then.
 func (db *DB) change(ctx context.Context, seen Rev, action Action, e Edit) (Product, error) {
 	var after Product
-	err := db.write(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+	err := db.write(ctx, string(action), func(ctx context.Context, tx *sqlx.Tx) error {
 		before, err := product(ctx, tx, seen.ID)
 		if err != nil {
 			return err
@@ -158,6 +160,8 @@ func (p plan) deed(after Product) deed { return deed{after.Rev, p.action, diff(p
 // update names the version that the plan was made for, so it meets no row when
 // somebody else was faster: that is an ErrConflict.
 func (p plan) update(ctx context.Context, tx *sqlx.Tx) error {
+	ctx, span := tracing.Start(ctx, "UPDATE products")
+	defer span.End()
 	result, err := tx.NamedExecContext(ctx, `
 		UPDATE products
 		SET `+bump+`, sku = :sku, external_id = NULLIF(:external_id, ''), title = :title, description = :description,

@@ -9,7 +9,7 @@ import (
 
 func newReloads(metrics prometheus.Registerer) *prometheus.CounterVec {
 	reloads := promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
-		Name: "shelfcast_reloads_total", Help: "How often templates and assets were read again, by whether they were taken.",
+		Name: "shelfcast_reloads_total", Help: "How often templates and assets were read again, by result: taken, or refused.",
 	}, []string{"result"})
 	reloads.WithLabelValues("taken")
 	reloads.WithLabelValues("refused")

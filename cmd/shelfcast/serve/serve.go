@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -20,12 +21,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"shelfcast/api"
 	"shelfcast/realtime"
 	"shelfcast/render"
 	"shelfcast/store"
+	"shelfcast/tracing"
 	"shelfcast/web"
 )
 
@@ -64,6 +67,7 @@ type Instance struct {
 
 	closing chan struct{} // closed when those who wait for changes are to be answered
 	forget  func()        // ends what the identity provider's keys need
+	flush   func()        // sends the last traces
 }
 
 // New makes an instance and takes its addresses. The database and Redis need
@@ -92,22 +96,31 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 		return nil, err
 	}
 	i := &Instance{
-		settings: s, log: o.Log, db: o.DB, metrics: prometheus.NewRegistry(), closing: make(chan struct{}), forget: func() {},
+		settings: s, log: o.Log, db: o.DB, metrics: prometheus.NewRegistry(), closing: make(chan struct{}), forget: func() {}, flush: func() {},
 		templates: templates, assets: assets, reload: o.Reload,
 	}
 	if i.log == nil {
 		i.log = slog.Default()
 	}
-	i.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	i.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(o.Version))
 	i.reloads = newReloads(i.metrics)
 	defer func() {
 		if err != nil {
 			i.close()
 		}
 	}()
+	var tracer trace.Tracer // nil: nothing is traced
+	if s.Traces.on() {
+		if tracer, i.flush, err = s.Traces.start(ctx, o.Version, i.metrics, i.log); err != nil {
+			i.flush = func() {}
+			return nil, err
+		}
+		i.log = slog.New(tracing.Logs(i.log.Handler()))
+	}
 	if i.rdb, err = newRedis(s.Redis, s.RedisCA); err != nil {
 		return nil, err
 	}
+	measureRedis(i.rdb, i.metrics)
 	if i.db == nil {
 		i.ownDB = true
 		if i.db, err = s.Database.Open(i.metrics); err != nil {
@@ -130,7 +143,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxPerClient: s.MaxPerAddress, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts,
 		Odoo: realtime.OdooConfig{Channel: s.Odoo.Channel, View: odooView, Changes: i.db, Again: s.Odoo.Again}, Metrics: i.metrics, Log: i.log,
 	})
-	i.bus = realtime.NewBus(i.rdb, i.hub, realtime.BusConfig{Channel: s.Channel, Metrics: i.metrics, Log: i.log})
+	i.bus = realtime.NewBus(i.rdb, i.hub, realtime.BusConfig{Channel: s.Channel, Tracer: tracer, Metrics: i.metrics, Log: i.log})
 	i.feed = realtime.NewFeed(i.db, i.hub, i.bus, realtime.FeedConfig{Metrics: i.metrics, Log: i.log})
 
 	i.public = (&api.Public{
@@ -145,7 +158,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 		DB: i.db, Hub: i.hub, Bus: i.bus, Templates: templates, Assets: assets, Health: i.health(),
 		Token: s.AdminToken, JWT: providers, Limiter: api.NewLimiter(i.rdb, i.metrics, i.log),
 		CallsPerMinute: s.AdminCalls, TriesPerMinute: s.AdminTries, TrustedProxies: proxies, Closing: i.closing,
-		Metrics: promhttp.HandlerFor(i.metrics, promhttp.HandlerOpts{}), Registerer: i.metrics, Version: o.Version, Log: i.log,
+		Metrics: promhttp.HandlerFor(i.metrics, promhttp.HandlerOpts{}), Tracer: tracer, Registerer: i.metrics, Version: o.Version, Log: i.log,
 	}).App()
 	if i.publicL, err = net.Listen("tcp", s.Listen); err != nil {
 		return nil, err
@@ -154,6 +167,14 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 		return nil, err
 	}
 	return i, nil
+}
+
+// buildInfo says which program it is.
+func buildInfo(version string) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "shelfcast_build_info", Help: "Always 1: the versions of the program and of Go.",
+		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
+	}, func() float64 { return 1 })
 }
 
 // jwt is nil if no identity provider is named.
@@ -285,6 +306,7 @@ func (i *Instance) close() {
 		}
 	}
 	i.forget()
+	i.flush()
 	if i.rdb != nil {
 		i.rdb.Close()
 	}

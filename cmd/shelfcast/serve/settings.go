@@ -42,6 +42,7 @@ type Settings struct {
 	AdminCalls     int           `name:"admin-calls-per-minute" default:"1200" help:"Calls of the admin API that a token may make in a minute, over all instances; the others are refused (429). 0: no limit."`
 	AdminTries     int           `name:"admin-tries-per-minute" default:"30" help:"Tokens that are none that an address may try in a minute, over all instances. 0: no limit."`
 	JWT            JWT           `embed:"" prefix:"jwt-"`
+	Traces         Traces        `embed:""`
 	Redis          string        `default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis, as redis://user:password@host:6379/0, or rediss:// for TLS. Sentinel: redis://host:26379/0?master_name=NAME&addr=host2:26379; Cluster: redis+cluster://host:6379?addr=host2:6379."`
 	RedisCA        string        `name:"redis-ca" type:"existingfile" placeholder:"FILE" help:"Certificates (PEM) of those whom Redis's TLS certificate is to be from; by default the system's."`
 	Channel        string        `name:"redis-channel" default:"product_updates" help:"Pub/sub channel. Two shops on one Redis need two, and two database numbers."`
@@ -89,6 +90,8 @@ func (s Settings) check() error {
 		return fmt.Errorf("--admin-token (SHELFCAST_ADMIN_TOKEN) has fewer than %d characters", minToken)
 	case s.Locale != "" && len(s.Locales) > 0:
 		return errors.New("--locale is --locales for one language: name one of the two")
+	case s.Traces.check() != nil:
+		return s.Traces.check()
 	case s.JWT.JWKS == "" && (s.JWT.Issuer != "" || s.JWT.Audience != ""):
 		return errors.New("--jwt-issuer and --jwt-audience are of no use without --jwt-jwks")
 	}

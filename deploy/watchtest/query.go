@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A query is PromQL with a word in place of the selectors that all have:
+// INSTANCES selects what the dashboard's variables say, FLEETS the same for
+// series that are of no instance.
+type query struct {
+	legend string
+	expr   string
+}
+
+// promQL is the query as Grafana is given it.
+func (q query) promQL() string {
+	return strings.NewReplacer(
+		"INSTANCES", `namespace=~"$namespace",job=~"$job",instance=~"$instance"`,
+		"FLEETS", `namespace=~"$namespace",job=~"$job"`,
+	).Replace(q.expr)
+}
+
+// by has a grouping for each instance, which Kubernetes knows by its pod.
+const (
+	byInstance = "by (instance, pod)"
+	instance   = "{{pod}} {{instance}}"
+)
+
+// rate is that of a counter, summed up; by is a grouping, or nothing.
+func rate(by, counter string, matchers ...string) string {
+	return fmt.Sprintf("sum %s(rate(%s{%s}[$__rate_interval]))", space(by), counter, selector(matchers))
+}
+
+// grown is how much a counter has grown since the point before.
+func grown(by, counter string, matchers ...string) string {
+	return fmt.Sprintf("sum %s(increase(%s{%s}[$__rate_interval]))", space(by), counter, selector(matchers))
+}
+
+// sum is that of a gauge.
+func sum(by, gauge string, matchers ...string) string {
+	return fmt.Sprintf("sum %s(%s{%s})", space(by), gauge, selector(matchers))
+}
+
+// quantile is that of a histogram, by the values of these labels. Prometheus has
+// a histogram as buckets, or as one series if it scrapes native histograms.
+func quantile(q float64, histogram string, labels ...string) string {
+	classic := append(append([]string{}, labels...), "le")
+	return fmt.Sprintf("histogram_quantile(%[1]v, sum by (%[2]s) (rate(%[3]s_bucket{INSTANCES}[$__rate_interval])))"+
+		" or histogram_quantile(%[1]v, sum %[4]s(rate(%[3]s{INSTANCES}[$__rate_interval])))",
+		q, strings.Join(classic, ", "), histogram, space(grouping(labels)))
+}
+
+// observed is how many values a second a histogram has counted.
+func observed(histogram string, labels ...string) string {
+	return fmt.Sprintf("sum %[1]s(rate(%[2]s_count{INSTANCES}[$__rate_interval])) or histogram_count(sum %[1]s(rate(%[2]s{INSTANCES}[$__rate_interval])))",
+		space(grouping(labels)), histogram)
+}
+
+func grouping(labels []string) string {
+	if len(labels) == 0 {
+		return ""
+	}
+	return "by (" + strings.Join(labels, ", ") + ")"
+}
+
+func selector(matchers []string) string {
+	return strings.Join(append(append([]string{}, matchers...), "INSTANCES"), ",")
+}
+
+func space(by string) string {
+	if by == "" {
+		return ""
+	}
+	return by + " "
+}
