@@ -14,17 +14,20 @@ import (
 // mayImport is the one direction of imports: each of our packages, and which
 // others of ours it may know.
 var mayImport = map[string][]string{
-	"web":                 {},
-	"store":               {},
-	"store/storetest":     {},
-	"store/shopify":       {"store"},
-	"render":              {"store"},
-	"realtime":            {"store", "render"},
-	"api":                 {"store", "store/shopify", "render", "realtime"},
-	"cmd/crowd":           {},
-	"cmd/shelfcast/serve": {"store", "render", "realtime", "api", "web"},
-	"cmd/shelfcast/chaos": {},
-	"cmd/shelfcast":       {"store", "store/shopify", "cmd/shelfcast/serve"},
+	"web":                  {},
+	"store":                {},
+	"store/storetest":      {},
+	"store/shopify":        {"store"},
+	"render":               {"store"},
+	"realtime":             {"store", "render"},
+	"api":                  {"store", "store/shopify", "render", "realtime"},
+	"cmd/crowd":            {},
+	"cmd/shelfcast/serve":  {"store", "render", "realtime", "api", "web"},
+	"cmd/shelfcast/chaos":  {},
+	"cmd/shelfcast/mask":   {},
+	"cmd/shelfcast/smoke":  {},
+	"cmd/shelfcast/doctor": {"store", "cmd/shelfcast/serve"},
+	"cmd/shelfcast":        {"store", "store/shopify", "cmd/shelfcast/serve", "cmd/shelfcast/mask", "cmd/shelfcast/smoke", "cmd/shelfcast/doctor"},
 }
 
 func TestImportsRunOneWay(t *testing.T) {
