@@ -41,7 +41,7 @@ var book = map[string]page{
 		"give the authority of the server's certificate with --mysql-ca, and name the server as the certificate does; without TLS leave out both --mysql-ca and tls="},
 	"mysql.login": {
 		"no connection is made: as with a server that is away",
-		"correct the user and password in --mysql, or on the server: CREATE USER …; GRANT SELECT, INSERT, UPDATE, DELETE ON shop.* TO …"},
+		"correct the user and password in --mysql, or on the server: CREATE USER …; GRANT SELECT, INSERT, UPDATE, DELETE ON shop.* TO …. A MariaDB that wants TLS says the same to whoever speaks none: --mysql-ca, or tls=true in the DSN"},
 	"mysql.database": {
 		"an instance does not get ready, and migrate fails",
 		"create it (CREATE DATABASE shop CHARACTER SET utf8mb4), or correct its name in --mysql"},
@@ -63,9 +63,6 @@ var book = map[string]page{
 	"mysql.migrate": {
 		"`shelfcast migrate` fails as this user, and a deploy stops there",
 		"GRANT CREATE, ALTER, INDEX, TRIGGER ON the database TO the user, or run migrate as another one"},
-	"mysql.triggers": {
-		"what other programs write to products with plain SQL does not reach the pages; nothing else is lost",
-		"if there are such programs: `shelfcast migrate --triggers`, as a user with the TRIGGER right; else leave it"},
 	"mysql.binlog": {
 		"`shelfcast migrate --triggers` fails with error 1419",
 		"SET GLOBAL log_bin_trust_function_creators = 1 (and in the server's configuration), or install the triggers as a user with SUPER"},

@@ -170,7 +170,7 @@ func (r *Report) triggers(s store.Survey, g grants) {
 	case !may && !g.roles:
 		r.ok("mysql.triggers", "not to be seen by this user, which lacks TRIGGER: whether what other programs write with plain SQL is seen cannot be told")
 	default:
-		r.ok("mysql.triggers", "not installed: only what Shelfcast writes is seen")
+		r.ok("mysql.triggers", "not installed: what other programs write with plain SQL is not seen; `shelfcast migrate --triggers` installs them")
 	}
 	refused := on(s, "log_bin") && !on(s, "log_bin_trust_function_creators") && !g.super()
 	switch {

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -28,7 +30,7 @@ func (r *Report) redis(ctx context.Context, s serve.Settings, o Options) {
 	}
 	defer rdb.Close()
 	if err := rdb.Ping(ctx).Err(); err != nil && !refused(err) {
-		r.noRedis(err)
+		r.noRedis(ctx, err, s.Redis)
 		return
 	}
 	r.ok("redis.reach", "Redis answers")
@@ -66,23 +68,66 @@ func isOpen(text string) bool {
 func refused(err error) bool { return strings.HasPrefix(err.Error(), "NOPERM") }
 
 // noRedis says why there was no answer.
-func (r *Report) noRedis(err error) {
+func (r *Report) noRedis(ctx context.Context, err error, address string) {
 	said := err.Error()
 	has := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(said, w) })
 	}
 	switch {
-	case has("DENIED"):
-		r.bad(Error, "redis.protected", "Redis is in protected mode, and takes connections of its own machine only")
 	case has("NOAUTH", "WRONGPASS", "invalid password", "AUTH "):
 		r.bad(Error, "redis.login", "Redis does not let the user in: %s", said)
+		return
 	case isTLS(err):
 		r.bad(Error, "redis.tls", "TLS: %s", said)
+		return
 	case has("CLUSTERDOWN", "cluster support disabled", "MOVED", "all sentinels", "no sentinel", "IDONTKNOW"):
 		r.bad(Error, "redis.mode", "what answers is not of the form that --redis says: %s", said)
+		return
+	}
+	u, _ := url.Parse(address) // which it is: a client was made of it
+	encrypts := strings.HasPrefix(u.Scheme, "rediss")
+	switch g := greet(ctx, u.Host); {
+	case strings.HasPrefix(g.says, "-DENIED"):
+		r.bad(Error, "redis.protected", "Redis is in protected mode, and takes connections of its own machine only")
+	case g.listens && g.tls && !encrypts:
+		r.bad(Error, "redis.tls", "what answers speaks TLS, and --redis is redis://")
+	case g.listens && !g.tls && encrypts:
+		r.bad(Error, "redis.tls", "what answers speaks no TLS, and --redis is rediss://: %s", said)
 	default:
 		r.bad(Error, "redis.reach", "Redis does not answer: %s", said)
 	}
+}
+
+// A greeting is what can be seen of a server before anything is said to it.
+type greeting struct {
+	listens bool
+	says    string // by itself
+	tls     bool   // it shakes hands, with whatever certificate
+}
+
+// greet looks who is there: a client only says that it could not talk to it.
+func greet(ctx context.Context, address string) (g greeting) {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		address = net.JoinHostPort(address, "6379")
+	}
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return g
+	}
+	g.listens = true
+	conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
+	line := make([]byte, 64)
+	n, _ := conn.Read(line) // mostly it says nothing
+	conn.Close()
+	g.says = string(line[:n])
+	if conn, err = dialer.DialContext(ctx, "tcp", address); err != nil {
+		return g
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	g.tls = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx) == nil // nothing is said to it
+	return g
 }
 
 // formOf is how many servers the URL is of: single, sentinel or cluster.

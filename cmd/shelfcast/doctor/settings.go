@@ -85,7 +85,7 @@ func (r *Report) origins(s serve.Settings) {
 		}
 	}
 	public, err := url.Parse(strings.TrimSuffix(s.PublicURL, "/"))
-	if s.PublicURL != "" && err == nil && len(s.Origins) > 0 && !slices.Contains(s.Origins, originOf(public)) {
+	if err == nil && public.Host != "" && len(s.Origins) > 0 && !slices.Contains(s.Origins, originOf(public)) {
 		r.bad(Warning, "settings.origins", "--origins does not have the public URL: its own pages have sessions only as long as every proxy passes Host on as it came")
 	}
 	if len(r.Findings) == found {
