@@ -103,7 +103,7 @@ const (
 // environment comes last.
 func build(t *testing.T, environment ...string) (out string) {
 	t.Helper()
-	stages, _, _ := dockerfile(t, read(t, "Dockerfile"))
+	stages, _ := dockerfile(t, read(t, "Dockerfile"))
 	src, out := copyContext(t, root), t.TempDir()
 	env := append(os.Environ(), "VERSION="+version, "REVISION="+revision, "TARGETOS=linux", "TARGETARCH="+runtime.GOARCH)
 	for _, command := range stages[0].Commands {

@@ -5,15 +5,20 @@ package imagetest
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	digest "github.com/opencontainers/go-digest"
 
 	"shelfcast/store/storetest"
 )
@@ -23,8 +28,31 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 // root is the project's folder.
 const root = "../.."
 
-// dockerfile is the Dockerfile, as BuildKit reads it, and what its linter says.
-func dockerfile(t *testing.T, text []byte) (stages []instructions.Stage, args []instructions.ArgCommand, warnings []string) {
+// dockerfile is a Dockerfile as BuildKit reads it.
+func dockerfile(t *testing.T, text []byte) (stages []instructions.Stage, args []instructions.ArgCommand) {
+	t.Helper()
+	parsed, err := parser.Parse(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, args, err = instructions.Parse(parsed.AST, linter.New(&linter.Config{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stages, args
+}
+
+// images stands for the registry, which no test asks: each image is an empty one.
+type images struct{}
+
+func (images) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+	config := []byte(`{"os":"linux","architecture":"amd64","config":{}}`)
+	return ref, digest.FromBytes(config), config, nil
+}
+
+// lint is what `docker build --check` says: it goes through the Dockerfile as a
+// build does, and runs nothing.
+func lint(t *testing.T, text []byte) (warnings []string) {
 	t.Helper()
 	parsed, err := parser.Parse(bytes.NewReader(text))
 	if err != nil {
@@ -33,14 +61,19 @@ func dockerfile(t *testing.T, text []byte) (stages []instructions.Stage, args []
 	for _, w := range parsed.Warnings {
 		warnings = append(warnings, w.Short)
 	}
-	lint := linter.New(&linter.Config{Warn: func(rule, _, _, message string, _ []parser.Range) {
-		warnings = append(warnings, rule+": "+message)
-	}})
-	stages, args, err = instructions.Parse(parsed.AST, lint)
+	source := llb.NewSourceMap(nil, "Dockerfile", "dockerfile", text)
+	source.Definition = &llb.Definition{}
+	results, err := dockerfile2llb.DockerfileLint(t.Context(), text, dockerfile2llb.ConvertOpt{MetaResolver: images{}, SourceMap: source})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stages, args, warnings
+	if results.Error != nil {
+		warnings = append(warnings, results.Error.Message)
+	}
+	for _, w := range results.Warnings {
+		warnings = append(warnings, w.RuleName+": "+w.Detail)
+	}
+	return warnings
 }
 
 func read(t *testing.T, name string) []byte {
@@ -63,8 +96,8 @@ func only[C any](stage instructions.Stage) (all []C) {
 }
 
 func TestTheDockerfile(t *testing.T) {
-	stages, args, warnings := dockerfile(t, read(t, "Dockerfile"))
-	if len(warnings) > 0 {
+	stages, args := dockerfile(t, read(t, "Dockerfile"))
+	if warnings := lint(t, read(t, "Dockerfile")); len(warnings) > 0 {
 		t.Errorf("the linter warns: %v", warnings)
 	}
 	if len(stages) != 2 || stages[0].Name != "build" || stages[1].BaseName != "scratch" {
@@ -127,9 +160,19 @@ func goVersion(t *testing.T) string {
 
 // A linter that says nothing of anything would be no help.
 func TestTheLinterLints(t *testing.T) {
-	_, _, warnings := dockerfile(t, []byte("FROM scratch as Build\nMAINTAINER me\nENV a b\nCMD serve\n"))
-	if len(warnings) < 3 {
-		t.Errorf("it only says %v", warnings)
+	for text, want := range map[string]string{
+		"FROM scratch as Build\nCOPY . /\n":       "FromAsCasing",
+		"FROM scratch\nMAINTAINER me\n":           "MaintainerDeprecated",
+		"FROM scratch\nENV a b\n":                 "LegacyKeyValueFormat",
+		"FROM scratch\nCMD serve\n":               "JSONArgsRecommended",
+		"FROM scratch\nLABEL version=$VERSION\n":  "UndefinedVar",
+		"FROM scratch\nARG ADMIN_TOKEN\n":         "SecretsUsedInArgOrEnv",
+		"FROM scratch\nCOPY --from=build /a /b\n": "build",
+		"FROM golang:${GO}\nRUN true\n":           "GO",
+	} {
+		if warnings := strings.Join(lint(t, []byte(text)), "\n"); !strings.Contains(warnings, want) {
+			t.Errorf("%q: it says %q, want %s", text, warnings, want)
+		}
 	}
 }
 

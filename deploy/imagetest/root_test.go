@@ -21,7 +21,7 @@ import (
 // nothing else.
 func image(t *testing.T, out string) string {
 	t.Helper()
-	stages, _, _ := dockerfile(t, read(t, "Dockerfile"))
+	stages, _ := dockerfile(t, read(t, "Dockerfile"))
 	dir := t.TempDir()
 	for ; ; dir = filepath.Dir(dir) { // another user is to get in
 		if err := os.Chmod(dir, 0o755); err != nil || filepath.Dir(dir) == os.TempDir() {
