@@ -4,7 +4,7 @@
 # The product is built and tested without the demo's modules.
 export GOWORK = off
 
-.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos stranger
+.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos stranger sbom image-test
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -63,8 +63,19 @@ stranger: deps ## Fifty thousand requests of the admin API, made from its docume
 demo: ## A shop on two instances, with nothing to install
 	GOWORK= go run ./cmd/demo
 
-build: ## The program, in bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/shelfcast ./cmd/shelfcast
+build: ## The program, in bin/, with VERSION and REVISION in it
+	VERSION="$(VERSION)" REVISION="$(REVISION)" scripts/build "$(CURDIR)/bin/shelfcast"
+
+# What a build says that it is of.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+
+sbom: ## What the program is made of, in bin/shelfcast.cdx.json (CycloneDX)
+	mkdir -p bin
+	scripts/sbom "$(CURDIR)/bin/shelfcast.cdx.json"
+
+image-test: deps ## The image and the compose file, without Docker: what the Dockerfile runs, in an empty root
+	cd deploy/imagetest && go vet ./... && SHELFCAST_TEST_REQUIRE=1 go test -count=1 -timeout 20m ./...
 
 test: watch-test
 

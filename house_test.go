@@ -16,18 +16,21 @@ import (
 // mayImport is the one direction of imports: each of our packages, and which
 // others of ours it may know.
 var mayImport = map[string][]string{
-	"web":                 {},
-	"tracing":             {},
-	"store":               {"tracing"},
-	"store/storetest":     {},
-	"store/shopify":       {"store"},
-	"render":              {"tracing", "store"},
-	"realtime":            {"tracing", "store", "render"},
-	"api":                 {"tracing", "store", "store/shopify", "render", "realtime"},
-	"cmd/crowd":           {},
-	"cmd/shelfcast/serve": {"tracing", "store", "render", "realtime", "api", "web"},
-	"cmd/shelfcast/chaos": {},
-	"cmd/shelfcast":       {"store", "store/shopify", "cmd/shelfcast/serve"},
+	"web":                  {},
+	"store":                {"store/tracing"},
+	"store/storetest":      {},
+	"store/shopify":        {"store"},
+	"store/tracing":        {},
+	"render":               {"store/tracing", "store"},
+	"realtime":             {"store/tracing", "store", "render"},
+	"api":                  {"store/tracing", "store", "store/shopify", "render", "realtime"},
+	"cmd/crowd":            {},
+	"cmd/shelfcast/serve":  {"store/tracing", "store", "render", "realtime", "api", "web"},
+	"cmd/shelfcast/chaos":  {},
+	"cmd/shelfcast/mask":   {},
+	"cmd/shelfcast/smoke":  {},
+	"cmd/shelfcast/doctor": {"store", "cmd/shelfcast/serve"},
+	"cmd/shelfcast":        {"store", "store/shopify", "cmd/shelfcast/serve", "cmd/shelfcast/mask", "cmd/shelfcast/smoke", "cmd/shelfcast/doctor"},
 }
 
 func TestImportsRunOneWay(t *testing.T) {

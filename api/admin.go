@@ -20,7 +20,7 @@ import (
 	"shelfcast/realtime"
 	"shelfcast/render"
 	"shelfcast/store"
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // Admin is what the admin app is made of.

@@ -10,7 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/helmet"
 	"github.com/gofiber/fiber/v2/middleware/recover"
 
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // Limits of a request. Fiber has no time limits of its own.

@@ -19,7 +19,7 @@ import (
 	"shelfcast/realtime"
 	"shelfcast/render"
 	"shelfcast/store"
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // statuses says what each error is over HTTP. The names are stable: they end

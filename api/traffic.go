@@ -14,7 +14,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // traffic counts what the admin app answers, and traces the calls of its API.

@@ -18,7 +18,7 @@ import (
 
 	"shelfcast/render"
 	"shelfcast/store"
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // BusConfig tunes a Bus. The zero value means the defaults.

@@ -10,7 +10,7 @@ import (
 
 	"shelfcast/render"
 	"shelfcast/store"
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // news is one version of a topic, made once for all who watch it.

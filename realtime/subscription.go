@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shelfcast/store"
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // Listen applies what other instances publish, until ctx ends. It calls gap

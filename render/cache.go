@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"shelfcast/store"
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // A Source has the products as shoppers may see them. *store.DB is one.

@@ -12,7 +12,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"shelfcast/store"
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // keep is how long Redis keeps a fragment, and what is current, after it was

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.opentelemetry.io/otel/attribute"
 
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // queries are the names of all queries and transactions, as metrics and traces

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // bump is the version of an edited row: the database's clock, and never less

@@ -3,11 +3,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -17,8 +20,8 @@ import (
 	"shelfcast/cmd/shelfcast/serve"
 )
 
-// version is set by the linker for a release.
-var version string
+// version and revision are set by the linker for a release.
+var version, revision string
 
 type program struct {
 	LogLevel  slog.Level `default:"info" help:"debug, info, warn or error."`
@@ -29,17 +32,24 @@ type program struct {
 	Import      importCommand      `cmd:"" help:"Import a product CSV of Shopify."`
 	Token       tokenCommand       `cmd:"" help:"Make, list and revoke bearer tokens of the admin API."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Exit with 0 if an instance is ready, as a container's probe."`
+	Smoke       smokeCommand       `cmd:"" help:"Try a fleet from outside: an edit has to come to a page on every instance."`
+	Doctor      doctorCommand      `cmd:"" help:"Look at the settings and at MySQL, Redis and this machine, and say what is wrong and how to mend it. Changes nothing."`
+	Config      configCommand      `cmd:"" help:"Print the settings in force, and where each is from. Secrets are hidden."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
+}
+
+// usage is how the program is called.
+var usage = []kong.Option{
+	kong.Name("shelfcast"),
+	kong.Description("Keeps every open page of an online shop up to date. Each flag is also an environment variable: --admin-token is SHELFCAST_ADMIN_TOKEN."),
+	kong.DefaultEnvars("SHELFCAST"),
+	kong.UsageOnError(),
+	kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 }
 
 func main() {
 	var p program
-	k := kong.Parse(&p,
-		kong.Name("shelfcast"),
-		kong.Description("Keeps every open page of an online shop up to date. Each flag is also an environment variable: --admin-token is SHELFCAST_ADMIN_TOKEN."),
-		kong.DefaultEnvars("SHELFCAST"),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	k := kong.Parse(&p, usage...)
 	slog.SetDefault(p.logger())
 	redis.SetLogger(quiet{})
 	// The first signal asks for a clean end; after that the next one ends.
@@ -48,8 +58,17 @@ func main() {
 	k.BindTo(ctx, (*context.Context)(nil))
 	if err := k.Run(); err != nil {
 		slog.Error(k.Command(), "error", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitCode is 1 for an error that has none of its own.
+func exitCode(err error) int {
+	var coded kong.ExitCoder
+	if errors.As(err, &coded) {
+		return coded.ExitCode()
+	}
+	return 1
 }
 
 func (p *program) logger() *slog.Logger {
@@ -86,7 +105,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 type versionCommand struct{}
 
 func (versionCommand) Run() error {
-	fmt.Println("shelfcast", programVersion())
+	fmt.Printf("shelfcast %s (%s, %s %s/%s)\n", programVersion(), cmp.Or(programRevision(), "unknown revision"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }
 
@@ -98,4 +117,16 @@ func programVersion() string {
 		return info.Main.Version
 	}
 	return "unknown"
+}
+
+// programRevision is the commit that the program was built from.
+func programRevision() string {
+	if info, ok := debug.ReadBuildInfo(); ok && revision == "" {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return revision
 }

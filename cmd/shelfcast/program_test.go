@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,6 +51,19 @@ func TestTheProgram(t *testing.T) {
 	}
 
 	works("shelfcast", "version")
+	works("--mysql", "config")
+	ends := func(code int, says string, args ...string) {
+		t.Helper()
+		out, _ := shelfcast(args...).CombinedOutput()
+		_, err := shelfcast(args...).Output()
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != code || !strings.Contains(string(out), says) {
+			t.Errorf("%v: %v, want %d and %q in %s", args, err, code, says, out)
+		}
+	}
+	ends(1, "mysql.schema", "doctor")
+	ends(1, `"code": "settings.public_url",`, "doctor", "--json", "--public-url=https://shop.example/shop")
+	ends(2, "--public-url is to be", "smoke", "--public-url=shop", "--admin-url=http://127.0.0.1:1")
+	ends(4, "cannot be reached as the admin app", "smoke", "--public-url=http://127.0.0.1:1", "--admin-url=http://127.0.0.1:1", "--limit=1s")
 	fails("run shelfcast migrate", "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 	fails("run shelfcast migrate", "import", csv)
 	fails("16 characters", "serve", "--admin-token", "short")
@@ -60,6 +74,12 @@ func TestTheProgram(t *testing.T) {
 		all.Go(func() { works("up to date", "migrate", "--triggers") })
 	}
 	all.Wait()
+	works(", 0 warnings", "doctor", "--max-sessions=100", "--instances=1", "--redis="+storetest.StartRedis(t, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru").URL())
+	limited := exec.Command("sh", "-c", `ulimit -n 600 && exec "$0" doctor --max-sessions 15000`, binary)
+	limited.Env = environment
+	if out, err := limited.CombinedOutput(); err == nil || !strings.Contains(string(out), "a process may open 600 files, and --max-sessions is 15000") {
+		t.Errorf("with few files: %v: %s", err, out)
+	}
 	fails("line=5", "import", csv, "--currency", "EUR") // the bad lines are left out, and said
 	fails("unchanged=2", "import", csv, "--currency", "EUR")
 
@@ -89,6 +109,7 @@ func TestTheProgram(t *testing.T) {
 		storetest.Eventually(t, "the instance is ready", func() bool {
 			return shelfcast("healthcheck", "--url", "http://"+admin+"/readyz").Run() == nil
 		})
+		works("every page has it", "smoke", "--public-url=http://"+public, "--admin-url=http://"+admin)
 		response, err := http.Get("http://" + public + "/shop")
 		if err != nil {
 			t.Fatal(err)

@@ -28,7 +28,7 @@ import (
 	"shelfcast/realtime"
 	"shelfcast/render"
 	"shelfcast/store"
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 	"shelfcast/web"
 )
 

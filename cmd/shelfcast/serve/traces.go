@@ -20,7 +20,7 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // Traces says where traces of edits go. What there is to say beyond that

@@ -11,7 +11,7 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
-	"shelfcast/tracing"
+	"shelfcast/store/tracing"
 )
 
 // recorder is a tracer, and what it has recorded.
