@@ -65,3 +65,13 @@ demo: ## A shop on two instances, with nothing to install
 
 build: ## The program, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/shelfcast ./cmd/shelfcast
+
+# Helm is a library of these tests, and a module of its own. The first run builds it.
+chart: ## The Helm chart: lint, golden files, what is refused, and what Kubernetes takes
+	cd deploy/charttest && go vet ./... && go test ./...
+
+chart-schemas: ## Make the schemas of Kubernetes anew that the chart is held against; fetches its sources
+	cd deploy/charttest && go run ./schemas
+
+test: chart
+.PHONY: chart chart-schemas

@@ -152,12 +152,12 @@ service.public.type {{ $v.service.public.type }} hides the shoppers' addresses b
 metrics.serviceMonitor.enabled needs networkPolicy.prometheusFrom, or Prometheus is not let in: name its namespace.
 {{ end -}}
 {{- range $name, $dsn := dict "mysql.dsn" $v.mysql.dsn "mysql.replicaDsn" $v.mysql.replicaDsn "migration.dsn" $v.migration.dsn -}}
-{{- $port := regexFind ":[0-9]+\\)" $dsn | trimAll ":)" -}}
+{{- $port := regexFind ":[0-9]+\\)/[^()]*$" $dsn | regexFind "[0-9]+" -}}
 {{- if and $port (not (has $port (include "shelfcast.strings" $n.mysqlPorts | splitList " "))) }}
 {{ $name }} is on port {{ $port }}, which the network policy does not let through: name it in networkPolicy.mysqlPorts.
 {{ end -}}
 {{- end -}}
-{{- range regexFindAll ":[0-9]+" (regexReplaceAll "^[a-z+]+://([^@/]*@)?" $v.redis.url "") -1 -}}
+{{- range regexFindAll ":[0-9]+" (regexReplaceAll "^[a-z+]+://([^@/]*@)?|(username|password)=[^&]*" $v.redis.url "") -1 -}}
 {{- $port := trimPrefix ":" . -}}
 {{- if not (has $port (include "shelfcast.strings" $n.redisPorts | splitList " ")) }}
 redis.url is on port {{ $port }}, which the network policy does not let through: name it in networkPolicy.redisPorts.

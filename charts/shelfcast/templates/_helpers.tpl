@@ -135,6 +135,11 @@ against the pod's limit, and the program does not see it.
 {{- range .Values.extraEnv }}{{ .name }} {{ end -}}
 {{- end -}}
 
+{{/* The Secret of what is in values. It is not the release's name, which one's own Secret may have. */}}
+{{- define "shelfcast.secretName" -}}
+{{ include "shelfcast.fullname" . }}-values
+{{- end -}}
+
 {{/* An environment variable of a Secret's key: name, secret, key. */}}
 {{- define "shelfcast.secretEnv" -}}
 - name: {{ .name }}
@@ -156,7 +161,7 @@ The Secret and the key of one of mysql, mysqlReplica, redis and adminToken, as
 {{- printf "%s/%s" $.root.Values.existingSecret . -}}
 {{- end -}}
 {{- else if get $values .of -}}
-{{- printf "%s/%s" (include "shelfcast.fullname" .root) (get $keys .of) -}}
+{{- printf "%s/%s" (include "shelfcast.secretName" .root) (get $keys .of) -}}
 {{- end -}}
 {{- end -}}
 
@@ -184,9 +189,8 @@ yes
 {{- define "shelfcast.podSecurity" -}}
 runAsNonRoot: true
 {{- range $name := list "runAsUser" "runAsGroup" "fsGroup" }}
-{{- $id := get $.Values.podSecurityContext $name }}
-{{- if not (kindIs "invalid" $id) }}
-{{ $name }}: {{ int64 $id }}
+{{- with get $.Values.podSecurityContext $name }}
+{{ $name }}: {{ int64 . }}
 {{- end }}
 {{- end }}
 {{- with .Values.podSecurityContext.seLinuxOptions }}

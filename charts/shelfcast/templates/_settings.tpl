@@ -34,6 +34,8 @@ SHELFCAST_MEMORY: {{ int64 $v.cache.memory | quote }}
 SHELFCAST_FILLS: {{ int64 $v.cache.fills | quote }}
 SHELFCAST_TRUSTED_PROXIES: {{ join "," $v.trustedProxies | quote }}
 SHELFCAST_DRAIN: {{ printf "%ds" (int64 $v.drainSeconds) | quote }}
+SHELFCAST_OTLP_ENDPOINT: {{ $v.traces.endpoint | quote }}
+SHELFCAST_TRACE_RATIO: {{ if $v.traces.endpoint }}{{ toString $v.traces.ratio | quote }}{{ else }}""{{ end }}
 SHELFCAST_LOG_LEVEL: {{ $v.log.level | quote }}
 SHELFCAST_LOG_FORMAT: {{ $v.log.format | quote }}
 {{- end -}}

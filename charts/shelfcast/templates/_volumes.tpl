@@ -18,10 +18,10 @@
 {{- define "shelfcast.volumes" -}}
 {{- $name := include "shelfcast.fullname" . -}}
 {{- if include "shelfcast.hasCA" .Values.mysql.ca }}
-{{ include "shelfcast.caVolume" (dict "name" "mysql-ca" "ca" .Values.mysql.ca "secret" $name "key" "mysql-ca.crt") }}
+{{ include "shelfcast.caVolume" (dict "name" "mysql-ca" "ca" .Values.mysql.ca "secret" (include "shelfcast.secretName" .) "key" "mysql-ca.crt") }}
 {{- end }}
 {{- if include "shelfcast.hasCA" .Values.redis.ca }}
-{{ include "shelfcast.caVolume" (dict "name" "redis-ca" "ca" .Values.redis.ca "secret" $name "key" "redis-ca.crt") }}
+{{ include "shelfcast.caVolume" (dict "name" "redis-ca" "ca" .Values.redis.ca "secret" (include "shelfcast.secretName" .) "key" "redis-ca.crt") }}
 {{- end }}
 {{- range $part, $folder := dict "templates" .Values.shop.templates "assets" .Values.shop.assets }}
 {{- if or $folder.files $folder.existingConfigMap }}

@@ -23,7 +23,7 @@ import (
 )
 
 // versions of Kubernetes: the oldest that the chart takes, one between, and the newest.
-var versions = []string{"v1.30.14", "v1.33.6", "v1.37.2"}
+var versions = []string{"v1.30.14", "v1.33.13", "v1.37.2"}
 
 // kinds of Kubernetes that the chart makes.
 var kinds = []string{
@@ -33,10 +33,10 @@ var kinds = []string{
 
 // custom resources: where their definition is, in which module.
 var custom = []struct{ module, file, version string }{
-	{"github.com/prometheus-operator/prometheus-operator@v0.92.1", "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml", "v1"},
-	{"github.com/prometheus-operator/prometheus-operator@v0.92.1", "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml", "v1"},
+	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml", "v1"},
+	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml", "v1"},
 	{"sigs.k8s.io/gateway-api@v1.4.1", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml", "v1"},
-	{"github.com/kedacore/keda/v2@v2.18.1", "config/crd/bases/keda.sh_scaledobjects.yaml", "v1alpha1"},
+	{"github.com/kedacore/keda/v2@v2.20.2", "config/crd/bases/keda.sh_scaledobjects.yaml", "v1alpha1"},
 }
 
 type tree = map[string]any
