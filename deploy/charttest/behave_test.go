@@ -14,7 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	kinds "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -145,7 +145,8 @@ func TestGoKeepsToTheLimits(t *testing.T) {
 		}
 	}
 	v := with(cases["default"], text2values("extraEnv: [{name: GOMAXPROCS, value: '7'}]"))
-	if count := strings.Count(mustRender(t, v).text, "name: GOMAXPROCS"); count != 1 {
+	variables, _ := mustRender(t, v).one(t, "Deployment", "shelfcast").at("spec", "template", "spec", "containers", 0, "env").([]any)
+	if count := strings.Count(fmt.Sprint(variables), "GOMAXPROCS"); count != 1 {
 		t.Errorf("GOMAXPROCS is there %d times", count)
 	}
 }
@@ -244,7 +245,7 @@ func (p provider) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableRe
 	if p.deployment != nil {
 		client = fake.NewSimpleDynamicClient(scheme.Scheme, p.deployment)
 	}
-	return client.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}), true, nil
+	return client.Resource(kinds.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}), true, nil
 }
 
 // The keys of a ConfigMap have no slash, and its files are where they belong.

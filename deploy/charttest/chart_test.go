@@ -6,6 +6,8 @@ package charttest
 import (
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"maps"
 	"os"
 	"path/filepath"
@@ -49,6 +51,12 @@ func preset(name string) values {
 			"tls": []any{values{"secretName": "live", "hosts": []any{"live.shop.example", "live.other.example"}}},
 		},
 	}
+}
+
+// TestMain silences Helm, which warns of values that are bad here on purpose.
+func TestMain(m *testing.M) {
+	log.SetOutput(io.Discard)
+	os.Exit(m.Run())
 }
 
 type values = map[string]any

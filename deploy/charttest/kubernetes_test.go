@@ -125,12 +125,12 @@ var open = []string{"labels", "annotations", "matchLabels", "data", "nodeSelecto
 func TestTheSchemasKnowEachField(t *testing.T) {
 	kubernetes, custom := clusters(t)
 	tried := 0
-	for _, name := range names() {
+	for _, name := range []string{"everything", "gateway", "parts"} { // which have all kinds, and all that they may have
 		for _, o := range mustRender(t, cases[name]).objects {
 			for where, m := range mapsOf("", values(o)) {
 				last := where[strings.LastIndex(where, "/")+1:]
 				_, foreign := custom.kinds[o["apiVersion"].(string)+" "+o.kind()]
-				if slices.Contains(open, last) || foreign && last == "metadata" { // of which the definition says nothing
+				if slices.Contains(open, last) || o.kind() == "Service" && last == "selector" || foreign && last == "metadata" { // of which the definition says nothing
 					continue
 				}
 				m["unknownField"] = "x"
@@ -144,7 +144,7 @@ func TestTheSchemasKnowEachField(t *testing.T) {
 			}
 		}
 	}
-	if tried < 1000 {
+	if tried < 500 {
 		t.Errorf("only %d places were tried", tried)
 	}
 }

@@ -91,14 +91,15 @@ func TestUnsafeMixesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	sentences := 0
-	for line := range strings.Lines(string(checks)) {
+	_, sentencesOf, _ := strings.Cut(string(checks), `{{- define "shelfcast.check.secrets"`)
+	for line := range strings.Lines(sentencesOf) {
 		line = strings.TrimSpace(line)
 		if !strings.HasSuffix(line, ".") || strings.HasPrefix(line, "{{-") {
 			continue
 		}
 		sentences++
-		pattern := regexp.QuoteMeta(line)
-		pattern = regexp.MustCompile(`\\\{\\\{.*?\\\}\\\}`).ReplaceAllString(pattern, ".*")
+		pattern := regexp.MustCompile(`\{\{ if .*?\{\{ end \}\}|\{\{.*?\}\}`).ReplaceAllString(line, "\x00")
+		pattern = strings.ReplaceAll(regexp.QuoteMeta(pattern), "\x00", ".*")
 		if !regexp.MustCompile(pattern).MatchString(said.String()) {
 			t.Errorf("no mix has it say: %s", line)
 		}

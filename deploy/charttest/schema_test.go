@@ -9,19 +9,25 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"helm.sh/helm/v3/pkg/chartutil"
 )
 
 // Each rule of values.schema.json is broken in turn, and each time the value is
 // named and nothing is rendered.
 func TestEachViolationOfTheSchemaIsRefused(t *testing.T) {
 	s := readSchema(t)
+	c, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
 	tried := 0
 	s.violations(s.root, nil, func(path []string, bad any, what string) {
 		tried++
-		_, err := render(with(cases["default"], nested(path, bad)))
+		_, err := chartutil.ToRenderValues(c, with(cases["default"], nested(path, bad)), chartutil.ReleaseOptions{}, nil)
 		if err == nil {
 			t.Errorf("%s: %s is taken: %v", strings.Join(path, "."), what, bad)
-		} else if want := "at '/" + strings.Join(path, "/"); !strings.Contains(err.Error(), want) {
+		} else if want := "at '" + strings.Join(append([]string{""}, path...), "/"); !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %s is refused without a word of %s: %v", strings.Join(path, "."), what, want, err)
 		}
 	})
@@ -84,8 +90,9 @@ func (s schema) violationsOfObject(rule values, path []string, try func([]string
 	if every, ok := rule["additionalProperties"].(values); ok {
 		s.violations(every, append(slices.Clone(path), "some"), try)
 	}
-	if names, ok := rule["propertyNames"].(values); ok {
-		try(path, values{notMatching(names["pattern"].(string)): "text"}, "a name")
+	names, _ := rule["patternProperties"].(values)
+	for pattern := range names {
+		try(path, values{notMatching(pattern): "text"}, "a name of another form")
 	}
 }
 

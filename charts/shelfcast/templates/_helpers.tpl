@@ -21,9 +21,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "shelfcast.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "shelfcast.podLabels" . }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{/* Without the chart's version: another chart with the same pods is no reason to replace them. */}}
+{{- define "shelfcast.podLabels" -}}
 {{ include "shelfcast.selector" . }}
 app.kubernetes.io/version: {{ default .Chart.AppVersion .Values.image.tag | trunc 63 | trimSuffix "-" | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
