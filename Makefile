@@ -9,7 +9,7 @@ export GOWORK = off
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-test: deps lint web-test go-test demo-test ## Run every test; nothing is skipped
+test: deps lint web-test go-test demo-test chart watch-test image-test ## Run every test; nothing is skipped
 
 deps:
 	@scripts/test-deps
@@ -77,10 +77,15 @@ sbom: ## What the program is made of, in bin/shelfcast.cdx.json (CycloneDX)
 image-test: deps ## The image and the compose file, without Docker: what the Dockerfile runs, in an empty root
 	cd deploy/imagetest && go vet ./... && SHELFCAST_TEST_REQUIRE=1 go test -count=1 -timeout 20m ./...
 
-test: watch-test
-
 watch-test: deps ## The alerts with promtool, and dashboard, runbook and metrics against each other
 	cd deploy/watchtest && go vet ./... && SHELFCAST_TEST_REQUIRE=1 go test ./...
 
 dashboard: ## Write the chart's Grafana dashboard
 	cd deploy/watchtest && go run . > dashboard.json.new && mv dashboard.json.new ../../charts/shelfcast/files/dashboard.json
+
+# Helm is a library of these tests, and a module of its own. The first run builds it.
+chart: ## The Helm chart: lint, golden files, what is refused, and what Kubernetes takes
+	cd deploy/charttest && go vet ./... && go test ./...
+
+chart-schemas: ## Make the schemas of Kubernetes anew that the chart is held against; fetches its sources
+	cd deploy/charttest && go run ./schemas

@@ -1,0 +1,54 @@
+{{/*
+What each controller has to be told, so that connections that say nothing for a
+while stay open (something passes each 45 s), and that a pod that is not ready is
+asked no more. No stickiness: any pod can serve any page.
+*/}}
+{{- define "shelfcast.ingressAnnotations" -}}
+{{- $preset := .Values.ingress.preset -}}
+{{- if eq $preset "nginx" -}}
+nginx.ingress.kubernetes.io/proxy-connect-timeout: "2"
+nginx.ingress.kubernetes.io/proxy-read-timeout: "3600"
+nginx.ingress.kubernetes.io/proxy-send-timeout: "3600"
+# A pod that is full or about to go says 503; another one is asked.
+nginx.ingress.kubernetes.io/proxy-next-upstream: error timeout http_503
+nginx.ingress.kubernetes.io/proxy-next-upstream-tries: "2"
+nginx.ingress.kubernetes.io/proxy-next-upstream-timeout: "5"
+{{- else if eq $preset "haproxy" -}}
+# Of event streams, which say something each 25 s. WebSockets have timeout-tunnel, which is the controller's and 1h.
+haproxy.org/timeout-server: 60s
+haproxy.org/check: "true"
+haproxy.org/check-http: /readyz
+haproxy.org/check-interval: 1s
+haproxy.org/load-balance: leastconn
+haproxy.org/forwarded-for: "true"
+{{- else if eq $preset "traefik" -}}
+# Traefik has no time-out of connections that were upgraded, or of answers.
+{{- if .Values.ingress.tls }}
+traefik.ingress.kubernetes.io/router.entrypoints: websecure
+traefik.ingress.kubernetes.io/router.tls: "true"
+{{- else }}
+traefik.ingress.kubernetes.io/router.entrypoints: web
+{{- end }}
+{{- else if eq $preset "alb" -}}
+alb.ingress.kubernetes.io/scheme: internet-facing
+alb.ingress.kubernetes.io/target-type: ip
+alb.ingress.kubernetes.io/listen-ports: '[{"HTTP":80},{"HTTPS":443}]'
+alb.ingress.kubernetes.io/ssl-redirect: "443"
+alb.ingress.kubernetes.io/load-balancer-attributes: idle_timeout.timeout_seconds=3600
+# What is still open when a pod has had its time is cut off; by then nothing is.
+alb.ingress.kubernetes.io/target-group-attributes: deregistration_delay.timeout_seconds={{ include "shelfcast.grace" . }},load_balancing.algorithm.type=least_outstanding_requests
+alb.ingress.kubernetes.io/healthcheck-path: /readyz
+alb.ingress.kubernetes.io/healthcheck-interval-seconds: "5"
+alb.ingress.kubernetes.io/healthcheck-timeout-seconds: "2"
+alb.ingress.kubernetes.io/healthy-threshold-count: "2"
+alb.ingress.kubernetes.io/unhealthy-threshold-count: "2"
+alb.ingress.kubernetes.io/success-codes: "200"
+{{- end -}}
+{{- end -}}
+
+{{/* Where each controller is when it is installed as its makers say. */}}
+{{- define "shelfcast.ingressNamespace" -}}
+{{- if .Values.ingress.enabled -}}
+{{- get (dict "nginx" "ingress-nginx" "haproxy" "haproxy-controller" "traefik" "traefik") .Values.ingress.preset -}}
+{{- end -}}
+{{- end -}}
