@@ -45,6 +45,7 @@ type tick struct {
 	// machine the browsers see those of two seconds in one.
 	Dates      map[int64]int `json:"dates,omitempty"`
 	Lost       int           `json:"lost"`   // cut off, or closed by the server
+	Planned    int           `json:"planned"` // of these, closed with 1012 by an instance that ends
 	Errors     int           `json:"errors"` // anything else that failed
 	Error      string        `json:"error,omitempty"`
 	Deliveries int           `json:"deliveries"` // of edits

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -73,6 +74,18 @@ func HAProxy(t testing.TB, c Config) *Balancer {
 	more := write(t, dir, "more.cfg", fmt.Sprintf("global\n  stats socket %s level admin\n%s", b.stats, c.More))
 	b.Server = storetest.StartServer(t, b.serves(), env, storetest.Program(t, "haproxy", "haproxy"), "-db", "-f", file, "-f", more)
 	return b
+}
+
+// CheckHAProxy has HAProxy read the file with a block that only a machine's own
+// service can use.
+func CheckHAProxy(t testing.TB, c Config) {
+	t.Helper()
+	file := write(t, t.TempDir(), "haproxy.cfg", blocks(t, read(t, Example(t, "haproxy/haproxy.cfg")), c))
+	check := exec.Command(storetest.Program(t, "haproxy", "haproxy"), "-c", "-f", file)
+	check.Env = append(os.Environ(), "LB_TIER1=127.0.0.1:1", "LB_TIER2=127.0.0.1:2", "LB_TIER3=127.0.0.1:3", fmt.Sprint("LB_CONNECTIONS=", connections))
+	if out, err := check.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // Nginx starts one with deploy/nginx/nginx.conf, with addresses, paths and times
@@ -155,8 +168,24 @@ listen admin
 	return text.String(), address
 }
 
-// serves says whether the shop is there.
-func (b *Balancer) serves() func() error { return Answers("http://" + b.Addr + "/shop") }
+// serves says whether the shop is there; with TLS, where plain requests are sent
+// on, whether somebody listens.
+func (b *Balancer) serves() func() error {
+	if b.Secure == "" {
+		return Answers("http://" + b.Addr + "/shop")
+	}
+	return func() error {
+		conn, err := net.Dial("tcp", b.Secure)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+}
+
+// HasChecks says whether it looks by itself whether instances are ready: HAProxy
+// does.
+func (b *Balancer) HasChecks() bool { return b.stats != "" }
 
 // States has what HAProxy thinks of each instance: UP, DOWN, or on its way, as
 // "DOWN 1/3".
