@@ -17,8 +17,8 @@ type Report struct {
 	Sessions      int     `json:"sessions"` // at the end
 	Opened        int     `json:"opened"`
 	PeakRate      int     `json:"peak_opened_per_second"`
-	Refused       int     `json:"refused"` // handshakes, with 503
-	Lost          int     `json:"lost"`    // sessions cut off, or closed by the server
+	Refused       int     `json:"refused"`           // handshakes, with 503
+	Lost          int     `json:"lost"`              // sessions cut off, or closed by the server
 	Planned       int     `json:"closed_as_planned"` // of these, closed with 1012 by an instance that ends
 	Errors        int     `json:"errors"`
 	LastError     string  `json:"last_error,omitempty"`

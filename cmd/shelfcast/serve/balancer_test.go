@@ -286,6 +286,48 @@ func TestAnInstanceThatEndsIsOutBefore(t *testing.T) {
 	})
 }
 
+// An instance that is full is out, and nobody is refused; when it has room it is
+// back, after it has said so for a while.
+func TestAFullInstanceIsOutUntilItHasRoom(t *testing.T) {
+	full := func(s *serve.Settings) {
+		if s.ShopName == "Shop 1" {
+			s.MaxSessions = 1
+		}
+	}
+	behind(t, fleettest.Config{Check: 200 * time.Millisecond}, full, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
+		var shoppers []*shopper
+		come := func() {
+			t.Helper()
+			s := shopperAt(t, b.Addr, "")
+			s.settled()
+			shoppers = append(shoppers, s)
+		}
+		for range 3 {
+			come()
+		}
+		if b.HasChecks() {
+			storetest.Eventually(t, "it is out", func() bool { return b.States(t)[0] == "DOWN" })
+		}
+		for range 6 {
+			come()
+		}
+		if counts := f.sessions(); !slices.Equal(counts, []int{1, 4, 4}) {
+			t.Errorf("sessions: %v", counts)
+		}
+		for _, s := range shoppers {
+			s.conn.Close()
+		}
+		if b.HasChecks() {
+			storetest.Eventually(t, "it has said once that it is ready", func() bool { return b.States(t)[0] == "DOWN 1/3" })
+			storetest.Eventually(t, "it is back", func() bool { return b.States(t)[0] == "UP" })
+		}
+		storetest.Eventually(t, "a session comes to it", func() bool {
+			come()
+			return f.instances[0].Sessions() == 1
+		})
+	})
+}
+
 // Who is refused by an instance that has had all that it lets in in a second
 // does not see it: another one has room.
 func TestARefusalIsAskedElsewhere(t *testing.T) {
@@ -364,8 +406,8 @@ func TestWhatMayBeKeptIsKept(t *testing.T) {
 		_, _, page := call(t, "GET", "http://"+b.Addr+"/shop", "", nil)
 		kept := map[string]string{
 			"/assets/shelfcast.js": "public, max-age=300",
-			regexp.MustCompile(`/assets/[0-9a-f]{12}/[\w./-]+`).FindString(page):     "public, max-age=31536000, immutable",
-			fmt.Sprintf("/fragments/card/%d?v=%d", lamp.ID, lamp.Version):            "public, max-age=31536000, immutable",
+			regexp.MustCompile(`/assets/[0-9a-f]{12}/[\w./-]+`).FindString(page):         "public, max-age=31536000, immutable",
+			fmt.Sprintf("/fragments/card/%d?v=%d", lamp.ID, lamp.Version):                "public, max-age=31536000, immutable",
 			"/fragments?ids=" + inURL("card", lamp.Rev) + "," + inURL("detail", mug.Rev): "public, max-age=31536000, immutable",
 		}
 		bodies := map[string]string{}
@@ -471,7 +513,7 @@ func TestTheBlocksOfTheExamples(t *testing.T) {
 		if to := response.Header.Get("Location"); response.StatusCode != http.StatusPermanentRedirect || !strings.HasPrefix(to, "https://127.0.0.1") || !strings.HasSuffix(to, "/shop?q=lamp") {
 			t.Errorf("%s to %q", response.Status, to)
 		}
-		s, err := visit(t, ws.Dialer{Timeout: 10 * time.Second, TLSConfig: trust, NetDial: (&net.Dialer{}).DialContext}, "wss://"+b.Secure+"/live")
+		s, err := visit(t, ws.Dialer{Timeout: 10 * time.Second, TLSConfig: trust}, "wss://"+b.Secure+"/live")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -482,5 +524,7 @@ func TestTheBlocksOfTheExamples(t *testing.T) {
 			t.Errorf("shown %v", got)
 		}
 	})
-	fleettest.CheckHAProxy(t, fleettest.Config{Block: "host"})
+	for _, block := range []string{"host", "dns"} {
+		fleettest.CheckHAProxy(t, fleettest.Config{Block: block})
+	}
 }
