@@ -46,8 +46,8 @@ func (f *fleet) tiers() (all []string) {
 	return all
 }
 
-// sessions are those of each instance.
-func (f *fleet) sessions() (all []int) {
+// shares are the sessions of each instance.
+func (f *fleet) shares() (all []int) {
 	for _, i := range f.instances {
 		all = append(all, i.Sessions())
 	}
@@ -69,14 +69,14 @@ func TestEachInstanceHasItsShare(t *testing.T) {
 			s.settled()
 			shoppers = append(shoppers, s)
 		}
-		if counts := f.sessions(); !even(counts) {
+		if counts := f.shares(); !even(counts) {
 			t.Errorf("sessions: %v", counts)
 		}
 		var streams []*listener
 		for range 6 {
 			streams = append(streams, listenAt(t, "http://"+b.Addr+"/live/sse?watch="+inURL("card", lamp.Rev, mug.Rev)))
 		}
-		if counts := f.sessions(); !even(counts) || slices.Max(counts) != 6 {
+		if counts := f.shares(); !even(counts) || slices.Max(counts) != 6 {
 			t.Errorf("with streams: %v", counts)
 		}
 		asked := make([]int, len(f.instances))
@@ -163,7 +163,7 @@ func TestAnInstanceThatEndsIsOutBefore(t *testing.T) {
 			s.settled()
 			shoppers = append(shoppers, s)
 		}
-		if counts := f.sessions(); !even(counts) {
+		if counts := f.shares(); !even(counts) {
 			t.Fatalf("sessions: %v", counts)
 		}
 		first := &fleet{instances: f.instances[:1]}
@@ -242,7 +242,7 @@ func TestAFullInstanceIsOutUntilItHasRoom(t *testing.T) {
 		for range 6 {
 			come()
 		}
-		if counts := f.sessions(); counts[0] != 1 || counts[1]+counts[2] != 8 || min(counts[1], counts[2]) < 3 {
+		if counts := f.shares(); counts[0] != 1 || counts[1]+counts[2] != 8 || min(counts[1], counts[2]) < 3 {
 			t.Errorf("sessions: %v", counts)
 		}
 		for _, s := range shoppers {
