@@ -154,7 +154,7 @@ func TestASilentSessionLives(t *testing.T) {
 // An instance that is told to end is out before it closes a session; nobody who
 // comes meanwhile is refused, and its sessions are closed as planned.
 func TestAnInstanceThatEndsIsOutBefore(t *testing.T) {
-	behind(t, fleettest.Config{Check: 50 * time.Millisecond}, func(s *serve.Settings) { s.Drain = 6 * time.Second }, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
+	behind(t, fleettest.Config{Check: 50 * time.Millisecond}, func(s *serve.Settings) { s.Drain = 4 * time.Second }, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
 		lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 		var shoppers []*shopper
 		for range 9 {
