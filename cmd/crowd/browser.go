@@ -52,6 +52,8 @@ func (b *browser) live(ctx context.Context, turn time.Duration) {
 				t.Lost++
 				if planned {
 					t.Planned++
+				} else {
+					t.Cut = err.Error()
 				}
 			})
 		} else if ctx.Err() == nil {
@@ -150,7 +152,9 @@ func (b *browser) read(conn net.Conn, r *bufio.Reader) error {
 		}
 		switch h.OpCode {
 		case ws.OpPing:
-			err = wsutil.WriteClientMessage(conn, ws.OpPong, payload)
+			// The close frame may have come with it, and then nobody is there to
+			// be answered. That somebody else is not, the next read says.
+			_ = wsutil.WriteClientMessage(conn, ws.OpPong, payload)
 		case ws.OpClose:
 			if code, _ := ws.ParseCloseFrameData(payload); code != statusRestart {
 				return fmt.Errorf("closed with %d", code)

@@ -391,6 +391,9 @@ func (c *conductor) note(t tick, whole bool) {
 	if t.Error != "" {
 		r.LastError = t.Error
 	}
+	if t.Cut != "" {
+		r.LastCut = t.Cut
+	}
 	if t.Checked {
 		c.checked++
 	}

@@ -17,9 +17,10 @@ type Report struct {
 	Sessions      int     `json:"sessions"` // at the end
 	Opened        int     `json:"opened"`
 	PeakRate      int     `json:"peak_opened_per_second"`
-	Refused       int     `json:"refused"`           // handshakes, with 503
-	Lost          int     `json:"lost"`              // sessions cut off, or closed by the server
-	Planned       int     `json:"closed_as_planned"` // of these, closed with 1012 by an instance that ends
+	Refused       int     `json:"refused"`            // handshakes, with 503
+	Lost          int     `json:"lost"`               // sessions cut off, or closed by the server
+	Planned       int     `json:"closed_as_planned"`  // of these, closed with 1012 by an instance that ends
+	LastCut       string  `json:"last_cut,omitempty"` // how the last of the others ended
 	Errors        int     `json:"errors"`
 	LastError     string  `json:"last_error,omitempty"`
 	First         int     `json:"first_deliveries"`             // of what a page had not shown before
@@ -105,6 +106,9 @@ func (r *Report) text() string {
 			fmt.Fprintf(&b, ", %.1f MB, %.2f KB a session", float64(p.RSS)/1e6, float64(p.RSS-r.RSSBefore)/1024/float64(r.Browsers))
 		}
 		b.WriteByte('\n')
+	}
+	if r.LastCut != "" {
+		fmt.Fprintf(&b, "of the sessions that ended otherwise, the last: %s\n", r.LastCut)
 	}
 	fmt.Fprintf(&b, "products shown wrongly at the end: %d; errors: %d", r.Wrong, r.Errors)
 	if r.LastError != "" {

@@ -116,7 +116,7 @@ func TestARollingRestart(t *testing.T) {
 	kinds := []string{"haproxy", "nginx"}
 	if long {
 		pages, config, env = 3000, fleettest.Config{}, nil
-		kinds = append(kinds, "haproxy, leastconn", "nginx, least_conn")
+		kinds = append(kinds, "haproxy, round robin", "nginx, round robin")
 	}
 	binary := fleettest.Build(t)
 	rows := make([]string, len(kinds))
@@ -127,8 +127,8 @@ func TestARollingRestart(t *testing.T) {
 				t.Parallel()
 			}
 			config := config // each has its own
-			name, least, _ := strings.Cut(kind, ", ")
-			config.LeastConn = least != ""
+			name, other, _ := strings.Cut(kind, ", ")
+			config.RoundRobin = other != ""
 			h := startHouse(t, binary, balancers[name], config, env...)
 			balancer, err := procfs.NewProc(h.balancer.Pid())
 			if err != nil {

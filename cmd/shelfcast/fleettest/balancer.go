@@ -21,13 +21,13 @@ import (
 // The zero value is no more than other addresses, and as many connections as a
 // process may have in a test.
 type Config struct {
-	Tiers     []string      // public addresses of three instances
-	Idle      time.Duration // silence after which a connection is cut; 0: as the file says
-	Check     time.Duration // between two looks at an instance, which nginx does not have; 0: as the file says
-	LeastConn bool          // sessions go to where there are the fewest, as the file says how
-	TLS       bool          // with the block that is for it
-	Block     string        // with another block that is commented out
-	More      string        // sections of HAProxy besides
+	Tiers      []string      // public addresses of three instances
+	Idle       time.Duration // silence after which a connection is cut; 0: as the file says
+	Check      time.Duration // between two looks at an instance, which nginx does not have; 0: as the file says
+	RoundRobin bool          // for sessions too, which go to where there are the fewest
+	TLS        bool          // with the block that is for it
+	Block      string        // with another block that is commented out
+	More       string        // sections of HAProxy besides
 }
 
 // A Balancer is a HAProxy or an nginx.
@@ -58,8 +58,8 @@ func HAProxy(t testing.TB, c Config) *Balancer {
 	if c.Check > 0 {
 		env = append(env, fmt.Sprintf("LB_CHECK=%dms", c.Check.Milliseconds()))
 	}
-	if c.LeastConn {
-		env = append(env, "LB_SESSIONS=leastconn")
+	if c.RoundRobin {
+		env = append(env, "LB_SESSIONS=roundrobin")
 	}
 	file := Example(t, "haproxy/haproxy.cfg")
 	if c.TLS || c.Block != "" {
@@ -112,8 +112,8 @@ func Nginx(t testing.TB, c Config) *Balancer {
 	if c.Idle > 0 {
 		changes = append(changes, [2]string{" 90s;", fmt.Sprintf(" %dms;", c.Idle.Milliseconds())})
 	}
-	if c.LeastConn {
-		changes = append(changes, [2]string{"zone sessions 64k;", "zone sessions 64k; least_conn;"})
+	if c.RoundRobin {
+		changes = append(changes, [2]string{"    least_conn;\n", ""})
 	}
 	if c.TLS {
 		ca, cert, key := storetest.Certificates(t)

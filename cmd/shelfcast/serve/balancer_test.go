@@ -60,7 +60,12 @@ func even(counts []int) bool { return slices.Max(counts)-slices.Min(counts) <= 1
 // One visitor's connections and requests go to each instance in turn, and each
 // connection hears of edits on any of them.
 func TestEachInstanceHasItsShare(t *testing.T) {
-	behind(t, fleettest.Config{}, nil, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
+	t.Run("as it is", func(t *testing.T) { eachHasItsShare(t, fleettest.Config{}) })
+	t.Run("round robin", func(t *testing.T) { eachHasItsShare(t, fleettest.Config{RoundRobin: true}) })
+}
+
+func eachHasItsShare(t *testing.T, config fleettest.Config) {
+	behind(t, config, nil, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
 		lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 		var shoppers []*shopper
 		for range 12 {
