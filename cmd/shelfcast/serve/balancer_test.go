@@ -268,7 +268,7 @@ func TestAFullInstanceIsOutUntilItHasRoom(t *testing.T) {
 // does not see it: another one has room.
 func TestARefusalIsAskedElsewhere(t *testing.T) {
 	behind(t, fleettest.Config{}, func(s *serve.Settings) {
-		if s.ShopName != "Shop 3" {
+		if s.ShopName == "Shop 1" {
 			s.JoinRate = 1
 		}
 	}, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
