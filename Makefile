@@ -4,7 +4,7 @@
 # The product is built and tested without the demo's modules.
 export GOWORK = off
 
-.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos stranger sbom image-test
+.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos stranger rolling sbom image-test watch-test dashboard chart chart-schemas
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -62,6 +62,9 @@ stranger: deps ## Fifty thousand requests of the admin API, made from its docume
 
 demo: ## A shop on two instances, with nothing to install
 	GOWORK= go run ./cmd/demo
+
+rolling: deps ## Rolling restarts under 3,000 pages, behind HAProxy and nginx; seven minutes
+	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 30m -run 'TestARollingRestart' ./cmd/crowd
 
 build: ## The program, in bin/, with VERSION and REVISION in it
 	VERSION="$(VERSION)" REVISION="$(REVISION)" scripts/build "$(CURDIR)/bin/shelfcast"

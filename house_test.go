@@ -31,6 +31,8 @@ var mayImport = map[string][]string{
 	"cmd/shelfcast/smoke":  {},
 	"cmd/shelfcast/doctor": {"store", "cmd/shelfcast/serve"},
 	"cmd/shelfcast":        {"store", "store/shopify", "cmd/shelfcast/serve", "cmd/shelfcast/mask", "cmd/shelfcast/smoke", "cmd/shelfcast/doctor"},
+
+	"cmd/shelfcast/fleettest": {"store/storetest"}, // for tests only
 }
 
 func TestImportsRunOneWay(t *testing.T) {
