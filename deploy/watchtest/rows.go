@@ -185,7 +185,7 @@ func deliveries() row {
 			queries: []query{{instance, rate(byInstance, "shelfcast_session_bytes_total")}},
 		},
 		{
-			title: "Versions passed over", help: "A newer one took their place before they were sent: in the fragment's queue, or at a session that had no room.",
+			title: "Versions passed over", help: "A newer one took their place: before its fragment was had, before it was told, or at a session that had no room.",
 			unit: units.OpsPerSecond, width: 8,
 			queries: []query{{"{{stage}}", rate("by (stage)", "shelfcast_coalesced_total")}},
 		},
