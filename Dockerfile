@@ -21,7 +21,7 @@ ARG TARGETARCH
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     GOOS=$TARGETOS GOARCH=$TARGETARCH scripts/build /out/shelfcast
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    mkdir -p /out/usr/share/sbom && GOOS=$TARGETOS GOARCH=$TARGETARCH scripts/sbom /out/usr/share/sbom/shelfcast.cdx.json
+    mkdir -p /out/usr/share/sbom && VERSION=$VERSION scripts/sbom /out/shelfcast /out/usr/share/sbom/shelfcast.cdx.json
 
 FROM scratch
 ARG VERSION=dev

@@ -73,9 +73,8 @@ build: ## The program, in bin/, with VERSION and REVISION in it
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 
-sbom: ## What the program is made of, in bin/shelfcast.cdx.json (CycloneDX)
-	mkdir -p bin
-	scripts/sbom "$(CURDIR)/bin/shelfcast.cdx.json"
+sbom: build ## What the program in bin/ is made of, in bin/shelfcast.cdx.json (CycloneDX)
+	VERSION="$(VERSION)" scripts/sbom bin/shelfcast bin/shelfcast.cdx.json
 
 image-test: deps ## The image and the compose file, without Docker: what the Dockerfile runs, in an empty root
 	cd deploy/imagetest && go vet ./... && SHELFCAST_TEST_REQUIRE=1 go test -count=1 -timeout 20m ./...
