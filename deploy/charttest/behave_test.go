@@ -93,8 +93,8 @@ func TestTheGracePeriodCoversTheDrain(t *testing.T) {
 		for _, drain := range []int{16, 20, 21, 41, 60, 3600} {
 			v := with(cases[preset], values{"drainSeconds": drain})
 			d := mustRender(t, v).one(t, "Deployment", "shelfcast")
-			preStop := d.at("spec", "template", "spec", "containers", 0, "lifecycle", "preStop", "sleep", "seconds").(float64)
-			grace := d.at("spec", "template", "spec", "terminationGracePeriodSeconds").(float64)
+			preStop, _ := d.at("spec", "template", "spec", "containers", 0, "lifecycle", "preStop", "sleep", "seconds").(float64)
+			grace, _ := d.at("spec", "template", "spec", "terminationGracePeriodSeconds").(float64)
 			if needs := preStop + float64(drain) + math.Max(float64(drain)/4, 6); grace < needs+1 || grace > needs+7 {
 				t.Errorf("%s, a drain of %d s: the grace period is %v s, and %v s are needed", preset, drain, grace, needs)
 			}

@@ -116,8 +116,8 @@ func (r rendering) has(kind string) bool {
 }
 
 // render is what `helm template` does, on a cluster of the oldest version that the
-// chart takes.
-func render(v values) (rendering, error) {
+// chart takes. Edit is for a chart that is another than that of the folder.
+func render(v values, edit ...func(*chart.Chart)) (rendering, error) {
 	install := action.NewInstall(&action.Configuration{Log: func(string, ...any) {}})
 	install.DryRun, install.ClientOnly = true, true
 	install.ReleaseName, install.Namespace = "shelfcast", "shop"
@@ -125,6 +125,9 @@ func render(v values) (rendering, error) {
 	c, err := load()
 	if err != nil {
 		return rendering{}, err
+	}
+	for _, edit := range edit {
+		edit(c)
 	}
 	// A deep copy: what is rendered may be written to.
 	copied := values{}
