@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -36,15 +37,21 @@ func ParseNetworks(texts []string) ([]Network, error) {
 func clientOf(c *fiber.Ctx, proxies []Network) netip.Addr {
 	address, _ := netip.AddrFromSlice(c.Context().RemoteIP())
 	address = address.Unmap()
-	hops := strings.Split(c.Get(fiber.HeaderXForwardedFor), ",")
+	hops := strings.Split(forwardedFor(c), ",")
 	for i := len(hops) - 1; i >= 0 && covers(proxies, address); i-- {
 		before, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
 			break
 		}
-		address = before.Unmap().WithZone("") // its own: the header's text is on loan
+		address = before.Unmap().WithZone("")
 	}
 	return address
+}
+
+// forwardedFor is the whole list: a proxy may begin a line of its own, as HAProxy
+// does, and what it wrote is in the last one then (RFC 9110, 5.2).
+func forwardedFor(c *fiber.Ctx) string {
+	return string(bytes.Join(c.Request().Header.PeekAll(fiber.HeaderXForwardedFor), []byte(",")))
 }
 
 func covers(networks []Network, address netip.Addr) bool {

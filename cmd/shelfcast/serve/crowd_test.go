@@ -173,7 +173,7 @@ func TestAFloodFromOneAddressIsLimited(t *testing.T) {
 			"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
 		}
 		if forwarded != "" {
-			request.Header.Set("X-Forwarded-For", forwarded)
+			request.Header["X-Forwarded-For"] = strings.Split(forwarded, "\n") // a line each
 		}
 		response, err := http.DefaultTransport.RoundTrip(request)
 		if err != nil {
@@ -193,6 +193,7 @@ func TestAFloodFromOneAddressIsLimited(t *testing.T) {
 	}{
 		{"203.0.113.7", fine}, {"203.0.113.7, 10.0.0.9", fine},
 		{"203.0.113.7", refused}, {"1.2.3.4, 203.0.113.7", refused}, {"203.0.113.8, nonsense, 203.0.113.7", refused},
+		{"1.2.3.4\n203.0.113.7", refused}, {"1.2.3.4\n5.6.7.8, 203.0.113.7\n10.0.0.9", refused},
 		{"::ffff:203.0.113.7", refused}, {"203.0.113.8", fine}, {"203.0.113.7, 203.0.113.9", fine},
 		{"2001:db8:1:1::1", fine}, {"2001:db8:1:1:ffff::2", fine}, {"2001:db8:1:1::3", refused}, {"2001:db8:1:2::1", fine},
 		{"", fine}, {"nonsense", fine}, {"", refused}, // the proxy itself
@@ -212,8 +213,8 @@ func TestAFloodFromOneAddressIsLimited(t *testing.T) {
 	if status, _ := knock(1, "203.0.113.7"); status != fine {
 		t.Errorf("the other instance: %d", status)
 	}
-	if n := f.counter(t, "shelfcast_sessions_refused_total", "address"); n != 6 {
-		t.Errorf("%v were counted, want 6", n)
+	if n := f.counter(t, "shelfcast_sessions_refused_total", "address"); n != 8 {
+		t.Errorf("%v were counted, want 8", n)
 	}
 	before := f.instances[0].Sessions()
 	leave()
