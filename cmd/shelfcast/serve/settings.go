@@ -61,6 +61,7 @@ type Settings struct {
 	JoinRate       int           `default:"1000" help:"At most so many new sessions a second; the others are to come back (503)."`
 	MaxPerAddress  int           `name:"max-sessions-per-address" default:"1000" help:"At most so many sessions of an address, or of an IPv6 /64; the others are refused (429). Behind a proxy that is not in --trusted-proxies all are of its address. 0: no limit."`
 	MaxAge         time.Duration `name:"max-session-age" default:"0s" help:"Close sessions of this age, less up to a quarter, so that after a scale-up they come to rest on all instances. 0: never."`
+	Ping           time.Duration `default:"25s" help:"Silence after which a browser is asked whether it is there. Load balancers are to cut no connection that is silent for less than this and 20 s more."`
 	MaxProducts    int           `default:"500" help:"Products that a session watches, at most."`
 	Drain          time.Duration `default:"20s" help:"From SIGTERM to the end: a quarter for the load balancer to notice, half to close the sessions."`
 }
@@ -87,6 +88,8 @@ func (s Settings) check() error {
 	switch {
 	case s.AdminToken != "" && len(s.AdminToken) < minToken:
 		return fmt.Errorf("--admin-token (SHELFCAST_ADMIN_TOKEN) has fewer than %d characters", minToken)
+	case s.Ping != 0 && s.Ping < time.Second:
+		return errors.New("--ping is to be a second or more: sessions are looked after once a second")
 	case s.Locale != "" && len(s.Locales) > 0:
 		return errors.New("--locale is --locales for one language: name one of the two")
 	case s.JWT.JWKS == "" && (s.JWT.Issuer != "" || s.JWT.Audience != ""):
