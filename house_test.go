@@ -25,6 +25,8 @@ var mayImport = map[string][]string{
 	"cmd/shelfcast/serve": {"store", "render", "realtime", "api", "web"},
 	"cmd/shelfcast/chaos": {},
 	"cmd/shelfcast":       {"store", "store/shopify", "cmd/shelfcast/serve"},
+
+	"cmd/shelfcast/fleettest": {"store/storetest"}, // for tests only
 }
 
 func TestImportsRunOneWay(t *testing.T) {

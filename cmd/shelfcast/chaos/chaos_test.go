@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/store"
 	"shelfcast/store/storetest"
 )
@@ -36,7 +37,7 @@ func TestChaos(t *testing.T) {
 	if long {
 		pages, bar = 300, 2*time.Second
 	}
-	binary := build(t)
+	binary := fleettest.Build(t)
 	table := &strings.Builder{}
 	out := tabwriter.NewWriter(table, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(out, "fault\tedits\tdeliveries\trenders\tworst during\tafter\tlost\tbackwards\twrong\tcut off\t")
@@ -92,7 +93,7 @@ func play(t *testing.T, binary string, withSentinel bool, all []fault, random *r
 		}
 		p.over = time.Now()
 		for _, i := range h.instances {
-			storetest.Eventually(t, "the instance is ready", func() bool { return answers("http://"+i.admin+"/readyz")() == nil })
+			storetest.Eventually(t, "the instance is ready", func() bool { return fleettest.Answers("http://"+i.Admin+"/readyz")() == nil })
 		}
 		wait(3 * time.Second)
 		p.ended, p.lineup = time.Now(), s.ledger.lineup

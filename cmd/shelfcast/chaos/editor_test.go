@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/store"
 )
 
@@ -159,7 +160,7 @@ func (e *editors) call(method, path string, body any, seen store.Rev) (int, stor
 	if err != nil {
 		return 0, store.Product{}, err
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Authorization", "Bearer "+fleettest.Token)
 	request.Header.Set("Content-Type", "application/json")
 	if seen.ID > 0 {
 		request.Header.Set("If-Match", strconv.Quote(strconv.FormatInt(seen.Version, 10)))

@@ -4,25 +4,19 @@ package chaos
 import (
 	"database/sql"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/store"
 	"shelfcast/store/storetest"
 )
 
 func TestMain(m *testing.M) { storetest.Main(m) }
-
-const token = "a token of the tests"
 
 // A house is three instances behind a load balancer, on one database and one
 // Redis, which they reach through proxies that can be cut and slowed down.
@@ -41,26 +35,11 @@ type house struct {
 	public, admin string // origins, of the load balancer
 }
 
-// An instance is a process of the program.
+// An instance counts what it has rendered.
 type instance struct {
-	*storetest.Server
-	public, admin string // host:port
-	rendered      float64
-	before        float64 // what those processes had rendered that are gone
-}
-
-// build makes the program, with the race detector if the test has it.
-func build(t testing.TB) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "shelfcast")
-	args := []string{"build", "-o", binary}
-	if raceDetector {
-		args = append(args, "-race")
-	}
-	if out, err := exec.Command("go", append(args, "shelfcast/cmd/shelfcast")...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return binary
+	*fleettest.Instance
+	rendered float64
+	before   float64 // what those processes had rendered that are gone
 }
 
 // startHouse starts all of it, which ends with the test.
@@ -98,22 +77,9 @@ func startHouse(t testing.TB, binary string, withSentinel bool) *house {
 		url = "redis://" + h.toRedis.Listen
 	}
 	for n := range 3 {
-		i := &instance{
-			public: "127.0.0.1:" + strconv.Itoa(storetest.FreePort(t)),
-			admin:  "127.0.0.1:" + strconv.Itoa(storetest.FreePort(t)),
-		}
-		i.Server = storetest.StartServer(t, answers("http://"+i.admin+"/readyz"), []string{
-			"SHELFCAST_LISTEN=" + i.public, "SHELFCAST_ADMIN_LISTEN=" + i.admin, "SHELFCAST_ADMIN_TOKEN=" + token,
-			"SHELFCAST_MYSQL=" + dsn, "SHELFCAST_REDIS=" + url,
-			"SHELFCAST_PAGE_SIZE=8", "SHELFCAST_DRAIN=2s", fmt.Sprint("SHELFCAST_SHOP_NAME=Shop ", n),
-		}, binary, "serve")
-		h.instances = append(h.instances, i)
-		t.Cleanup(func() {
-			said, err := os.ReadFile(i.Log())
-			if err != nil || strings.Contains(string(said), "DATA RACE") || strings.Contains(string(said), "panic") {
-				t.Errorf("instance %d: %v\n%s", n, err, said)
-			}
-		})
+		i := fleettest.Start(t, binary, "SHELFCAST_MYSQL="+dsn, "SHELFCAST_REDIS="+url, "SHELFCAST_TRUSTED_PROXIES=127.0.0.1",
+			"SHELFCAST_PAGE_SIZE=8", "SHELFCAST_DRAIN=2s", fmt.Sprint("SHELFCAST_SHOP_NAME=Shop ", n))
+		h.instances = append(h.instances, &instance{Instance: i})
 	}
 	h.balance(t)
 	return h
@@ -129,90 +95,30 @@ func proxy(t testing.TB, name, upstream string) *toxiproxy.Proxy {
 	return p
 }
 
-// balance starts the load balancer, as it would be set up for a shop.
+// balance starts the load balancer of our example, which has the admin apps too
+// here.
 func (h *house) balance(t testing.TB) {
 	t.Helper()
-	public, admin := storetest.FreePort(t), storetest.FreePort(t)
-	h.public, h.admin = fmt.Sprint("http://127.0.0.1:", public), fmt.Sprint("http://127.0.0.1:", admin)
-	config := &strings.Builder{}
-	fmt.Fprint(config, `defaults
-  mode http
-  option forwardfor
-  option redispatch
-  retries 2
-  timeout connect 1s
-  timeout client 1m
-  timeout server 1m
-  timeout tunnel 1h
-  balance leastconn
-  option httpchk GET /readyz
-  default-server inter 500ms fall 2 rise 1
-`)
-	for name, port := range map[string]int{"public": public, "admin": admin} {
-		fmt.Fprintf(config, "listen %s\n  bind 127.0.0.1:%d\n", name, port)
-		for n, i := range h.instances {
-			address, _, check := i.public, name, i.admin[strings.LastIndexByte(i.admin, ':')+1:]
-			if name == "admin" {
-				address = i.admin
-			}
-			fmt.Fprintf(config, "  server i%d %s check port %s\n", n, address, check)
-		}
+	var instances []*fleettest.Instance
+	var tiers []string
+	for _, i := range h.instances {
+		instances, tiers = append(instances, i.Instance), append(tiers, i.Public)
 	}
-	file := filepath.Join(t.TempDir(), "haproxy.cfg")
-	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	haproxy := storetest.Program(t, "haproxy", "haproxy")
-	h.balancer = storetest.StartServer(t, answers(h.public+"/shop"), nil, haproxy, "-db", "-f", file)
-}
-
-// answers says whether there is a good answer to a GET.
-func answers(url string) func() error {
-	return func() error {
-		response, err := http.Get(url)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if _, err := io.Copy(io.Discard, response.Body); err != nil {
-			return err
-		}
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s", url, response.Status)
-		}
-		return nil
-	}
+	section, admin := fleettest.AdminSection(t, instances...)
+	b := fleettest.HAProxy(t, fleettest.Config{Tiers: tiers, Check: 250 * time.Millisecond, More: section})
+	h.balancer, h.public, h.admin = b.Server, "http://"+b.Addr, "http://"+admin
 }
 
 // rendered is how many fragments the fleet has made; what a process made after
 // it was last asked, and before it was killed, is not in it.
 func (h *house) rendered() (sum float64) {
 	for _, i := range h.instances {
-		now := i.metric("shelfcast_fragment_renders_total")
+		now := i.Metric("shelfcast_fragment_renders_total")
 		if now < i.rendered {
 			i.before += i.rendered
 		}
 		i.rendered = now
 		sum += i.before + now
-	}
-	return sum
-}
-
-// metric is the sum of a metric's series; 0 if the instance does not answer.
-func (i *instance) metric(name string) (sum float64) {
-	response, err := http.Get("http://" + i.admin + "/metrics")
-	if err != nil {
-		return 0
-	}
-	defer response.Body.Close()
-	text, _ := io.ReadAll(response.Body)
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, name) {
-			if fields := strings.Fields(line); len(fields) == 2 {
-				n, _ := strconv.ParseFloat(fields[1], 64)
-				sum += n
-			}
-		}
 	}
 	return sum
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/store"
 	"shelfcast/store/storetest"
 )
@@ -31,13 +32,13 @@ func (h *house) throughTheExample(t testing.TB) string {
 		t.Fatal(err)
 	}
 	address := fmt.Sprint("127.0.0.1:", storetest.FreePort(t))
-	config := strings.NewReplacer("bind :80\n", "bind "+address+"\n", "tier1:8080", h.instances[0].public, "tier2:8080", h.instances[1].public,
+	config := strings.NewReplacer("bind :80\n", "bind "+address+"\n", "tier1:8080", h.instances[0].Public, "tier2:8080", h.instances[1].Public,
 		"odoo:8069", strings.TrimPrefix(odoo.URL, "http://")).Replace(string(text))
 	file := filepath.Join(t.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	storetest.StartServer(t, answers("http://"+address+"/websocket/health"), nil, storetest.Program(t, "haproxy", "haproxy"), "-db", "-f", file)
+	storetest.StartServer(t, fleettest.Answers("http://"+address+"/websocket/health"), nil, storetest.Program(t, "haproxy", "haproxy"), "-db", "-f", file)
 	return address
 }
 
@@ -47,7 +48,7 @@ func (h *house) throughTheExample(t testing.TB) string {
 func TestOdooPagesThroughFaults(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	h := startHouse(t, build(t), false)
+	h := startHouse(t, fleettest.Build(t), false)
 	h.instances[2].Stop()
 	s := &scene{house: h, random: rand.New(rand.NewPCG(seed, 0)), ledger: &ledger{}}
 	stock := s.stock()
