@@ -52,6 +52,12 @@ func startFleetOn(t testing.TB, dsn string, change func(*serve.Settings)) *fleet
 // startFleetWith starts it with such options.
 func startFleetWith(t testing.TB, dsn string, options serve.Options, change func(*serve.Settings)) *fleet {
 	t.Helper()
+	return startFleetOf(t, 2, dsn, options, change)
+}
+
+// startFleetOf starts so many instances.
+func startFleetOf(t testing.TB, size int, dsn string, options serve.Options, change func(*serve.Settings)) *fleet {
+	t.Helper()
 	options.Version = "test"
 	f := &fleet{redis: storetest.StartRedis(t)}
 	db, err := store.Open(dsn, store.Config{})
@@ -63,7 +69,7 @@ func startFleetWith(t testing.TB, dsn string, options serve.Options, change func
 		t.Fatal(err)
 	}
 	f.db = db
-	for range 2 {
+	for range size {
 		s := serve.Settings{
 			Database: serve.Database{MySQL: dsn}, Redis: f.redis.URL(), AdminToken: token,
 			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", ShopName: "Test & Sons", Drain: 400 * time.Millisecond,
@@ -196,16 +202,31 @@ type shopper struct {
 
 func (f *fleet) shopper(t testing.TB, n int, mode string) *shopper {
 	t.Helper()
-	dialer := ws.Dialer{Protocols: []string{realtime.Subprotocol}, Timeout: 5 * time.Second}
-	conn, early, _, err := dialer.Dial(t.Context(), "ws://"+f.instances[n].PublicAddr()+"/live"+mode)
+	return shopperAt(t, f.instances[n].PublicAddr(), mode)
+}
+
+func shopperAt(t testing.TB, address, mode string) *shopper {
+	t.Helper()
+	s, err := visit(t, ws.Dialer{Timeout: 10 * time.Second}, "ws://"+address+"/live"+mode)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return s
+}
+
+// visit opens a session, which may be refused.
+func visit(t testing.TB, dialer ws.Dialer, url string) (*shopper, error) {
+	t.Helper()
+	dialer.Protocols = []string{realtime.Subprotocol}
+	conn, early, _, err := dialer.Dial(t.Context(), url)
+	if err != nil {
+		return nil, err
 	}
 	if early != nil {
 		t.Fatal("the server spoke first")
 	}
 	t.Cleanup(func() { conn.Close() })
-	return &shopper{t, conn}
+	return &shopper{t, conn}, nil
 }
 
 func (s *shopper) say(text string) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/store/storetest"
 )
@@ -34,7 +35,7 @@ func (f *fleet) haproxyOf(t testing.TB, odoo string) (address string) {
 	if err := os.WriteFile(file, []byte(f.example(t, "haproxy.cfg", address, odoo)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	storetest.StartServer(t, answers("http://"+address+"/websocket/health"), nil, storetest.Program(t, "haproxy", "haproxy"), "-db", "-f", file)
+	storetest.StartServer(t, fleettest.Answers("http://"+address+"/websocket/health"), nil, storetest.Program(t, "haproxy", "haproxy"), "-db", "-f", file)
 	return address
 }
 
@@ -57,7 +58,7 @@ http {
 	if err := os.WriteFile(main, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	storetest.StartServer(t, answers("http://"+address+"/websocket/health"), nil, storetest.Program(t, "nginx-light", "nginx"), "-c", main)
+	storetest.StartServer(t, fleettest.Answers("http://"+address+"/websocket/health"), nil, storetest.Program(t, "nginx-light", "nginx"), "-c", main)
 	return address
 }
 

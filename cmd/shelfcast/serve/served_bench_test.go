@@ -2,9 +2,7 @@ package serve_test
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/store/storetest"
 )
 
@@ -146,7 +145,7 @@ func servedInstance(b *testing.B) (*served, int64) {
 		b.Fatalf("%v: %s", err, out)
 	}
 	url := fmt.Sprintf("http://127.0.0.1:%d", admin)
-	server := storetest.StartServer(b, answers(url+"/readyz"), env, program, "serve")
+	server := storetest.StartServer(b, fleettest.Answers(url+"/readyz"), env, program, "serve")
 	var first int64
 	for n := range 60 {
 		body := fmt.Sprintf(`{"sku":"p%d","title":"Product %d","price":"19.90","currency":"EUR","stock":7,"published":true,"vendor":"Kiln & Co"}`, n, n)
@@ -166,7 +165,7 @@ func servedBare(b *testing.B, file, body string) *served {
 	b.Helper()
 	address := fmt.Sprintf("127.0.0.1:%d", storetest.FreePort(b))
 	url := "http://" + address + "/"
-	server := storetest.StartServer(b, answers(url), []string{bareFile + "=" + file, bareAddress + "=" + address}, os.Args[0])
+	server := storetest.StartServer(b, fleettest.Answers(url), []string{bareFile + "=" + file, bareAddress + "=" + address}, os.Args[0])
 	return &served{name: "bare", pid: server.Pid(), url: url, body: body}
 }
 
@@ -223,24 +222,6 @@ http {
 		t.Fatal(err)
 	}
 	url = fmt.Sprintf("http://127.0.0.1:%d", port)
-	s := storetest.StartServer(t, answers(url+"/up"), nil, storetest.Program(t, "nginx-light", "nginx"), "-c", config)
+	s := storetest.StartServer(t, fleettest.Answers(url+"/up"), nil, storetest.Program(t, "nginx-light", "nginx"), "-c", config)
 	return url, s.Pid()
-}
-
-// answers says whether there is a good answer to a GET.
-func answers(url string) func() error {
-	return func() error {
-		response, err := http.Get(url)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if _, err := io.Copy(io.Discard, response.Body); err != nil {
-			return err
-		}
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
-	}
 }
