@@ -46,7 +46,16 @@ func (b *browser) live(ctx context.Context, turn time.Duration) {
 			b.conn = nil
 			b.mu.Unlock()
 			conn.Close()
-			b.crowd.count(func(t *tick) { t.Sessions--; t.Lost++ })
+			planned := errors.Is(err, errRestart)
+			b.crowd.count(func(t *tick) {
+				t.Sessions--
+				t.Lost++
+				if planned {
+					t.Planned++
+				} else {
+					t.Cut = err.Error()
+				}
+			})
 		} else if ctx.Err() == nil {
 			if status, ok := errors.AsType[ws.StatusError](err); ok && int(status) == 503 {
 				b.crowd.count(func(t *tick) { t.Refused++ })
@@ -123,6 +132,12 @@ func (b *browser) open(ctx context.Context) (net.Conn, *bufio.Reader, error) {
 	return conn, r, nil
 }
 
+// statusRestart is what a server says that goes on elsewhere: 1012 of the IANA
+// registry of close codes.
+const statusRestart ws.StatusCode = 1012
+
+var errRestart = errors.New("closed because the server restarts")
+
 // read takes what comes until the connection ends.
 func (b *browser) read(conn net.Conn, r *bufio.Reader) error {
 	for {
@@ -137,9 +152,14 @@ func (b *browser) read(conn net.Conn, r *bufio.Reader) error {
 		}
 		switch h.OpCode {
 		case ws.OpPing:
-			err = wsutil.WriteClientMessage(conn, ws.OpPong, payload)
+			// The close frame may have come with it, and then nobody is there to
+			// be answered. That somebody else is not, the next read says.
+			_ = wsutil.WriteClientMessage(conn, ws.OpPong, payload)
 		case ws.OpClose:
-			return io.EOF
+			if code, _ := ws.ParseCloseFrameData(payload); code != statusRestart {
+				return fmt.Errorf("closed with %d", code)
+			}
+			return errRestart
 		case ws.OpText:
 			err = b.take(payload, time.Now().UnixMicro())
 		}

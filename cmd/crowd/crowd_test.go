@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/store"
 	"shelfcast/store/storetest"
@@ -23,12 +24,12 @@ func TestMain(m *testing.M) {
 	storetest.Main(m)
 }
 
-const token = "a token of the tests"
+const token = fleettest.Token
 
-// startFleet is two instances, as their settings for a crowd.
-func startFleet(t *testing.T, change func(*serve.Settings)) Settings {
+// database is the DSN of an empty shop.
+func database(t testing.TB) (dsn string) {
 	t.Helper()
-	dsn := storetest.DSN(t)
+	dsn = storetest.DSN(t)
 	db, err := store.Open(dsn, store.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +38,13 @@ func startFleet(t *testing.T, change func(*serve.Settings)) Settings {
 	if _, err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return dsn
+}
+
+// startFleet is two instances, as their settings for a crowd.
+func startFleet(t *testing.T, change func(*serve.Settings)) Settings {
+	t.Helper()
+	dsn := database(t)
 	crowd := Settings{Token: token, Browsers: 60, Products: 5, Edits: 20, At: 1500 * time.Millisecond, Rate: 200, Procs: 2, Prepare: 12,
 		Sources: []string{"127.0.0.2", "127.0.0.3"}, Pid: []int{os.Getpid()}, Quiet: true}
 	redis := storetest.StartRedis(t)

@@ -18,7 +18,7 @@ import (
 
 // Settings of a run.
 type Settings struct {
-	Mode     string        `arg:"" enum:"idle,fan-out,spread,churn,storm,slow" help:"idle: nobody edits. fan-out: all watch one hot product, among others. spread: each watches some of many. churn: shoppers come and go, each after half a minute or so. storm: all are cut off and come back. slow: a share stops reading."`
+	Mode     string        `arg:"" enum:"idle,fan-out,spread,churn,storm,slow,deploy" help:"idle: nobody edits. fan-out: all watch one hot product, among others. spread: each watches some of many. churn: shoppers come and go, each after half a minute or so. storm: all are cut off and come back. slow: a share stops reading. deploy: you restart instances meanwhile; --live is the load balancer."`
 	Live     []string      `default:"ws://127.0.0.1:8080/live" placeholder:"URL" help:"Where sessions are opened, in turn."`
 	Admin    string        `default:"http://127.0.0.1:8081" help:"The admin app."`
 	Token    string        `env:"SHELFCAST_ADMIN_TOKEN" required:"" help:"Bearer token of the admin API (SHELFCAST_ADMIN_TOKEN)."`
@@ -34,8 +34,10 @@ type Settings struct {
 	Prepare  int           `default:"0" help:"First see to it that the shop has so many products."`
 	JSON     string        `placeholder:"FILE" help:"Write the report as JSON."`
 	HTML     string        `placeholder:"FILE" help:"Write the report as one HTML page, with plots."`
-	Require  bool          `help:"Exit with 1 if a page ended up wrong, or anything failed but handshakes with 503."`
+	Require  bool          `help:"Exit with 1 if a page ended up wrong, or anything failed but handshakes with 503; in a deploy also if a session was not closed as planned."`
 	Quiet    bool          `help:"No live progress."`
+
+	meanwhile func() error // what is done in the mode deploy, which lasts until it is through; may be nil
 }
 
 func main() {
@@ -86,6 +88,9 @@ func run(ctx context.Context, s Settings) error {
 	}
 	if s.Require && (report.Wrong > 0 || report.Errors > 0) {
 		return fmt.Errorf("%d products are shown wrongly, and %d things failed", report.Wrong, report.Errors)
+	}
+	if unplanned := report.Lost - report.Planned; s.Require && s.Mode == "deploy" && unplanned > 0 {
+		return fmt.Errorf("%d sessions ended otherwise than with 1012, as planned", unplanned)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -44,6 +45,7 @@ type conductor struct {
 
 	checked int           // workers
 	dates   map[int64]int // sessions opened, by the server's clock
+	before  map[int64]int // and of these, before the phase
 }
 
 // A hand is a worker process.
@@ -123,7 +125,7 @@ func (c *conductor) hire() error {
 		h := &hand{in, cmd}
 		c.hands = append(c.hands, h)
 		o := orders{
-			Live: s.Live, Sources: s.Sources, Products: ids, Each: s.Products, Hot: s.Mode != "spread" && s.Mode != "idle",
+			Live: s.Live, Sources: s.Sources, Products: ids, Each: s.Products, Hot: s.hot(),
 			From: s.Browsers * n / s.Procs, To: s.Browsers * (n + 1) / s.Procs, Rate: float64(s.Rate) / float64(s.Procs), Fresh: fresh,
 		}
 		if s.Mode == "slow" {
@@ -147,6 +149,10 @@ func (c *conductor) hire() error {
 	go func() { talking.Wait(); close(c.ticks) }()
 	return nil
 }
+
+// hot: one product is among everybody's, and is the one that is edited. Else all
+// are edited in turn.
+func (s Settings) hot() bool { return s.Mode != "spread" && s.Mode != "idle" && s.Mode != "deploy" }
 
 // dismiss ends the workers and waits for them.
 func (c *conductor) dismiss() {
@@ -253,58 +259,74 @@ func (c *conductor) during(ctx context.Context, name string, edit bool) error {
 	c.late.Reset()
 	cpu, _ := c.usage()
 	c.phase = &Phase{Name: name}
+	c.before = maps.Clone(c.dates)
 	began := time.Now()
 	editing, stop := context.WithCancel(ctx)
 	defer stop()
 	edited := make(chan error, 1)
-	edits := 0
+	edits, failed := 0, 0
 	go func() {
 		if !edit || c.settings.Edits == 0 {
 			edited <- nil
 			return
 		}
 		var err error
-		edits, err = c.edit(editing)
+		edits, failed, err = c.edit(editing)
 		edited <- err
 	}()
+	meanwhile := make(chan error, 1) // has what came of it once it is through
+	if do := c.settings.meanwhile; do != nil {
+		go func() { meanwhile <- do() }()
+	} else {
+		meanwhile <- nil
+	}
 	if err := c.until(ctx, func() bool {
 		lasted := time.Since(began)
-		return lasted >= c.settings.At && (c.settings.Mode == "churn" || c.allThere() || lasted > c.settings.At+comeBack)
+		return len(meanwhile) > 0 && lasted >= c.settings.At && (c.settings.Mode == "churn" || c.allThere() || lasted > c.settings.At+comeBack)
 	}); err != nil {
 		return err
 	}
 	stop()
-	err := <-edited
+	err := cmpOr(<-edited, <-meanwhile)
 	after, rss := c.usage()
 	p := c.phase
-	p.Edits = edits
+	p.Edits, p.Failed = edits, failed
 	p.Seconds, p.CPUSeconds, p.RSS = time.Since(began).Seconds(), after-cpu, rss
 	p.measure(c.late)
 	c.report.Phases = append(c.report.Phases, *p)
 	return err
 }
 
+// patience is how many edits in a row may fail in a deploy.
+const patience = 100
+
 // edit edits at the rate asked for until ctx ends.
-func (c *conductor) edit(ctx context.Context) (done int, err error) {
+func (c *conductor) edit(ctx context.Context) (done, failed int, err error) {
+	inARow := 0
 	every := time.NewTicker(time.Duration(float64(time.Second) / c.settings.Edits))
 	defer every.Stop()
 	for n := 0; ; n++ {
 		select {
 		case <-every.C:
 		case <-ctx.Done():
-			return done, nil
+			return done, failed, nil
 		}
 		at := 0
-		if c.settings.Mode == "spread" {
+		if !c.settings.hot() {
 			at = n % len(c.products)
 		}
-		if err := c.shop.edit(ctx, &c.products[at]); err != nil {
-			if ctx.Err() != nil {
-				return done, nil
-			}
-			return done, err
+		switch err := c.shop.edit(ctx, &c.products[at]); {
+		case err == nil:
+			done++
+			inARow = 0
+		case ctx.Err() != nil:
+			return done, failed, nil
+		case c.settings.Mode != "deploy" || inARow == patience:
+			return done, failed, err
+		default: // the instance is being restarted
+			failed++
+			inARow++
 		}
-		done++
 	}
 }
 
@@ -360,12 +382,17 @@ func (c *conductor) note(t tick, whole bool) {
 	r.Opened += t.Opened
 	r.Refused += t.Refused
 	r.Lost += t.Lost
+	r.Planned += t.Planned
 	r.Errors += t.Errors
 	r.Wrong += t.Wrong
 	r.First += t.First
 	c.phase.Deliveries += t.Deliveries
+	c.phase.Opened += t.Opened
 	if t.Error != "" {
 		r.LastError = t.Error
+	}
+	if t.Cut != "" {
+		r.LastCut = t.Cut
 	}
 	if t.Checked {
 		c.checked++
@@ -373,6 +400,7 @@ func (c *conductor) note(t tick, whole bool) {
 	for date, opened := range t.Dates {
 		c.dates[date] += opened
 		r.PeakRate = max(r.PeakRate, c.dates[date])
+		c.phase.PeakRate = max(c.phase.PeakRate, c.dates[date]-c.before[date])
 	}
 	c.second.Opened += t.Opened
 	c.second.Refused += t.Refused

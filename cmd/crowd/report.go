@@ -17,8 +17,10 @@ type Report struct {
 	Sessions      int     `json:"sessions"` // at the end
 	Opened        int     `json:"opened"`
 	PeakRate      int     `json:"peak_opened_per_second"`
-	Refused       int     `json:"refused"` // handshakes, with 503
-	Lost          int     `json:"lost"`    // sessions cut off, or closed by the server
+	Refused       int     `json:"refused"`            // handshakes, with 503
+	Lost          int     `json:"lost"`               // sessions cut off, or closed by the server
+	Planned       int     `json:"closed_as_planned"`  // of these, closed with 1012 by an instance that ends
+	LastCut       string  `json:"last_cut,omitempty"` // how the last of the others ended
 	Errors        int     `json:"errors"`
 	LastError     string  `json:"last_error,omitempty"`
 	First         int     `json:"first_deliveries"`             // of what a page had not shown before
@@ -38,6 +40,9 @@ type Phase struct {
 	Name       string  `json:"name"`
 	Seconds    float64 `json:"seconds"`
 	Edits      int     `json:"edits"`
+	Failed     int     `json:"edits_failed"`           // in a deploy, and tried again
+	Opened     int     `json:"opened"`                 // sessions
+	PeakRate   int     `json:"peak_opened_per_second"` // sessions, by the server's clock
 	Deliveries int     `json:"deliveries"`
 	P50        float64 `json:"p50_ms"`
 	P90        float64 `json:"p90_ms"`
@@ -73,8 +78,8 @@ func (p *Phase) measure(late *hdrhistogram.Histogram) {
 func (r *Report) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d browsers, %d products each, there after %.1f s\n", r.Mode, r.Browsers, r.Products, r.GatherSeconds)
-	fmt.Fprintf(&b, "sessions: %d at the end, %d opened, at most %d in a second; %d handshakes refused (503), %d sessions ended\n",
-		r.Sessions, r.Opened, r.PeakRate, r.Refused, r.Lost)
+	fmt.Fprintf(&b, "sessions: %d at the end, %d opened, at most %d in a second; %d handshakes refused (503), %d sessions ended (%d as planned)\n",
+		r.Sessions, r.Opened, r.PeakRate, r.Refused, r.Lost, r.Planned)
 	if r.Mode == "storm" {
 		if r.BackSeconds > 0 {
 			fmt.Fprintf(&b, "all were back %.1f s after the cut\n", r.BackSeconds)
@@ -84,6 +89,12 @@ func (r *Report) text() string {
 	}
 	for _, p := range r.Phases {
 		fmt.Fprintf(&b, "%s, %.0f s: %d edits, %d deliveries (%.0f/s)", p.Name, p.Seconds, p.Edits, p.Deliveries, float64(p.Deliveries)/p.Seconds)
+		if p.Failed > 0 {
+			fmt.Fprintf(&b, "; %d edits failed and were tried again", p.Failed)
+		}
+		if p.Opened > 0 {
+			fmt.Fprintf(&b, "; %d sessions opened, at most %d in a second", p.Opened, p.PeakRate)
+		}
 		if p.Deliveries > 0 {
 			fmt.Fprintf(&b, "; edit to frame, ms: p50 %.1f, p90 %.1f, p99 %.1f, p99.9 %.1f, max %.1f", p.P50, p.P90, p.P99, p.P999, p.Max)
 		}
@@ -95,6 +106,9 @@ func (r *Report) text() string {
 			fmt.Fprintf(&b, ", %.1f MB, %.2f KB a session", float64(p.RSS)/1e6, float64(p.RSS-r.RSSBefore)/1024/float64(r.Browsers))
 		}
 		b.WriteByte('\n')
+	}
+	if r.LastCut != "" {
+		fmt.Fprintf(&b, "of the sessions that ended otherwise, the last: %s\n", r.LastCut)
 	}
 	fmt.Fprintf(&b, "products shown wrongly at the end: %d; errors: %d", r.Wrong, r.Errors)
 	if r.LastError != "" {

@@ -44,8 +44,10 @@ type tick struct {
 	// How many were opened in each second by the clock of the server: on a busy
 	// machine the browsers see those of two seconds in one.
 	Dates      map[int64]int `json:"dates,omitempty"`
-	Lost       int           `json:"lost"`   // cut off, or closed by the server
-	Errors     int           `json:"errors"` // anything else that failed
+	Lost       int           `json:"lost"`          // cut off, or closed by the server
+	Planned    int           `json:"planned"`       // of these, closed with 1012 by an instance that ends
+	Cut        string        `json:"cut,omitempty"` // how the last of the others ended
+	Errors     int           `json:"errors"`        // anything else that failed
 	Error      string        `json:"error,omitempty"`
 	Deliveries int           `json:"deliveries"` // of edits
 	First      int           `json:"first"`      // others: what a page had not shown before

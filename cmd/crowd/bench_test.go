@@ -2,24 +2,17 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/store/storetest"
 )
 
 // BenchmarkCrowd runs each mode against a process of its own, at the size that
 // the README quotes. Run it with -benchtime 1x.
 func BenchmarkCrowd(b *testing.B) {
-	program := filepath.Join(b.TempDir(), "shelfcast")
-	if out, err := exec.Command("go", "build", "-o", program, "shelfcast/cmd/shelfcast").CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
+	program := fleettest.Build(b)
 	for _, s := range []Settings{
 		{Mode: "idle", Browsers: 15_000, At: 30 * time.Second},
 		{Mode: "fan-out", Browsers: 15_000, Edits: 2, At: 20 * time.Second},
@@ -63,31 +56,7 @@ func BenchmarkCrowd(b *testing.B) {
 // benchmark.
 func serveProcess(b *testing.B, program string, s *Settings) {
 	b.Helper()
-	public, admin := storetest.FreePort(b), storetest.FreePort(b)
-	dsn := storetest.DSN(b)
-	env := append(os.Environ(), "SHELFCAST_MYSQL="+dsn, "SHELFCAST_REDIS="+storetest.StartRedis(b).URL(), "SHELFCAST_ADMIN_TOKEN="+token,
-		fmt.Sprintf("SHELFCAST_LISTEN=127.0.0.1:%d", public), fmt.Sprintf("SHELFCAST_ADMIN_LISTEN=127.0.0.1:%d", admin), "SHELFCAST_DRAIN=1s", "SHELFCAST_MAX_SESSIONS_PER_ADDRESS=0")
-	migrate := exec.Command(program, "migrate")
-	migrate.Env = env
-	if out, err := migrate.CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
-	cmd := exec.Command(program, "serve")
-	cmd.Env, cmd.SysProcAttr = env, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		_ = cmd.Wait()
-	})
-	s.Live, s.Admin, s.Pid = []string{fmt.Sprintf("ws://127.0.0.1:%d/live", public)}, fmt.Sprintf("http://127.0.0.1:%d", admin), []int{cmd.Process.Pid}
-	storetest.Eventually(b, "the instance is ready", func() bool {
-		answer, err := http.Get(s.Admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
-	})
+	i := fleettest.Start(b, program, "SHELFCAST_MYSQL="+database(b), "SHELFCAST_REDIS="+storetest.StartRedis(b).URL(),
+		"SHELFCAST_DRAIN=1s", "SHELFCAST_MAX_SESSIONS_PER_ADDRESS=0")
+	s.Live, s.Admin, s.Pid = []string{"ws://" + i.Public + "/live"}, "http://"+i.Admin, []int{i.Pid()}
 }
