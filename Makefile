@@ -65,3 +65,9 @@ demo: ## A shop on two instances, with nothing to install
 
 build: ## The program, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/shelfcast ./cmd/shelfcast
+
+.PHONY: chart-apiserver
+chart-apiserver: ## The chart in a real Kubernetes (etcd, API server, controllers, scheduler), which is built once and kept in the user's cache
+	@scripts/test-deps cluster
+	# Most of a test is waiting for controllers, so many run at once.
+	cd deploy/clustertest && go test -count=1 -v -parallel 40 -timeout 60m .
