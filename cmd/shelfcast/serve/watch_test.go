@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/store/storetest"
 )
@@ -48,7 +49,7 @@ func (f *fleet) prometheusOf(t testing.TB, flags ...string) *prometheus {
 		t.Fatal(err)
 	}
 	p := &prometheus{t, fmt.Sprint("127.0.0.1:", storetest.FreePort(t))}
-	storetest.StartServer(t, answers("http://"+p.address+"/-/ready"), nil, append([]string{storetest.Program(t, "prometheus", "prometheus"),
+	storetest.StartServer(t, fleettest.Answers("http://"+p.address+"/-/ready"), nil, append([]string{storetest.Program(t, "prometheus", "prometheus"),
 		"--config.file=" + file, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + p.address, "--log.level=warn"}, flags...)...)
 	return p
 }
