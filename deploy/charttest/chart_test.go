@@ -129,14 +129,7 @@ func render(v values, edit ...func(*chart.Chart)) (rendering, error) {
 	for _, edit := range edit {
 		edit(c)
 	}
-	// A deep copy: what is rendered may be written to.
-	copied := values{}
-	if text, err := yaml.Marshal(v); err != nil {
-		return rendering{}, err
-	} else if err := yaml.Unmarshal(text, &copied); err != nil {
-		return rendering{}, err
-	}
-	release, err := install.Run(c, copied)
+	release, err := install.Run(c, copied(v))
 	if err != nil {
 		return rendering{}, err
 	}
@@ -177,6 +170,15 @@ func mustRender(t *testing.T, v values) rendering {
 // file has values from a file.
 func file(name string) values {
 	text, err := os.ReadFile(filepath.FromSlash(name))
+	if err != nil {
+		panic(err)
+	}
+	return text2values(string(text))
+}
+
+// copied is v for Helm, which writes to what it is given: a null is gone afterwards.
+func copied(v values) values {
+	text, err := yaml.Marshal(v)
 	if err != nil {
 		panic(err)
 	}

@@ -12,7 +12,7 @@ func TestLint(t *testing.T) {
 	for _, name := range names() {
 		lint := action.NewLint()
 		lint.Strict = true
-		if result := lint.Run([]string{chartDir}, cases[name]); len(result.Errors) > 0 {
+		if result := lint.Run([]string{chartDir}, copied(cases[name])); len(result.Errors) > 0 {
 			t.Errorf("%s: %v", name, result.Errors)
 		}
 	}

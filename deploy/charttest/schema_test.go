@@ -24,7 +24,7 @@ func TestEachViolationOfTheSchemaIsRefused(t *testing.T) {
 	tried := 0
 	s.violations(s.root, nil, func(path []string, bad any, what string) {
 		tried++
-		_, err := chartutil.ToRenderValues(c, with(cases["default"], nested(path, bad)), chartutil.ReleaseOptions{}, nil)
+		_, err := chartutil.ToRenderValues(c, copied(with(cases["default"], nested(path, bad))), chartutil.ReleaseOptions{}, nil)
 		if err == nil {
 			t.Errorf("%s: %s is taken: %v", strings.Join(path, "."), what, bad)
 		} else if want := "at '" + strings.Join(append([]string{""}, path...), "/"); !strings.Contains(err.Error(), want) {
