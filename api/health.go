@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -11,6 +12,7 @@ import (
 type Check struct {
 	Name     string
 	Optional bool                        // without it the instance is degraded, and ready all the same
+	Once     *atomic.Bool                // not nil: it is needed until it was well once, and optional from then on
 	Fatal    bool                        // without it the process cannot go on, and is to be started anew
 	Check    func(context.Context) error // nil: fine
 }
@@ -44,6 +46,9 @@ func (h Health) ready(c *fiber.Ctx, why bool) error {
 		cancel()
 		checks[check.Name] = "ok"
 		if err == nil {
+			if check.Once != nil {
+				check.Once.Store(true)
+			}
 			continue
 		}
 		checks[check.Name] = "failed"
@@ -51,7 +56,7 @@ func (h Health) ready(c *fiber.Ctx, why bool) error {
 			checks[check.Name] = err.Error()
 		}
 		switch {
-		case !check.Optional:
+		case !check.Optional && (check.Once == nil || !check.Once.Load()):
 			status, code = "unavailable", fiber.StatusServiceUnavailable
 		case code == fiber.StatusOK:
 			status = "degraded"

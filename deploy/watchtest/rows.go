@@ -213,7 +213,7 @@ func busAndFeed() row {
 			alerts:  []string{"ShelfcastBusDown", "ShelfcastNoUpdates"},
 		},
 		{
-			title: "Age of the feed", help: "Since the last read of changes from MySQL. Above 2 s an instance is unready.",
+			title: "Age of the feed", help: "Since the last read of changes from MySQL. Above 2 s an instance is degraded.",
 			unit: units.Seconds, limits: []float64{2, 30}, width: 8,
 			queries: []query{{instance, sum(byInstance, "shelfcast_feed_age_seconds")}},
 			alerts:  []string{"ShelfcastFeedOld", "ShelfcastNoUpdates"},

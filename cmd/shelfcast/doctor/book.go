@@ -34,7 +34,7 @@ var book = map[string]page{
 		"an instance does not start",
 		"write it as user:password@tcp(host:3306)/database"},
 	"mysql.reach": {
-		"pages show what is cached and nothing newer, edits are refused (503), and the instance is not ready",
+		"pages show what is cached and nothing newer, edits are refused (503), and an instance that starts is not ready",
 		"start the server, or correct the host and port in --mysql; look for a firewall or NetworkPolicy in between"},
 	"mysql.tls": {
 		"no connection is made: as with a server that is away",

@@ -177,7 +177,7 @@ func TestWhatMayBeKeptIsKept(t *testing.T) {
 	})
 }
 
-// With MySQL away no instance is ready, and all go on with what they have.
+// With MySQL away all instances go on with what they have, and none is taken out.
 func TestBehindABalancerWithoutMySQL(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, fleettest.Config) *fleettest.Balancer{"haproxy": fleettest.HAProxy, "nginx": fleettest.Nginx} {
 		t.Run(name, func(t *testing.T) {
@@ -195,9 +195,10 @@ func TestBehindABalancerWithoutMySQL(t *testing.T) {
 				}
 			}
 			server.Stop()
-			if b.HasChecks() {
-				storetest.Eventually(t, "no instance is ready", func() bool {
-					return !slices.ContainsFunc(b.States(t), func(state string) bool { return state != "DOWN" })
+			for n := range f.instances {
+				storetest.Eventually(t, "the instance says so", func() bool {
+					_, _, answer := call(t, "GET", f.public(n, "/readyz"), "", nil)
+					return strings.Contains(answer, `"status":"degraded"`)
 				})
 			}
 			for range 3 {
@@ -210,7 +211,31 @@ func TestBehindABalancerWithoutMySQL(t *testing.T) {
 					t.Errorf("a page: %d %s", status, body)
 				}
 			}
+			if b.HasChecks() && slices.Contains(b.States(t), "DOWN") {
+				t.Errorf("the instances are %v", b.States(t))
+			}
 		})
+	}
+}
+
+// When all instances are full none is ready, and pages are to be had still.
+func TestPagesAreThereWhenAllInstancesAreFull(t *testing.T) {
+	f := startFleetOf(t, 3, storetest.DSN(t), serve.Options{Log: slog.New(slog.DiscardHandler)}, func(s *serve.Settings) { s.MaxSessions = 1 })
+	lamp := f.product(t, "lamp")
+	b := fleettest.HAProxy(t, fleettest.Config{Tiers: f.tiers(), Check: 50 * time.Millisecond})
+	for n := range f.instances {
+		f.shopper(t, n, "").settled()
+	}
+	storetest.Eventually(t, "no instance is ready", func() bool {
+		return !slices.ContainsFunc(b.States(t), func(state string) bool { return state != "DOWN" })
+	})
+	for range 3 {
+		if status, _, body := call(t, "GET", fmt.Sprintf("http://%s/shop/products/%d", b.Addr, lamp.ID), "", nil); status != http.StatusOK {
+			t.Errorf("a page: %d %s", status, body)
+		}
+	}
+	if status, header, _ := call(t, "GET", "http://"+b.Addr+"/live/poll?watch="+inURL("card", lamp.Rev), "", nil); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("one more page that asks: %d %v", status, header)
 	}
 }
 

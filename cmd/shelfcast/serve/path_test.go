@@ -201,7 +201,7 @@ func TestMySQLMayGoAndComeBack(t *testing.T) {
 		if status, headers, page := call(t, "GET", f.public(n, "/shop"), "", nil); status != http.StatusServiceUnavailable || headers.Get("Retry-After") == "" || !strings.Contains(page, "try again") {
 			t.Errorf("the list: %d %s", status, page)
 		}
-		if status, _, answer := call(t, "GET", f.public(n, "/readyz"), "", nil); status != http.StatusServiceUnavailable || !strings.Contains(answer, `"mysql":"failed"`) {
+		if status, _, answer := call(t, "GET", f.public(n, "/readyz"), "", nil); status != http.StatusOK || !strings.Contains(answer, `"status":"degraded"`) || !strings.Contains(answer, `"mysql":"failed"`) {
 			t.Errorf("readyz: %d %s", status, answer)
 		}
 		if status, _, _ := call(t, "GET", f.public(n, "/livez"), "", nil); status != http.StatusOK {
@@ -213,9 +213,9 @@ func TestMySQLMayGoAndComeBack(t *testing.T) {
 	}
 	server.Start()
 	for n := range f.instances {
-		storetest.Eventually(t, "the instance is ready", func() bool {
-			status, _, _ := call(t, "GET", f.public(n, "/readyz"), "", nil)
-			return status == http.StatusOK
+		storetest.Eventually(t, "the instance is well", func() bool {
+			_, _, answer := call(t, "GET", f.public(n, "/readyz"), "", nil)
+			return strings.Contains(answer, `"status":"ok"`)
 		})
 	}
 	edited := f.edit(t, 0, lamp.Rev, `{"stock":1}`)

@@ -146,8 +146,9 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	i.bus = realtime.NewBus(i.rdb, i.hub, realtime.BusConfig{Channel: s.Channel, Tracer: tracer, Metrics: i.metrics, Log: i.log})
 	i.feed = realtime.NewFeed(i.db, i.hub, i.bus, realtime.FeedConfig{Metrics: i.metrics, Log: i.log})
 
+	health := i.health() // of both apps, as it knows what was well once
 	i.public = (&api.Public{
-		DB: i.db, Cache: cache, Hub: i.hub, Templates: templates, Assets: assets, Health: i.health(),
+		DB: i.db, Cache: cache, Hub: i.hub, Templates: templates, Assets: assets, Health: health,
 		Origins: s.Origins, TrustedProxies: proxies, PageSize: s.PageSize, PublicURL: publicURL, OdooView: odooView, Metrics: i.metrics, Log: i.log,
 	}).App()
 	providers, err := i.jwt()
@@ -155,7 +156,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 		return nil, err
 	}
 	i.admin = (&api.Admin{
-		DB: i.db, Hub: i.hub, Bus: i.bus, Templates: templates, Assets: assets, Health: i.health(),
+		DB: i.db, Hub: i.hub, Bus: i.bus, Templates: templates, Assets: assets, Health: health,
 		Token: s.AdminToken, JWT: providers, Limiter: api.NewLimiter(i.rdb, i.metrics, i.log),
 		CallsPerMinute: s.AdminCalls, TriesPerMinute: s.AdminTries, TrustedProxies: proxies, Closing: i.closing,
 		Metrics: promhttp.HandlerFor(i.metrics, promhttp.HandlerOpts{}), Tracer: tracer, Registerer: i.metrics, Version: o.Version, Log: i.log,
@@ -208,11 +209,14 @@ var (
 	errBus  = errors.New("what is published to Redis does not come back; edits come through the database")
 )
 
+// health: whoever starts needs MySQL, or a release with a wrong password would take
+// the place of one that works. Later on it is away from all instances, mostly, and
+// what they have in memory and Redis is better than none of them.
 func (i *Instance) health() api.Health {
 	return api.Health{
 		{Name: "hub", Fatal: true, Check: func(context.Context) error { return i.hub.Alive() }},
-		{Name: "mysql", Check: i.db.Ping},
-		{Name: "feed", Check: func(context.Context) error {
+		{Name: "mysql", Once: new(atomic.Bool), Check: i.db.Ping},
+		{Name: "feed", Once: new(atomic.Bool), Check: func(context.Context) error {
 			if !i.feed.Healthy() {
 				return errFeed
 			}
