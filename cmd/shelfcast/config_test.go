@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -31,6 +32,12 @@ func configured(t *testing.T, args ...string) string {
 }
 
 func TestConfigSaysWhereASettingIsFrom(t *testing.T) {
+	for _, e := range os.Environ() { // how the tests are run is none of the settings
+		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, "SHELFCAST_") {
+			t.Setenv(name, value) // gives it back
+			os.Unsetenv(name)
+		}
+	}
 	t.Setenv("SHELFCAST_MYSQL", "shop:secret@tcp(db:3306)/shop?tls=true")
 	t.Setenv("SHELFCAST_PAGE_SIZE", "48")
 	t.Setenv("SHELFCAST_DRAIN", "9s")
