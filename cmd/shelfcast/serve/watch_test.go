@@ -149,7 +149,8 @@ func queriesOf(t testing.TB) map[string][]string {
 	}
 	for _, a := range board.Annotations.List {
 		if a.Expr != "" {
-			all["annotation "+a.Name] = []string{selected.Replace(a.Expr)}
+			// The process is that of all tests, and has not just started.
+			all["annotation "+a.Name] = []string{strings.TrimSuffix(selected.Replace(a.Expr), " < 60")}
 		}
 	}
 	if len(all) < 60 {
