@@ -3,10 +3,8 @@
 package serve
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -29,7 +27,6 @@ import (
 	"shelfcast/render"
 	"shelfcast/store"
 	"shelfcast/store/tracing"
-	"shelfcast/web"
 )
 
 // Options are what only a program that embeds an instance sets. The zero value
@@ -74,30 +71,13 @@ type Instance struct {
 // not be reachable; a database that is, and that has an older schema, is an
 // error (store.ErrSchema).
 func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
-	if err := s.check(); err != nil {
-		return nil, err
-	}
-	proxies, err := api.ParseNetworks(s.TrustedProxies)
-	if err != nil {
-		return nil, fmt.Errorf("--trusted-proxies: %w", err)
-	}
-	publicURL := s.PublicURL
-	if publicURL != "" {
-		if publicURL, err = api.ParseOrigin(publicURL); err != nil {
-			return nil, fmt.Errorf("--public-url: %w", err)
-		}
-	}
-	templates, err := s.templates()
-	if err != nil {
-		return nil, err
-	}
-	assets, err := api.LoadAssets(append(o.Assets, before(s.Assets, web.Assets)...)...)
+	read, err := s.read(o.Assets...)
 	if err != nil {
 		return nil, err
 	}
 	i := &Instance{
 		settings: s, log: o.Log, db: o.DB, metrics: prometheus.NewRegistry(), closing: make(chan struct{}), forget: func() {}, flush: func() {},
-		templates: templates, assets: assets, reload: o.Reload,
+		templates: read.templates, assets: read.assets, reload: o.Reload,
 	}
 	if i.log == nil {
 		i.log = slog.Default()
@@ -134,31 +114,27 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 		i.log.Warn("the database does not answer yet", "error", err)
 	}
 
-	odooView, ok := templates.ParseView(cmp.Or(s.Odoo.View, string(render.Card)))
-	if !ok {
-		return nil, fmt.Errorf("--odoo-view: there is no view %q", s.Odoo.View)
-	}
-	cache := render.NewCache(i.db, i.rdb, templates, render.CacheConfig{Memory: s.Memory << 20, Fills: s.Fills, Metrics: i.metrics, Log: i.log})
+	cache := render.NewCache(i.db, i.rdb, i.templates, render.CacheConfig{Memory: s.Memory << 20, Fills: s.Fills, Metrics: i.metrics, Log: i.log})
 	i.hub = realtime.NewHub(cache, realtime.Config{
 		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxPerClient: s.MaxPerAddress, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts, Ping: s.Ping,
-		Odoo: realtime.OdooConfig{Channel: s.Odoo.Channel, View: odooView, Changes: i.db, Again: s.Odoo.Again}, Metrics: i.metrics, Log: i.log,
+		Odoo: realtime.OdooConfig{Channel: s.Odoo.Channel, View: read.odooView, Changes: i.db, Again: s.Odoo.Again}, Metrics: i.metrics, Log: i.log,
 	})
 	i.bus = realtime.NewBus(i.rdb, i.hub, realtime.BusConfig{Channel: s.Channel, Tracer: tracer, Metrics: i.metrics, Log: i.log})
 	i.feed = realtime.NewFeed(i.db, i.hub, i.bus, realtime.FeedConfig{Metrics: i.metrics, Log: i.log})
 
 	health := i.health() // of both apps, as it knows what was well once
 	i.public = (&api.Public{
-		DB: i.db, Cache: cache, Hub: i.hub, Templates: templates, Assets: assets, Health: health,
-		Origins: s.Origins, TrustedProxies: proxies, PageSize: s.PageSize, PublicURL: publicURL, OdooView: odooView, Metrics: i.metrics, Log: i.log,
+		DB: i.db, Cache: cache, Hub: i.hub, Templates: i.templates, Assets: i.assets, Health: health,
+		Origins: s.Origins, TrustedProxies: read.proxies, PageSize: s.PageSize, PublicURL: read.publicURL, OdooView: read.odooView, Metrics: i.metrics, Log: i.log,
 	}).App()
 	providers, err := i.jwt()
 	if err != nil {
 		return nil, err
 	}
 	i.admin = (&api.Admin{
-		DB: i.db, Hub: i.hub, Bus: i.bus, Templates: templates, Assets: assets, Health: health,
+		DB: i.db, Hub: i.hub, Bus: i.bus, Templates: i.templates, Assets: i.assets, Health: health,
 		Token: s.AdminToken, JWT: providers, Limiter: api.NewLimiter(i.rdb, i.metrics, i.log),
-		CallsPerMinute: s.AdminCalls, TriesPerMinute: s.AdminTries, TrustedProxies: proxies, Closing: i.closing,
+		CallsPerMinute: s.AdminCalls, TriesPerMinute: s.AdminTries, TrustedProxies: read.proxies, Closing: i.closing,
 		Metrics: promhttp.HandlerFor(i.metrics, promhttp.HandlerOpts{}), Tracer: tracer, Registerer: i.metrics, Version: o.Version, Log: i.log,
 	}).App()
 	if i.publicL, err = net.Listen("tcp", s.Listen); err != nil {
