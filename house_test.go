@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"cmd/shelfcast/doctor": {"store", "cmd/shelfcast/serve"},
 	"cmd/shelfcast":        {"store", "store/shopify", "cmd/shelfcast/serve", "cmd/shelfcast/mask", "cmd/shelfcast/smoke", "cmd/shelfcast/doctor"},
 
-	"cmd/shelfcast/fleettest": {"store/storetest"}, // for tests only
+	"cmd/shelfcast/fleettest": {"store", "store/storetest", "cmd/shelfcast/serve"}, // for tests only
 }
 
 func TestImportsRunOneWay(t *testing.T) {

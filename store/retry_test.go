@@ -14,16 +14,6 @@ import (
 	"shelfcast/store/storetest"
 )
 
-func rawDB(t *testing.T, dsn string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
 // A row is held by another transaction: the edit waits, is tried again a
 // bounded number of times, and is refused as unavailable; when the row is let
 // go in between, it passes.
@@ -39,7 +29,7 @@ func TestALockWaitIsTriedAgain(t *testing.T) {
 	lamp, mug := create(t, db, "lamp"), create(t, db, "mug")
 
 	hold := func() *sql.Tx {
-		tx, err := rawDB(t, dsn).BeginTx(context.Background(), nil)
+		tx, err := storetest.SQL(t, dsn).BeginTx(context.Background(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -378,7 +378,7 @@ func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 // plain runs SQL as another program would.
 func plain(t *testing.T, dsn, query string) {
 	t.Helper()
-	db := rawDB(t, dsn)
+	db := storetest.SQL(t, dsn)
 	if _, err := db.ExecContext(context.Background(), query); err != nil {
 		t.Fatal(err)
 	}

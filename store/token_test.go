@@ -76,7 +76,7 @@ func TestASecretIsNowhereInTheDatabase(t *testing.T) {
 		}
 		secrets = append(secrets, secret)
 	}
-	rows, err := rawDB(t, dsn).Query(`SELECT CONCAT_WS('|', id, name, hash, scopes, created_by) FROM tokens`)
+	rows, err := storetest.SQL(t, dsn).Query(`SELECT CONCAT_WS('|', id, name, hash, scopes, created_by) FROM tokens`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/cmd/shelfcast/serve"
-	"shelfcast/store"
 	"shelfcast/store/storetest"
 )
 
@@ -30,14 +28,7 @@ const token = fleettest.Token
 func database(t testing.TB) (dsn string) {
 	t.Helper()
 	dsn = storetest.DSN(t)
-	db, err := store.Open(dsn, store.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	fleettest.DB(t, dsn)
 	return dsn
 }
 
@@ -54,19 +45,7 @@ func startFleet(t *testing.T, change func(*serve.Settings)) Settings {
 		if change != nil {
 			change(&s)
 		}
-		i, err := serve.New(t.Context(), s, serve.Options{Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- i.Run(ctx) }()
-		t.Cleanup(func() {
-			cancel()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
-		})
+		i, _ := fleettest.Run(t, s, serve.Options{Log: slog.New(slog.DiscardHandler)})
 		crowd.Live = append(crowd.Live, "ws://"+i.PublicAddr()+"/live")
 		crowd.Admin = "http://" + i.AdminAddr()
 	}

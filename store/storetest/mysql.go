@@ -34,6 +34,17 @@ var (
 	sharedOne *MySQLServer
 )
 
+// SQL is a database for plain statements, until the test ends.
+func SQL(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
 // DSN is that of an empty database of this test's own, on a server that the
 // tests of this process share. Call Main from TestMain to have it stopped.
 func DSN(t testing.TB) string {

@@ -12,16 +12,6 @@ import (
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-func open(t *testing.T, dsn string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
 func must(t *testing.T, db *sql.DB, query string) {
 	t.Helper()
 	if _, err := db.Exec(query); err != nil {
@@ -30,7 +20,7 @@ func must(t *testing.T, db *sql.DB, query string) {
 }
 
 func TestTwoDatabasesAreSeparate(t *testing.T) {
-	a, b := open(t, storetest.DSN(t)), open(t, storetest.DSN(t))
+	a, b := storetest.SQL(t, storetest.DSN(t)), storetest.SQL(t, storetest.DSN(t))
 	must(t, a, "CREATE TABLE t (n INT)")
 	must(t, b, "CREATE TABLE t (n INT)")
 	must(t, a, "INSERT INTO t VALUES (1)")
@@ -42,7 +32,7 @@ func TestTwoDatabasesAreSeparate(t *testing.T) {
 
 func TestAKilledServerKeepsItsAddressAndData(t *testing.T) {
 	server := storetest.StartMySQL(t)
-	db := open(t, server.Database(t))
+	db := storetest.SQL(t, server.Database(t))
 	must(t, db, "CREATE TABLE t (n INT)")
 	must(t, db, "INSERT INTO t VALUES (7)")
 	server.Kill()

@@ -47,22 +47,11 @@ func startHouse(t testing.TB, binary string, withSentinel bool) *house {
 	t.Helper()
 	h := &house{t: t, mysql: storetest.StartMySQL(t)}
 	dsn := h.mysql.Database(t)
-	db, err := store.Open(dsn, store.Config{})
-	if err != nil {
+	h.db = fleettest.DB(t, dsn)
+	if err := h.db.InstallTriggers(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
-	h.db = db
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.InstallTriggers(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if h.plain, err = sql.Open("mysql", dsn); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.plain.Close() })
+	h.plain = storetest.SQL(t, dsn)
 	host, name, _ := strings.Cut(strings.TrimPrefix(dsn, "root@tcp("), ")/")
 	h.toMySQL = proxy(t, "mysql", host)
 	dsn = fmt.Sprintf("root@tcp(%s)/%s", h.toMySQL.Listen, name)

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"strings"
 	"testing"
@@ -40,19 +39,9 @@ func as(t *testing.T, dsn, user, password, options string) string {
 	return fmt.Sprintf("%s:%s@tcp(%s)/%s%s", user, password, c.Addr, c.DBName, options)
 }
 
-func sqlOpen(t *testing.T, dsn string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
 func run(t *testing.T, dsn string, statements ...string) {
 	t.Helper()
-	db := sqlOpen(t, dsn)
+	db := storetest.SQL(t, dsn)
 	defer db.Close() // some are run when the test is over
 	for _, statement := range statements {
 		if _, err := db.Exec(statement); err != nil {
@@ -129,7 +118,7 @@ func TestSchemasOneByOne(t *testing.T) {
 			wrong(t, looked(t, serve.Database{MySQL: dsn}, Options{}), c.want, c.says)
 			if c.change == "" {
 				tables := 0
-				if err := sqlOpen(t, dsn).QueryRow(`SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()`).Scan(&tables); err != nil || tables != 0 {
+				if err := storetest.SQL(t, dsn).QueryRow(`SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()`).Scan(&tables); err != nil || tables != 0 {
 					t.Errorf("it made %d tables (%v)", tables, err)
 				}
 			}
@@ -210,7 +199,7 @@ func TestNoConnection(t *testing.T) {
 	user := person(t, dsn, "GRANT ALL ON DB.* TO USER")
 	full := storetest.StartMySQL(t, "--max-connections=10")
 	crowded := person(t, migrated(t, full.Database(t)), "GRANT ALL ON DB.* TO USER")
-	for held := sqlOpen(t, crowded); ; {
+	for held := storetest.SQL(t, crowded); ; {
 		conn, err := held.Conn(context.Background())
 		if err != nil {
 			break // that was the last one

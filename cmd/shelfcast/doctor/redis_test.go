@@ -259,7 +259,7 @@ func TestItChangesNothing(t *testing.T) {
 		t.Errorf("Redis was %s, and is %s", before, after)
 	}
 	var said []string
-	db := sqlOpen(t, server.DSN("mysql"))
+	db := storetest.SQL(t, server.DSN("mysql"))
 	rows, err := db.Query(`SELECT CONVERT(argument USING utf8mb4) FROM mysql.general_log WHERE command_type IN ('Query', 'Prepare', 'Execute')`)
 	if err != nil {
 		t.Fatal(err)

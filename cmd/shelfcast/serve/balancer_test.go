@@ -57,6 +57,18 @@ func (f *fleet) shares() (all []int) {
 // even: each has as many as the others, or one more.
 func even(counts []int) bool { return slices.Max(counts)-slices.Min(counts) <= 1 }
 
+// shoppersAt are so many that watch the cards of these.
+func shoppersAt(t *testing.T, b *fleettest.Balancer, many int, revs ...store.Rev) (all []*shopper) {
+	t.Helper()
+	for range many {
+		s := shopperAt(t, b.Addr, "")
+		s.watch("card", revs...)
+		s.settled()
+		all = append(all, s)
+	}
+	return all
+}
+
 // One visitor's connections and requests go to each instance in turn, and each
 // connection hears of edits on any of them.
 func TestEachInstanceHasItsShare(t *testing.T) {
@@ -67,13 +79,7 @@ func TestEachInstanceHasItsShare(t *testing.T) {
 func eachHasItsShare(t *testing.T, config fleettest.Config) {
 	behind(t, config, nil, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
 		lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
-		var shoppers []*shopper
-		for range 12 {
-			s := shopperAt(t, b.Addr, "")
-			s.watch("card", lamp.Rev, mug.Rev)
-			s.settled()
-			shoppers = append(shoppers, s)
-		}
+		shoppers := shoppersAt(t, b, 12, lamp.Rev, mug.Rev)
 		if counts := f.shares(); !even(counts) {
 			t.Errorf("sessions: %v", counts)
 		}
@@ -161,13 +167,7 @@ func TestASilentSessionLives(t *testing.T) {
 func TestAnInstanceThatEndsIsOutBefore(t *testing.T) {
 	behind(t, fleettest.Config{Check: 50 * time.Millisecond}, func(s *serve.Settings) { s.Drain = 4 * time.Second }, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
 		lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
-		var shoppers []*shopper
-		for range 9 {
-			s := shopperAt(t, b.Addr, "")
-			s.watch("card", lamp.Rev, mug.Rev)
-			s.settled()
-			shoppers = append(shoppers, s)
-		}
+		shoppers := shoppersAt(t, b, 9, lamp.Rev, mug.Rev)
 		if counts := f.shares(); !even(counts) {
 			t.Fatalf("sessions: %v", counts)
 		}

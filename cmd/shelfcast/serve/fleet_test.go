@@ -2,7 +2,6 @@ package serve_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,13 +9,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/realtime"
 	"shelfcast/store"
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 	storetest.Main(m, stopBrowser)
 }
 
-const token = "a token of the tests"
+const token = fleettest.Token
 
 // A fleet is two instances on one database and one Redis.
 type fleet struct {
@@ -59,16 +58,7 @@ func startFleetWith(t testing.TB, dsn string, options serve.Options, change func
 func startFleetOf(t testing.TB, size int, dsn string, options serve.Options, change func(*serve.Settings)) *fleet {
 	t.Helper()
 	options.Version = "test"
-	f := &fleet{redis: storetest.StartRedis(t)}
-	db, err := store.Open(dsn, store.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	f.db = db
+	f := &fleet{db: fleettest.DB(t, dsn), redis: storetest.StartRedis(t)}
 	for range size {
 		s := serve.Settings{
 			Database: serve.Database{MySQL: dsn}, Redis: f.redis.URL(), AdminToken: token,
@@ -77,28 +67,9 @@ func startFleetOf(t testing.TB, size int, dsn string, options serve.Options, cha
 		if change != nil {
 			change(&s)
 		}
-		i, err := serve.New(t.Context(), s, options)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- i.Run(ctx) }()
-		stop := sync.OnceFunc(func() {
-			cancel()
-			if err := <-ended; err != nil {
-				t.Errorf("an instance ended with %v", err)
-			}
-		})
-		t.Cleanup(stop)
+		i, stop := fleettest.Run(t, s, options)
 		f.instances = append(f.instances, i)
 		f.stop = append(f.stop, stop)
-	}
-	for _, i := range f.instances {
-		storetest.Eventually(t, "the instance is ready", func() bool {
-			status, _, _ := call(t, "GET", "http://"+i.AdminAddr()+"/readyz", "", nil)
-			return status == http.StatusOK
-		})
 	}
 	return f
 }

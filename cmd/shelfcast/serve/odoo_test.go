@@ -267,11 +267,7 @@ func (f *fleet) at(t testing.TB, db *sql.DB, id int64, ago time.Duration) int64 
 func TestOdooReplay(t *testing.T) {
 	dsn := storetest.DSN(t)
 	f := startFleetOn(t, dsn, once)
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
+	db := storetest.SQL(t, dsn)
 	var products []store.Product
 	var versions []int64
 	for n := range 7 {

@@ -129,27 +129,14 @@ func cpuSeconds(b *testing.B, pid int) float64 {
 // servedInstance is one with a page of products, and has the id of the first.
 func servedInstance(b *testing.B) (*served, int64) {
 	b.Helper()
-	program := filepath.Join(b.TempDir(), "shelfcast")
-	if out, err := exec.Command("go", "build", "-o", program, "shelfcast/cmd/shelfcast").CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
-	public, admin := storetest.FreePort(b), storetest.FreePort(b)
-	env := []string{
-		"SHELFCAST_MYSQL=" + storetest.DSN(b), "SHELFCAST_REDIS=" + storetest.StartRedis(b).URL(), "SHELFCAST_ADMIN_TOKEN=" + token,
-		fmt.Sprintf("SHELFCAST_LISTEN=127.0.0.1:%d", public), fmt.Sprintf("SHELFCAST_ADMIN_LISTEN=127.0.0.1:%d", admin),
-		"SHELFCAST_DRAIN=1s", "SHELFCAST_PAGE_SIZE=48",
-	}
-	migrate := exec.Command(program, "migrate")
-	migrate.Env = append(os.Environ(), env...)
-	if out, err := migrate.CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
-	url := fmt.Sprintf("http://127.0.0.1:%d", admin)
-	server := storetest.StartServer(b, fleettest.Answers(url+"/readyz"), env, program, "serve")
+	dsn := storetest.DSN(b)
+	fleettest.DB(b, dsn)
+	i := fleettest.Start(b, fleettest.Build(b),
+		"SHELFCAST_MYSQL="+dsn, "SHELFCAST_REDIS="+storetest.StartRedis(b).URL(), "SHELFCAST_DRAIN=1s", "SHELFCAST_PAGE_SIZE=48")
 	var first int64
 	for n := range 60 {
 		body := fmt.Sprintf(`{"sku":"p%d","title":"Product %d","price":"19.90","currency":"EUR","stock":7,"published":true,"vendor":"Kiln & Co"}`, n, n)
-		status, _, answer := call(b, "POST", url+"/api/v1/products", body, http.Header{"Authorization": {"Bearer " + token}})
+		status, _, answer := call(b, "POST", "http://"+i.Admin+"/api/v1/products", body, http.Header{"Authorization": {"Bearer " + token}})
 		if status != http.StatusCreated {
 			b.Fatal(status, answer)
 		}
@@ -157,7 +144,7 @@ func servedInstance(b *testing.B) (*served, int64) {
 			first = parse[struct{ ID int64 }](b, answer).ID
 		}
 	}
-	return &served{pid: server.Pid(), url: fmt.Sprintf("http://127.0.0.1:%d", public)}, first
+	return &served{pid: i.Pid(), url: "http://" + i.Public}, first
 }
 
 // servedBare is a Fiber app with one handler, which is this test program again.

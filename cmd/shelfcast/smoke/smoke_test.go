@@ -20,6 +20,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/cmd/shelfcast/smoke"
 	"shelfcast/store"
@@ -28,7 +29,7 @@ import (
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-const token = "a token of the tests"
+const token = fleettest.Token
 
 // A fleet is instances on the same two ports of several addresses, as pods are.
 type fleet struct {
@@ -55,15 +56,7 @@ func (n names) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, err
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{dsn: storetest.DSN(t), redis: storetest.Redis(t), public: storetest.FreePort(t), admin: storetest.FreePort(t)}
-	db, err := store.Open(f.dsn, store.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	f.db = db
+	f.db = fleettest.DB(t, f.dsn)
 	return f
 }
 
@@ -77,29 +70,8 @@ func (f *fleet) start(t *testing.T, host string, change func(*serve.Settings)) (
 	if change != nil {
 		change(&s)
 	}
-	i, err := serve.New(t.Context(), s, serve.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- i.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("an instance ended with %v", err)
-		}
-	})
-	t.Cleanup(stop)
+	_, stop = fleettest.Run(t, s, serve.Options{Log: slog.New(slog.DiscardHandler)})
 	f.hosts = append(f.hosts, host)
-	storetest.Eventually(t, "the instance is ready", func() bool {
-		response, err := http.Get("http://" + i.AdminAddr() + "/readyz")
-		if err != nil {
-			return false
-		}
-		response.Body.Close()
-		return response.StatusCode == http.StatusOK
-	})
 	return stop
 }
 
