@@ -4,7 +4,7 @@
 # The product is built and tested without the demo's modules.
 export GOWORK = off
 
-.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos stranger rolling sbom image-test watch-test dashboard chart chart-schemas
+.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos stranger rolling sbom image-test watch-test dashboard chart chart-apiserver chart-schemas
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -88,6 +88,11 @@ dashboard: ## Write the chart's Grafana dashboard
 # Helm is a library of these tests, and a module of its own. The first run builds it.
 chart: ## The Helm chart: lint, golden files, what is refused, and what Kubernetes takes
 	cd deploy/charttest && go vet ./... && go test ./...
+
+chart-apiserver: ## The chart in a real Kubernetes (etcd, API server, controllers, scheduler), which is built once and kept in the user's cache
+	@scripts/test-deps cluster
+	# Most of a test is waiting for controllers, so many run at once.
+	cd deploy/clustertest && go vet . && go test -count=1 -v -parallel 40 -timeout 60m .
 
 chart-schemas: ## Make the schemas of Kubernetes anew that the chart is held against; fetches its sources
 	cd deploy/charttest && go run ./schemas
