@@ -1,0 +1,111 @@
+package serve_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/store"
+)
+
+// token makes one of these scopes.
+func (f *fleet) token(t testing.TB, name string, scopes ...string) string {
+	t.Helper()
+	text, err := json.Marshal(map[string]any{"name": name, "scopes": scopes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, answer := f.ask(t, 0, 201, "POST", "/api/v1/tokens", string(text), nil)
+	return parse[struct{ Secret string }](t, answer).Secret
+}
+
+func bearer(secret string) http.Header { return http.Header{"Authorization": {"Bearer " + secret}} }
+
+func TestWhoMayWhat(t *testing.T) {
+	f := startFleet(t, nil)
+	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
+	readers, writers, admins := f.token(t, "reader", store.ReadProducts), f.token(t, "writer", store.WriteProducts), f.token(t, "boss", store.AdminTokens)
+	with := func(secret string, more http.Header) http.Header {
+		h := bearer(secret)
+		for k, v := range more {
+			h[k] = v
+		}
+		return h
+	}
+	for _, c := range []struct {
+		method, path, body string
+		more               http.Header
+		may                []string
+	}{
+		{"GET", "/api/v1/products", "", nil, []string{readers, writers}},
+		{"GET", productPath(lamp) + "/history", "", nil, []string{readers, writers}},
+		{"GET", "/api/v1/changes?wait=0", "", nil, []string{readers, writers}},
+		{"POST", "/api/v1/products:refresh", fmt.Sprintf(`{"ids":[%d]}`, mug.ID), nil, []string{writers}},
+		{"POST", "/api/v1/products:reprice?dry_run=true", `{"filter":{},"percent":"1"}`, nil, []string{writers}},
+		{"GET", "/api/v1/tokens", "", nil, []string{admins}},
+		{"GET", "/api/v1/caller", "", nil, []string{readers, writers, admins}},
+	} {
+		for n, secret := range []string{readers, writers, admins} {
+			want := http.StatusForbidden
+			if slices.Contains(c.may, secret) {
+				want = http.StatusOK
+			}
+			header, answer := f.ask(t, n%2, want, c.method, c.path, c.body, with(secret, c.more))
+			if want == http.StatusForbidden && (!strings.Contains(header.Get("WWW-Authenticate"), "insufficient_scope") || !strings.Contains(answer, "lacks the scope")) {
+				t.Errorf("%s: %v %s", c.path, header, answer)
+			}
+		}
+	}
+	_, answer := f.ask(t, 1, 200, "PATCH", productPath(lamp), `{"stock":1}`, with(writers, ifMatch(lamp.Rev)))
+	lamp = parse[store.Product](t, answer)
+	_, answer = f.ask(t, 0, 200, "GET", productPath(lamp)+"/history?limit=1", "", bearer(readers))
+	if !strings.Contains(answer, `"author":"writer"`) {
+		t.Error(answer)
+	}
+	_, answer = f.ask(t, 0, 200, "GET", "/api/v1/tokens", "", bearer(admins))
+	tokens := parse[struct{ Tokens []store.Token }](t, answer).Tokens
+	if len(tokens) != 3 || strings.Contains(answer, "shelfcast_") || tokens[1].Name != "writer" || tokens[1].CreatedBy != "admin token" {
+		t.Errorf("%s", answer)
+	}
+	revoke := fmt.Sprint("/api/v1/tokens/", tokens[1].ID)
+	f.ask(t, 0, 403, "DELETE", revoke, "", bearer(writers))
+	f.ask(t, 0, 200, "DELETE", revoke, "", bearer(admins))
+	f.ask(t, 0, 404, "DELETE", "/api/v1/tokens/999", "", bearer(admins))
+	f.ask(t, 0, 401, "GET", "/api/v1/products", "", bearer(writers)) // at once where it was revoked
+	f.ask(t, 0, 422, "POST", "/api/v1/tokens", `{"name":"x","scopes":["everything"]}`, bearer(admins))
+	// A key that is used again does not show the secret again.
+	h := with(admins, http.Header{"Idempotency-Key": {"k"}})
+	_, first := f.ask(t, 0, 201, "POST", "/api/v1/tokens", `{"name":"x","scopes":["products:read"],"expires_in_days":90}`, h)
+	_, second := f.ask(t, 1, 201, "POST", "/api/v1/tokens", `{"name":"x","scopes":["products:read"],"expires_in_days":90}`, h)
+	if !strings.Contains(first, `"secret":"shelfcast_`) || strings.Contains(second, "secret") || parse[store.Token](t, first).ID != parse[store.Token](t, second).ID {
+		t.Errorf("%s, then %s", first, second)
+	}
+}
+
+func TestRatesAreSharedByTheFleet(t *testing.T) {
+	f := startFleet(t, func(s *serve.Settings) { s.AdminCalls, s.AdminTries = 10, 5 })
+	one, other := f.token(t, "one", store.ReadProducts), f.token(t, "other", store.ReadProducts)
+	for n := range 10 {
+		header, _ := f.ask(t, n%2, 200, "GET", "/api/v1/products", "", bearer(one))
+		if want := fmt.Sprintf(`"calls";r=%d;t=`, 9-n); n < 3 && !strings.HasPrefix(header.Get("RateLimit"), want) || header.Get("RateLimit-Policy") != `"calls";q=10;w=60` {
+			t.Errorf("call %d: %s, %s", n, header.Get("RateLimit"), header.Get("RateLimit-Policy"))
+		}
+	}
+	header, answer := f.ask(t, 1, 429, "GET", "/api/v1/products", "", bearer(one))
+	if header.Get("Retry-After") == "" || !strings.Contains(answer, "problem:too-many-requests") {
+		t.Errorf("%v %s", header, answer)
+	}
+	f.ask(t, 0, 200, "GET", "/api/v1/products", "", bearer(other))
+	// Who tries tokens is answered no more, wherever he tries; those that work go on.
+	for n := range 5 {
+		f.ask(t, n%2, 401, "GET", "/api/v1/products", "", bearer(fmt.Sprint("shelfcast_NONE", n)))
+	}
+	for n := range 2 {
+		f.ask(t, n, 429, "GET", "/api/v1/products", "", bearer("shelfcast_NONE"))
+	}
+	f.ask(t, 0, 200, "GET", "/api/v1/products", "", bearer(other))
+}
