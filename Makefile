@@ -4,7 +4,7 @@
 # The product is built and tested without the demo's modules.
 export GOWORK = off
 
-.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos stranger rolling sbom image-test watch-test dashboard chart chart-apiserver chart-schemas
+.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos stranger rolling sbom image-test watch-test dashboard chart chart-apiserver chart-schemas tour long
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -22,8 +22,9 @@ lint: ## gofmt and vet, also of what other systems than this one run
 
 go-test: web/node_modules/.package-lock.json ## The product's tests, with real servers and a real browser
 	# One package at a time: each has servers, browsers and deadlines of its own,
-	# and on two processors two at once take as long and get in each other's way.
-	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -timeout 20m ./...
+	# and on two processors two at once take as long and get in each other's way. The
+	# tests of a package that are mostly waiting do so together.
+	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -parallel 3 -timeout 20m ./...
 	go test -run 'TestTheProtocolEnds|TestEachRepairIsNeeded' ./realtime
 
 demo-test: ## The demo's tests, as a module of its own and in the workspace
@@ -52,6 +53,9 @@ chaos: deps web/node_modules/.package-lock.json ## Every fault, on three instanc
 	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'TestChaos' ./cmd/shelfcast/chaos
 	SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'TestTheProtocolEnds' ./realtime
 
+long: chaos rolling stranger ## What `make test` has a short form of, in full; also each page of the shop in each look
+	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'ForEverybody' ./cmd/shelfcast/serve
+
 fuzz: ## Each fuzz test for a minute and a half
 	@for f in store/shopify:FuzzRead store/shopify:FuzzRoundTrip store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames \
 		realtime:FuzzRequest api:FuzzSync api:FuzzBrowse api:FuzzNetworks api:FuzzJWT cmd/shelfcast/serve:FuzzRedisURL; do \
@@ -65,6 +69,9 @@ demo: ## A shop on two instances, with nothing to install
 
 rolling: deps ## Rolling restarts under 3,000 pages, behind HAProxy and nginx; seven minutes
 	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 30m -run 'TestARollingRestart' ./cmd/crowd
+
+tour: deps ## docs/tour.md, command by command: a fleet is installed, loaded, broken and upgraded; four minutes
+	scripts/tour
 
 build: ## The program, in bin/, with VERSION and REVISION in it
 	VERSION="$(VERSION)" REVISION="$(REVISION)" scripts/build "$(CURDIR)/bin/shelfcast"

@@ -157,6 +157,7 @@ func visitOnce(t *testing.T, d *door, a, b int64) {
 // is not closed, holds up nobody, and when it reads again it gets what was on
 // its way and then the newest.
 func TestABrowserThatStopsReading(t *testing.T) {
+	t.Parallel()
 	onBothLinks(t, func(t *testing.T, portable bool) {
 		const edits = 300
 		s := newShop(rev(1, 1), rev(2, 1))

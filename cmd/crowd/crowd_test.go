@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	storetest.Main(m)
+	storetest.Main(m, fleettest.Clean)
 }
 
 const token = fleettest.Token
@@ -53,10 +53,10 @@ func startFleet(t *testing.T, change func(*serve.Settings)) Settings {
 }
 
 func TestEachModeReportsWhatHappened(t *testing.T) {
-	settings := startFleet(t, nil)
 	for _, mode := range []string{"idle", "fan-out", "spread", "churn", "slow"} {
 		t.Run(mode, func(t *testing.T) {
-			s := settings
+			t.Parallel()
+			s := startFleet(t, nil)
 			s.Mode, s.Slow = mode, 50
 			r, err := perform(t.Context(), s)
 			if err != nil {
@@ -88,6 +88,7 @@ func TestEachModeReportsWhatHappened(t *testing.T) {
 // All are cut off and come back at the rate that the instances let in, with
 // what they had missed.
 func TestAStormEndsWithEveryPageRight(t *testing.T) {
+	t.Parallel()
 	s := startFleet(t, func(s *serve.Settings) { s.JoinRate = 20 })
 	s.Mode, s.Rate = "storm", 30
 	r, err := perform(t.Context(), s)
@@ -109,5 +110,35 @@ func TestWrongPagesAreSeen(t *testing.T) {
 	}
 	if err := run(t.Context(), Settings{Browsers: -1}); err == nil {
 		t.Error("a crowd of less than nobody")
+	}
+}
+
+// Where nobody gets in the crowd says so, and does not try for ever.
+func TestACrowdThatDoesNotGetIn(t *testing.T) {
+	t.Parallel()
+	s := startFleet(t, nil)
+	s.Mode, s.patience = "idle", time.Second
+	for n := range s.Live {
+		s.Live[n] = strings.TrimSuffix(s.Live[n], "/live") + "/shop"
+	}
+	if err := run(t.Context(), s); err == nil || !strings.Contains(err.Error(), "of 60 sessions 0 are there, and no more come: unexpected HTTP response status: 200") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWhereSessionsAreOpened(t *testing.T) {
+	for address, want := range map[string]string{
+		"ws://shop.example/live":       "ws://shop.example/live",
+		"wss://shop.example/live?mode": "wss://shop.example/live?mode",
+		"http://127.0.0.1:8000":        "ws://127.0.0.1:8000/live",
+		"https://shop.example/":        "wss://shop.example/live",
+		"127.0.0.1:8000":               "",
+		"shop.example":                 "",
+		"http://":                      "",
+		"ftp://shop.example":           "",
+	} {
+		if got, err := liveURL(address); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s is %q, %v", address, got, err)
+		}
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 // Settings of a run.
 type Settings struct {
 	Mode     string        `arg:"" enum:"idle,fan-out,spread,churn,storm,slow,deploy" help:"idle: nobody edits. fan-out: all watch one hot product, among others. spread: each watches some of many. churn: shoppers come and go, each after half a minute or so. storm: all are cut off and come back. slow: a share stops reading. deploy: you restart instances meanwhile; --live is the load balancer."`
-	Live     []string      `default:"ws://127.0.0.1:8080/live" placeholder:"URL" help:"Where sessions are opened, in turn."`
+	Live     []string      `default:"ws://127.0.0.1:8080/live" placeholder:"URL" help:"Where sessions are opened, in turn: of instances or of what is in front of them. http:// is taken for ws://, and /live is added where there is no path."`
 	Admin    string        `default:"http://127.0.0.1:8081" help:"The admin app."`
 	Token    string        `env:"SHELFCAST_ADMIN_TOKEN" required:"" help:"Bearer token of the admin API (SHELFCAST_ADMIN_TOKEN)."`
 	Browsers int           `short:"n" default:"1000" help:"Sessions."`
@@ -37,7 +39,8 @@ type Settings struct {
 	Require  bool          `help:"Exit with 1 if a page ended up wrong, or anything failed but handshakes with 503; in a deploy also if a session was not closed as planned."`
 	Quiet    bool          `help:"No live progress."`
 
-	meanwhile func() error // what is done in the mode deploy, which lasts until it is through; may be nil
+	patience  time.Duration // how long nobody may come while the crowd gathers; 0 is half a minute
+	meanwhile func() error  // what is done in the mode deploy, which lasts until it is through; may be nil
 }
 
 func main() {
@@ -62,6 +65,15 @@ func main() {
 func run(ctx context.Context, s Settings) error {
 	if s.Browsers < 1 || s.Products < 1 || s.Procs < 1 || s.Rate < 1 || s.Edits < 0 || s.Slow < 0 || s.Slow > 100 {
 		return errors.New("numbers must be positive")
+	}
+	live := s.Live
+	s.Live = nil
+	for _, address := range live {
+		url, err := liveURL(address)
+		if err != nil {
+			return err
+		}
+		s.Live = append(s.Live, url)
 	}
 	report, err := perform(ctx, s)
 	if err != nil {
@@ -93,4 +105,26 @@ func run(ctx context.Context, s Settings) error {
 		return fmt.Errorf("%d sessions ended otherwise than with 1012, as planned", unplanned)
 	}
 	return nil
+}
+
+// liveURL is where sessions are opened at that address.
+func liveURL(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", fmt.Errorf("--live: %w", err)
+	}
+	switch u.Scheme {
+	case "ws", "wss":
+	case "http", "https":
+		u.Scheme = "ws" + strings.TrimPrefix(u.Scheme, "http")
+	default:
+		return "", fmt.Errorf("--live: %s begins with none of ws://, wss://, http:// and https://", address)
+	}
+	if u.Host == "" {
+		return "", fmt.Errorf("--live: %s names no host", address)
+	}
+	if u.Path == "" || u.Path == "/" {
+		u.Path = "/live"
+	}
+	return u.String(), nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -189,15 +190,26 @@ func (c *conductor) until(ctx context.Context, done func() bool) error {
 				return nil
 			}
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// gather waits until all sessions are there and have what they watch.
+// gather waits until all sessions are there and have what they watch. When
+// nobody has come for half a minute and something fails, nobody will.
 func (c *conductor) gather(ctx context.Context) error {
 	began, first := time.Now(), -1
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	opened, moved := 0, began
 	err := c.until(ctx, func() bool {
+		if c.report.Opened != opened || c.report.Errors == 0 {
+			opened, moved = c.report.Opened, time.Now()
+		}
+		if time.Since(moved) > cmp.Or(c.settings.patience, 30*time.Second) {
+			giveUp(fmt.Errorf("of %d sessions %d are there, and no more come: %s", c.settings.Browsers, c.report.Sessions, c.report.LastError))
+			return false
+		}
 		same := first == c.report.First
 		first = c.report.First
 		return same && c.report.Sessions == c.settings.Browsers && first >= c.settings.Browsers*c.settings.Products

@@ -112,6 +112,9 @@ var balancers = map[string]func(testing.TB, fleettest.Config) *fleettest.Balance
 // pages, with all times as they are by default, and a table of what it was like.
 func TestARollingRestart(t *testing.T) {
 	long := os.Getenv("SHELFCAST_TEST_LONG") != ""
+	if !long {
+		t.Parallel()
+	}
 	pages, config, env := 300, fleettest.Config{Check: 50 * time.Millisecond}, []string{"SHELFCAST_DRAIN=2s"}
 	kinds := []string{"haproxy", "nginx"}
 	if long {
@@ -186,6 +189,7 @@ func rollTable(rows []string) string {
 // TestAnInstanceThatDies kills an instance: its pages come back to the others, and
 // of what visitors ask for meanwhile nothing fails but what it had in hand.
 func TestAnInstanceThatDies(t *testing.T) {
+	t.Parallel()
 	binary := fleettest.Build(t)
 	for name, balance := range balancers {
 		t.Run(name, func(t *testing.T) {

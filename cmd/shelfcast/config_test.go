@@ -96,6 +96,7 @@ var spellings = []string{
 
 // What is secret is never printed, in whatever setting and spelling it comes.
 func TestConfigHidesSecrets(t *testing.T) {
+	t.Parallel()
 	const secret = "Zr8kQ1vN" // in no other word
 	var p program
 	parser, err := kong.New(&p, usage...)

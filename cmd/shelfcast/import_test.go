@@ -7,12 +7,13 @@ import (
 	"path/filepath"
 	"testing"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/store"
 	"shelfcast/store/storetest"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) { storetest.Main(m, fleettest.Clean) }
 
 const columns = "Handle,Title,Body (HTML),Vendor,Published,Variant Inventory Qty,Variant Price,Image Src\n"
 

@@ -14,16 +14,15 @@ import (
 	"syscall"
 	"testing"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/store/storetest"
 )
 
 // The program as an operator runs it: migrate twice at once, import, two
 // instances on one machine, a health check of each, and a clean end.
 func TestTheProgram(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "shelfcast")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	t.Parallel()
+	binary := fleettest.Build(t)
 	environment := append(os.Environ(),
 		"SHELFCAST_MYSQL="+storetest.DSN(t),
 		"SHELFCAST_REDIS="+storetest.Redis(t),

@@ -27,30 +27,47 @@ import (
 // that does other tests meanwhile gets more.
 func TestChaos(t *testing.T) {
 	long := os.Getenv("SHELFCAST_TEST_LONG") != ""
+	if !long {
+		t.Parallel()
+	}
 	seed, err := strconv.ParseUint(cmp.Or(os.Getenv("SHELFCAST_TEST_SEED"), strconv.FormatInt(time.Now().UnixNano(), 10)), 10, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("SHELFCAST_TEST_SEED=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
 	pages, bar := 60, 10*time.Second
 	if long {
 		pages, bar = 300, 2*time.Second
 	}
 	binary := fleettest.Build(t)
-	table := &strings.Builder{}
-	out := tabwriter.NewWriter(table, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(out, "fault\tedits\tdeliveries\trenders\tworst during\tafter\tlost\tbackwards\twrong\tcut off\t")
-	for n, all := range [][]fault{faults(), failover()} {
-		t.Run([]string{"one Redis", "Sentinel"}[n], func(t *testing.T) {
-			for _, p := range play(t, binary, n == 1, all, random, pages, bar, long) {
+	scenes := []struct {
+		name   string
+		faults []fault
+		phases []*phase
+	}{{name: "one Redis", faults: faults()}, {name: "Sentinel", faults: failover()}}
+	t.Cleanup(func() {
+		table := &strings.Builder{}
+		out := tabwriter.NewWriter(table, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintln(out, "fault\tedits\tdeliveries\trenders\tworst during\tafter\tlost\tbackwards\twrong\tcut off\t")
+		for _, s := range scenes {
+			for _, p := range s.phases {
 				fmt.Fprintf(out, "%s\t%d\t%d\t%.2f\t%v\t%v\t%d\t%d\t%d\t%d\t\n", p.name, p.edits, p.deliveries, p.renders/float64(max(1, len(p.views))),
 					p.during.Round(time.Millisecond), p.after.Round(time.Millisecond), p.lost, p.back, p.strange, p.cut)
 			}
+		}
+		out.Flush()
+		t.Logf("\n%s", table)
+	})
+	for n := range scenes {
+		s := &scenes[n]
+		t.Run(s.name, func(t *testing.T) {
+			if !long { // each has a fleet of its own, and is mostly waiting
+				t.Parallel()
+			}
+			random := rand.New(rand.NewPCG(seed, uint64(n)))
+			s.phases = play(t, binary, s.name == "Sentinel", s.faults, random, pages, bar, long)
 		})
 	}
-	out.Flush()
-	t.Logf("\n%s", table)
 }
 
 const products = 40

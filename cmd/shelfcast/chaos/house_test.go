@@ -16,7 +16,7 @@ import (
 	"shelfcast/store/storetest"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) { storetest.Main(m, fleettest.Clean) }
 
 // A house is three instances behind a load balancer, on one database and one
 // Redis, which they reach through proxies that can be cut and slowed down.

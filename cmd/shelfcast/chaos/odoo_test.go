@@ -46,6 +46,7 @@ func (h *house) throughTheExample(t testing.TB) string {
 // edits, a drain, an instance that is killed and a Redis that is gone, on a fleet of
 // two, and show in the end what is committed.
 func TestOdooPagesThroughFaults(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	h := startHouse(t, fleettest.Build(t), false)

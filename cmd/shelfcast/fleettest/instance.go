@@ -11,23 +11,48 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"shelfcast/store/storetest"
 )
 
-// Build makes the program, with the race detector if the test has it.
+var built struct {
+	sync.Mutex
+	dir string
+}
+
+// Build makes the program, with the race detector if the test has it: once for all
+// tests of a process, whose TestMain has Clean called in the end.
 func Build(t testing.TB) (binary string) {
 	t.Helper()
-	binary = filepath.Join(t.TempDir(), "shelfcast")
+	built.Lock()
+	defer built.Unlock()
+	if built.dir != "" {
+		return filepath.Join(built.dir, "shelfcast")
+	}
+	dir, err := os.MkdirTemp("", "shelfcast-built-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary = filepath.Join(dir, "shelfcast")
 	args := []string{"build", "-o", binary}
 	if raceDetector {
 		args = append(args, "-race")
 	}
 	if out, err := exec.Command("go", append(args, "shelfcast/cmd/shelfcast")...).CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
 		t.Fatalf("%v\n%s", err, out)
 	}
+	built.dir = dir
 	return binary
+}
+
+// Clean removes what Build has made.
+func Clean() {
+	if err := os.RemoveAll(built.dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 }
 
 // Token is the admin token of the instances.

@@ -26,6 +26,7 @@ func (f *fleet) token(t testing.TB, name string, scopes ...string) string {
 func bearer(secret string) http.Header { return http.Header{"Authorization": {"Bearer " + secret}} }
 
 func TestWhoMayWhat(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	readers, writers, admins := f.token(t, "reader", store.ReadProducts), f.token(t, "writer", store.WriteProducts), f.token(t, "boss", store.AdminTokens)
@@ -87,6 +88,7 @@ func TestWhoMayWhat(t *testing.T) {
 }
 
 func TestRatesAreSharedByTheFleet(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.AdminCalls, s.AdminTries = 10, 5 })
 	one, other := f.token(t, "one", store.ReadProducts), f.token(t, "other", store.ReadProducts)
 	for n := range 10 {

@@ -12,6 +12,7 @@ import (
 // A batch is on a page as one frame, on both instances, with no more than the
 // products that the page watches.
 func TestABatchIsOneFrame(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	f.whole(t)
 	var edits []string
@@ -67,6 +68,7 @@ func TestABatchIsOneFrame(t *testing.T) {
 }
 
 func TestRepriceAndItsDryRun(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	f.whole(t)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
@@ -105,6 +107,7 @@ func TestRepriceAndItsDryRun(t *testing.T) {
 }
 
 func TestRefreshShowsWhatPlainSQLWrote(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	s := f.shopper(t, 1, "")
@@ -129,6 +132,7 @@ func TestRefreshShowsWhatPlainSQLWrote(t *testing.T) {
 
 // A catalogue goes out of one shop and into another by the API alone.
 func TestACatalogueMovesByTheAPI(t *testing.T) {
+	t.Parallel()
 	from, to := startFleet(t, nil), startFleet(t, nil)
 	for n := range 30 {
 		p := from.product(t, fmt.Sprint("p", n))

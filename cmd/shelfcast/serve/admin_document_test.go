@@ -8,6 +8,7 @@ import (
 // The document has an example of every operation, is a page for people too, and
 // knows all that there is.
 func TestTheDocumentOfTheAPI(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	_, _, text := call(t, "GET", "http://"+f.instances[1].AdminAddr()+"/api/openapi.json", "", nil)
 	type content map[string]struct{ Example any }

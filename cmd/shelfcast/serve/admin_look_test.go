@@ -1,6 +1,8 @@
 package serve_test
 
 import (
+	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,9 +43,14 @@ func (d *desk) accessible(what string) {
 	}
 }
 
-// picture keeps what the page looks like (go test -artifacts).
-func (d *desk) picture(name string) {
+// picture keeps what the page looks like from there, with go test -artifacts:
+// otherwise nobody would see it.
+func (d *desk) picture(name string, from chromedp.Action[chromedp.Void]) {
 	d.t.Helper()
+	if wanted := flag.Lookup("test.artifacts"); wanted == nil || wanted.Value.String() != "true" {
+		return
+	}
+	d.run(from)
 	png, err := chromedp.Run(d.ctx, chromedp.CaptureScreenshot())
 	if err == nil {
 		err = os.WriteFile(filepath.Join(d.t.ArtifactDir(), name+".png"), png, 0o644)
@@ -51,6 +58,14 @@ func (d *desk) picture(name string) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
+}
+
+// browserOfScheme prefers light ("1") or dark ("0"). It keeps no pages for the way
+// back, each of which would be a process.
+func browserOfScheme(t testing.TB, scheme string) context.Context {
+	t.Helper()
+	return browser(t, chromedp.Flag("blink-settings", "preferredColorScheme="+scheme),
+		chromedp.Flag("disable-back-forward-cache", true), chromedp.Flag("renderer-process-limit", "1"))
 }
 
 // phone is a window of that width, which is touched.
@@ -61,6 +76,7 @@ func phone(width int64) chromedp.Action[chromedp.Void] {
 // The page is for everybody: by axe-core's rules, in each of its states, in light
 // on a desk and in dark on the smallest phone.
 func TestTheAdminPageIsForEverybody(t *testing.T) {
+	t.Parallel()
 	checker := axe(t)
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
@@ -72,7 +88,7 @@ func TestTheAdminPageIsForEverybody(t *testing.T) {
 		{"desk", "1", chromedp.EmulateViewport(1280, 900), chromedp.EmulateViewport(1280, 900)},
 		{"phone", "0", phone(320), phone(360)},
 	} {
-		chromium := browser(t, chromedp.Flag("blink-settings", "preferredColorScheme="+look.scheme))
+		chromium := browserOfScheme(t, look.scheme)
 		d := f.desk(t, chromium, 0, "")
 		d.run(look.held, chromedp.Evaluate[chromedp.Void](checker+"; null"))
 		if dark := eval[bool](t, d.ctx, `matchMedia("(prefers-color-scheme: dark)").matches`); dark != (look.scheme == "0") {
@@ -81,9 +97,8 @@ func TestTheAdminPageIsForEverybody(t *testing.T) {
 		state := func(name string) {
 			t.Helper()
 			d.accessible(look.name + " " + name)
-			d.run(look.pictured)
-			defer d.run(look.held)
-			d.picture(look.name + "-" + name)
+			d.picture(look.name+"-"+name, look.pictured)
+			d.run(look.held)
 		}
 		state("0-signing-in")
 		d.run(chromedp.SendKeys(css(`#enter input[name=token]`), token+"\n"))
@@ -113,6 +128,7 @@ func TestTheAdminPageIsForEverybody(t *testing.T) {
 
 // All is done by the keyboard alone, and where the focus is can be seen.
 func TestTheKeyboardIsEnoughAtTheDesk(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	d := f.desk(t, browser(t), 0, "")

@@ -24,6 +24,7 @@ func (f *fleet) now(t testing.TB, r store.Rev) store.Product {
 
 // A shop assistant at the admin page of one instance, a shopper at the other.
 func TestTheEditPageMovesTheShop(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	chromium := browser(t)
@@ -75,6 +76,7 @@ func TestTheEditPageMovesTheShop(t *testing.T) {
 // Two people edit the same two products. Of the one the first keeps what he has
 // typed, of the other he takes what is there.
 func TestWhoWasSlowerChooses(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	_, secret, err := f.db.CreateToken(t.Context(), "Berta", []string{store.WriteProducts}, 0)
@@ -117,6 +119,7 @@ func TestWhoWasSlowerChooses(t *testing.T) {
 // What changes elsewhere is on the page of another instance by itself, and leaves
 // alone what somebody types there.
 func TestAnEditElsewhereComesInWhileSomebodyTypes(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	d := f.signedIn(t, browser(t), 0, "")
@@ -158,6 +161,7 @@ func TestAnEditElsewhereComesInWhileSomebodyTypes(t *testing.T) {
 
 // A token that may read sees everything and can change nothing.
 func TestAReadOnlyTokenHasNothingToPress(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	made, secret, err := f.db.CreateToken(t.Context(), "Reader", []string{store.ReadProducts}, 0)

@@ -27,6 +27,7 @@ func (f *fleet) ask(t testing.TB, n, status int, method, path, body string, head
 func productPath(p store.Product) string { return fmt.Sprint("/api/v1/products/", p.ID) }
 
 func TestTheLifeOfAProduct(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	mug := f.product(t, "mug")
 	header, answer := f.ask(t, 0, 201, "POST", "/api/v1/products", `{"sku":"lamp","title":" Lamp ","price":"19.9","currency":"EUR","vendor":"Co","description":"<p>x</p>"}`, nil)
@@ -94,6 +95,7 @@ func TestTheLifeOfAProduct(t *testing.T) {
 }
 
 func TestListsOfTheAPI(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	for n := range 6 {
 		f.product(t, fmt.Sprint("p", n))
@@ -141,6 +143,7 @@ func TestListsOfTheAPI(t *testing.T) {
 // The same call with the same key at the same moment on two instances is made
 // once, and all get the same answer.
 func TestACallWithAKeyIsMadeOnce(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	key := func(name string, more http.Header) http.Header {
@@ -214,6 +217,7 @@ func now(t testing.TB, f *fleet, p store.Product) store.Product {
 // Editors on two instances make 200 conditional edits of one product, many at a
 // time: of those that had seen the same version exactly one is taken.
 func TestOfEditsOfOneVersionOneWins(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	var mu sync.Mutex

@@ -34,6 +34,7 @@ func (f *fleet) stocked(t testing.TB, n int) {
 // What is searched for is in the address bar, page after page, and the way back
 // finds it.
 func TestTheAdminPageSearches(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, _ := f.product(t, "lamp"), f.product(t, "mug")
 	f.stocked(t, 60)
@@ -88,6 +89,7 @@ func TestTheAdminPageSearches(t *testing.T) {
 // Of several searches the last one is shown, though an earlier one is answered
 // after it.
 func TestTheLastSearchWins(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	f.product(t, "lamp")
 	f.product(t, "mug")
@@ -116,6 +118,7 @@ func TestTheLastSearchWins(t *testing.T) {
 
 // Prices are changed for what is searched for, once exactly that was tried.
 func TestPricesAreChangedOnceTried(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	f.stocked(t, 1)
@@ -185,6 +188,7 @@ func (f *fleet) cup(t testing.TB, price string) {
 // A product's whole life, at the desk: made, published, hidden, archived and
 // restored, and its history tells.
 func TestAProductsLifeAtTheDesk(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	f.product(t, "lamp")
 	chromium := browser(t)
@@ -263,6 +267,7 @@ func (f *fleet) toldOf(t *testing.T, d *desk, l line) {
 
 // The pages that are open are counted, over both instances.
 func TestOpenPagesAreCountedAtTheDesk(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	for n := range 2 {

@@ -28,6 +28,7 @@ import (
 
 // The numbers of the examples fit the defaults of an instance.
 func TestTheNumbersOfTheExamples(t *testing.T) {
+	t.Parallel()
 	defaults := map[string]string{}
 	fields := reflect.TypeFor[serve.Settings]()
 	for field := range fields.Fields() {
@@ -89,6 +90,7 @@ func TestTheNumbersOfTheExamples(t *testing.T) {
 // An instance knows who its visitors are behind the load balancer, and whatever
 // they say of themselves is not believed.
 func TestAddressesArriveAndAreNotForged(t *testing.T) {
+	t.Parallel()
 	behind(t, fleettest.Config{}, func(s *serve.Settings) { s.MaxPerAddress = 1 }, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
 		for _, address := range []string{"127.0.0.2", "127.0.0.3"} {
 			in := 0
@@ -127,6 +129,7 @@ func TestAddressesArriveAndAreNotForged(t *testing.T) {
 // The admin app is not to be had through the load balancer, and neither are the
 // probes.
 func TestTheAdminAppIsNotExposed(t *testing.T) {
+	t.Parallel()
 	behind(t, fleettest.Config{}, nil, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
 		for _, path := range []string{"/admin", "/api/v1/products", "/api/docs", "/api/openapi.json", "/metrics", "/livez", "/readyz"} {
 			if status, _, _ := call(t, "GET", "http://"+f.instances[0].AdminAddr()+path, "", http.Header{"Authorization": {"Bearer " + token}}); status != http.StatusOK {
@@ -142,6 +145,7 @@ func TestTheAdminAppIsNotExposed(t *testing.T) {
 // What may be kept is kept: it is there without any instance. What may not is
 // not.
 func TestWhatMayBeKeptIsKept(t *testing.T) {
+	t.Parallel()
 	behind(t, fleettest.Config{}, nil, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
 		lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 		_, _, page := call(t, "GET", "http://"+b.Addr+"/shop", "", nil)
@@ -179,6 +183,7 @@ func TestWhatMayBeKeptIsKept(t *testing.T) {
 
 // With MySQL away all instances go on with what they have, and none is taken out.
 func TestBehindABalancerWithoutMySQL(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(testing.TB, fleettest.Config) *fleettest.Balancer{"haproxy": fleettest.HAProxy, "nginx": fleettest.Nginx} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -220,6 +225,7 @@ func TestBehindABalancerWithoutMySQL(t *testing.T) {
 
 // When all instances are full none is ready, and pages are to be had still.
 func TestPagesAreThereWhenAllInstancesAreFull(t *testing.T) {
+	t.Parallel()
 	f := startFleetOf(t, 3, storetest.DSN(t), serve.Options{Log: slog.New(slog.DiscardHandler)}, func(s *serve.Settings) { s.MaxSessions = 1 })
 	lamp := f.product(t, "lamp")
 	b := fleettest.HAProxy(t, fleettest.Config{Tiers: f.tiers(), Check: 50 * time.Millisecond})
@@ -242,6 +248,7 @@ func TestPagesAreThereWhenAllInstancesAreFull(t *testing.T) {
 // The blocks that are commented out are right too: TLS, with sessions through it,
 // and what Debian's service needs.
 func TestTheBlocksOfTheExamples(t *testing.T) {
+	t.Parallel()
 	behind(t, fleettest.Config{TLS: true}, nil, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
 		lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 		ca, err := os.ReadFile(b.CA)

@@ -72,6 +72,7 @@ func shoppersAt(t *testing.T, b *fleettest.Balancer, many int, revs ...store.Rev
 // One visitor's connections and requests go to each instance in turn, and each
 // connection hears of edits on any of them.
 func TestEachInstanceHasItsShare(t *testing.T) {
+	t.Parallel()
 	t.Run("as it is", func(t *testing.T) { eachHasItsShare(t, fleettest.Config{}) })
 	t.Run("round robin", func(t *testing.T) { eachHasItsShare(t, fleettest.Config{RoundRobin: true}) })
 }
@@ -129,6 +130,7 @@ func eachHasItsShare(t *testing.T, config fleettest.Config) {
 // short; that the time-outs of the files are long enough for the default of
 // --ping is the next test's.
 func TestASilentSessionLives(t *testing.T) {
+	t.Parallel()
 	const silence = 3 * time.Second
 	behind(t, fleettest.Config{Idle: silence}, func(s *serve.Settings) { s.Ping = time.Second }, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
 		lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
@@ -165,6 +167,7 @@ func TestASilentSessionLives(t *testing.T) {
 // An instance that is told to end is out before it closes a session; nobody who
 // comes meanwhile is refused, and its sessions are closed as planned.
 func TestAnInstanceThatEndsIsOutBefore(t *testing.T) {
+	t.Parallel()
 	behind(t, fleettest.Config{Check: 50 * time.Millisecond}, func(s *serve.Settings) { s.Drain = 4 * time.Second }, func(t *testing.T, f *fleet, b *fleettest.Balancer) {
 		lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 		shoppers := shoppersAt(t, b, 9, lamp.Rev, mug.Rev)
@@ -225,6 +228,7 @@ func TestAnInstanceThatEndsIsOutBefore(t *testing.T) {
 // An instance that is full is out, and nobody is refused; when it has room it is
 // back, after it has said so for a while.
 func TestAFullInstanceIsOutUntilItHasRoom(t *testing.T) {
+	t.Parallel()
 	full := func(s *serve.Settings) {
 		if s.ShopName == "Shop 1" {
 			s.MaxSessions = 1
@@ -267,6 +271,7 @@ func TestAFullInstanceIsOutUntilItHasRoom(t *testing.T) {
 // Who is refused by an instance that has had all that it lets in in a second
 // does not see it: another one has room.
 func TestARefusalIsAskedElsewhere(t *testing.T) {
+	t.Parallel()
 	behind(t, fleettest.Config{}, func(s *serve.Settings) {
 		if s.ShopName == "Shop 1" {
 			s.JoinRate = 1

@@ -17,9 +17,9 @@ import (
 	"shelfcast/store/storetest"
 )
 
-// browser is a visitor's: a headless Chromium that may talk to loopback alone. All
-// tests share one, in which each has a profile of its own; with flags it is one of
-// the test's own.
+// browser is a visitor's: a headless Chromium that may talk to loopback alone. It
+// is one that the tests pass on from one to the next, with a profile of the test's
+// own; with flags it is a new one.
 func browser(t testing.TB, flags ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path := storetest.Browser(t)
@@ -32,18 +32,19 @@ func browser(t testing.TB, flags ...chromedp.ExecAllocatorOption) context.Contex
 		t.Cleanup(stop)
 		ctx = own
 	} else {
-		shared, err := sharedBrowser(path)
+		lent, giveBack, err := lendBrowser(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		profile, cancel := chromedp.NewContext(shared, chromedp.WithNewBrowserContext())
+		t.Cleanup(giveBack)
+		profile, cancel := chromedp.NewContext(lent, chromedp.WithNewBrowserContext())
 		t.Cleanup(cancel) // with all its tabs
 		if err := chromedp.Do(profile); err != nil {
 			t.Fatal(err)
 		}
 		ctx = profile
 	}
-	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
+	limited, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	t.Cleanup(cancel)
 	return limited
 }
@@ -78,27 +79,37 @@ func startBrowser(path string, flags ...chromedp.ExecAllocatorOption) (_ context
 	return ctx, stop, nil
 }
 
-var shared struct {
+// lent are the browsers that are passed on. A test has one to itself: in a window
+// that two share only one has the focus.
+var lent struct {
 	sync.Mutex
-	ctx  context.Context
-	stop func()
+	idle  []context.Context
+	stops []func()
 }
 
-func sharedBrowser(path string) (context.Context, error) {
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.ctx != nil {
-		return shared.ctx, nil
+func lendBrowser(path string) (ctx context.Context, giveBack func(), err error) {
+	lent.Lock()
+	defer lent.Unlock()
+	if n := len(lent.idle); n > 0 {
+		ctx, lent.idle = lent.idle[n-1], lent.idle[:n-1]
+	} else {
+		var stop func()
+		if ctx, stop, err = startBrowser(path); err != nil {
+			return nil, nil, err
+		}
+		lent.stops = append(lent.stops, stop)
 	}
-	var err error
-	shared.ctx, shared.stop, err = startBrowser(path)
-	return shared.ctx, err
+	return ctx, func() {
+		lent.Lock()
+		defer lent.Unlock()
+		lent.idle = append(lent.idle, ctx)
+	}, nil
 }
 
-// stopBrowser ends the shared one, after all tests.
-func stopBrowser() {
-	if shared.stop != nil {
-		shared.stop()
+// stopBrowsers ends them, after all tests.
+func stopBrowsers() {
+	for _, stop := range lent.stops {
+		stop()
 	}
 }
 
@@ -143,6 +154,7 @@ func until(t testing.TB, ctx context.Context, script string) {
 // Two instances, a page on each, an edit through the admin API of the first:
 // both pages change without a reload, and what the visitor was doing stays.
 func TestBothPagesChangeUnderTheVisitorsHands(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	chromium := browser(t)
@@ -201,6 +213,7 @@ func TestBothPagesChangeUnderTheVisitorsHands(t *testing.T) {
 // The pictures that do not come have a placeholder, and nothing that the
 // content security policy forbids is on any page.
 func TestAPageOutlivesItsConnection(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	lamp = f.edit(t, 0, lamp.Rev, `{"image_url":"/no/such/picture.jpg"}`)
@@ -234,6 +247,7 @@ func TestAPageOutlivesItsConnection(t *testing.T) {
 // Two tabs of a browser that show products of one tier have one connection, and
 // each is right; when one is closed the other goes on.
 func TestTheTabsOfABrowserShareAConnection(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	chromium := browser(t)
@@ -270,6 +284,7 @@ func TestTheTabsOfABrowserShareAConnection(t *testing.T) {
 
 // In each language of the shop a page is live: what comes is in its words.
 func TestPagesAreLiveInTheirLanguage(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.Locales = []string{"en", "de"} })
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	chromium := browser(t)

@@ -171,6 +171,7 @@ func browse(t testing.TB, origin string, pages int, paths ...string) <-chan stor
 // What the proxy may keep it keeps, whichever instance it came from, and what it
 // may not it does not; and streams come through it at once.
 func TestBehindAProxyThatKeeps(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	url, _ := f.cdn(t)

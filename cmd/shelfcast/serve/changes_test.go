@@ -17,6 +17,7 @@ import (
 // Whoever follows the changes misses none, long-polling or with a stream, and is
 // answered when something happens and not before.
 func TestFollowingTheChanges(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	type answer struct {
@@ -68,6 +69,7 @@ func TestFollowingTheChanges(t *testing.T) {
 
 // A stream of events goes on by itself, and goes on where it ended.
 func TestAStreamOfChanges(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	first := f.events(t, 0, fmt.Sprint(mug.Version))

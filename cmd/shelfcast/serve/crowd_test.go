@@ -21,6 +21,7 @@ import (
 // A browser that sends its first message together with the handshake is heard,
 // though the server has read both in one piece.
 func TestWhatComesWithTheHandshakeIsHeard(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, sofa := f.product(t, "lamp"), f.product(t, "sofa")
 	for n, p := range []store.Product{lamp, sofa} {
@@ -55,6 +56,7 @@ func TestWhatComesWithTheHandshakeIsHeard(t *testing.T) {
 // More sessions than an instance may have, or than it may have in a second, are
 // refused before the upgrade, and told to come again.
 func TestTooManySessionsAreRefusedBeforeTheUpgrade(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.MaxSessions, s.JoinRate = 2, 1 })
 	refused := func(n int) string {
 		status, headers, body := call(t, "GET", f.public(n, "/live"), "", http.Header{
@@ -89,6 +91,7 @@ func TestTooManySessionsAreRefusedBeforeTheUpgrade(t *testing.T) {
 // A page whose instance stops goes to another one, and misses nothing of what
 // is edited all the while.
 func TestNothingIsLostForAPageThatMoves(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.Drain = 2 * time.Second })
 	lamp, sofa := f.product(t, "lamp"), f.product(t, "sofa")
 	all := []store.Product{lamp, sofa}
@@ -162,6 +165,7 @@ func TestNothingIsLostForAPageThatMoves(t *testing.T) {
 // One address cannot take all the room, whatever it says of itself; who stands
 // behind a proxy of ours is told apart.
 func TestAFloodFromOneAddressIsLimited(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.MaxPerAddress, s.TrustedProxies = 2, []string{"127.0.0.0/8", "10.0.0.9"} })
 	knock := func(n int, forwarded string) (status int, leave func()) {
 		t.Helper()

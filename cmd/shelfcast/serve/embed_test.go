@@ -96,6 +96,7 @@ func (f *fleet) watched(t testing.TB, id int64) int {
 // Tabs of a browser share one connection, come and go, and each is told of what it
 // shows.
 func TestTabsShareOneConnection(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	chromium := browser(t)
@@ -154,6 +155,7 @@ const violations = `
 // shows is filled and kept up to date, also what it adds later, but not what
 // nobody can see.
 func TestAPageOfAnotherOrigin(t *testing.T) {
+	t.Parallel()
 	f := embedding(t)
 	lamp, mug, sofa, bed := f.product(t, "lamp"), f.product(t, "mug"), f.product(t, "sofa"), f.product(t, "bed")
 	s := newSite(t, strictFor(f), map[string]string{
@@ -192,6 +194,7 @@ func TestAPageOfAnotherOrigin(t *testing.T) {
 // With a worker of its own origin, one line long, such a shop has one connection a
 // browser too; without, one a tab.
 func TestAShopsOwnWorker(t *testing.T) {
+	t.Parallel()
 	f := embedding(t)
 	lamp := f.product(t, "lamp")
 	page := func(more string) string {

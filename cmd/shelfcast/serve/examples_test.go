@@ -15,6 +15,7 @@ import (
 // show the products, at each new version, and what the visitor has done in them
 // stays.
 func TestTheExamples(t *testing.T) {
+	t.Parallel()
 	f := embedding(t)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	source, err := os.ReadFile("../../../web/examples/react/main.jsx")

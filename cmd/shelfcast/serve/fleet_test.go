@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	serveBare()
-	storetest.Main(m, stopBrowser)
+	storetest.Main(m, stopBrowsers, fleettest.Clean)
 }
 
 const token = fleettest.Token

@@ -19,6 +19,7 @@ import (
 // Whatever is wrong with a request of the admin API is said with the right
 // status as problem details, and changes nothing.
 func TestBadInputOfTheAdminAPI(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	lamp = f.edit(t, 0, lamp.Rev, `{"stock":5,"description":"<p>Warm<script>x()</script></p>"}`)
@@ -89,6 +90,7 @@ func TestBadInputOfTheAdminAPI(t *testing.T) {
 }
 
 func TestNullRemovesThePriceBeforeASale(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	lamp = f.edit(t, 0, lamp.Rev, `{"compare_at_price":"25"}`)
@@ -112,6 +114,7 @@ func TestNullRemovesThePriceBeforeASale(t *testing.T) {
 }
 
 func TestTheAdminListGoesPageByPage(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	for n := range 5 {
 		f.product(t, fmt.Sprint("p", n))
@@ -152,6 +155,7 @@ func TestTheAdminListGoesPageByPage(t *testing.T) {
 }
 
 func TestBadInputOfThePublicApp(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp := f.product(t, "lamp")
 	for path, status := range map[string]int{
@@ -198,6 +202,7 @@ func TestBadInputOfThePublicApp(t *testing.T) {
 }
 
 func TestAFragmentSaysForHowLongItIsGood(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	old := f.product(t, "lamp")
 	lamp := f.edit(t, 0, old.Rev, `{"stock":1}`)
@@ -225,6 +230,7 @@ func TestAFragmentSaysForHowLongItIsGood(t *testing.T) {
 }
 
 func TestForeignPagesOpenNoSessions(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	for origin, status := range map[string]int{
 		"http://" + f.instances[0].PublicAddr(): http.StatusSwitchingProtocols,
@@ -258,6 +264,7 @@ func TestForeignPagesOpenNoSessions(t *testing.T) {
 // What breaks the protocol or a limit is said, the session is closed with the
 // code that fits, and the sessions of others go on.
 func TestBadFrames(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	bystander := f.shopper(t, 0, "")

@@ -137,6 +137,7 @@ func everything(t *testing.T) *fleet {
 }
 
 func TestMetricsAreThoseOfTheirTable(t *testing.T) {
+	t.Parallel()
 	f := everything(t)
 	table := describedMetrics(t)
 	for n := range f.instances {
@@ -191,6 +192,7 @@ func (d described) check(t *testing.T, name string, m *dto.Metric) {
 
 // Names are as Prometheus has them.
 func TestMetricsHaveNamesAsPrometheusHasThem(t *testing.T) {
+	t.Parallel()
 	f := everything(t)
 	problems, err := testutil.GatherAndLint(f.instances[0].Metrics())
 	if err != nil {
@@ -203,6 +205,7 @@ func TestMetricsHaveNamesAsPrometheusHasThem(t *testing.T) {
 
 // What strangers send makes no series: each would be memory, here and at Prometheus.
 func TestStrangersMakeNoSeries(t *testing.T) {
+	t.Parallel()
 	f := everything(t)
 	odd := func(n int) {
 		for _, method := range []string{"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"} {
@@ -240,6 +243,7 @@ func TestStrangersMakeNoSeries(t *testing.T) {
 
 // What Prometheus' alerts look at says what is so.
 func TestMetricsSayWhatIsSo(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.MaxSessions = 3 })
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	gauge := func(n int, name string, labels ...string) float64 {

@@ -26,6 +26,7 @@ func script(t testing.TB, code string, loader api.Loader) string {
 // What happy-dom holds of the morph, a browser holds too: of random fragments and
 // random visitors, nothing that was typed, chosen or focused is lost.
 func TestNothingTypedOrFocusedIsLost(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", map[string]string{
 		"/": `<!DOCTYPE html><html lang="en"><title>Stories</title><script type="module" src="/stories.js"></script>`,
 		"/stories.js": script(t, `
@@ -52,6 +53,7 @@ func TestNothingTypedOrFocusedIsLost(t *testing.T) {
 // What only a browser has: media that play, frames, dialogs, popovers, a text
 // selection, scroll. An update goes around them.
 func TestWhatAVisitorDoesOutlivesAnUpdate(t *testing.T) {
+	t.Parallel()
 	body := func(more string) string {
 		return `<section data-product-id="1">` + more + `<p id="text">A text to select from</p>
 			<audio id="song" src="/song.wav" loop muted></audio><iframe id="frame" src="/frame.html"></iframe>
@@ -109,6 +111,7 @@ var silence = "RIFF\x64\x1f\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\
 
 // A page that has a morph of its own says so in one line.
 func TestAPageWithIdiomorph(t *testing.T) {
+	t.Parallel()
 	f := embedding(t)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	s := newSite(t, "", map[string]string{

@@ -51,6 +51,7 @@ for tell in commit: tell()
 
 // The module for Odoo tells what it is to tell, after the commit.
 func TestTheModuleForOdoo(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	visitor := odooAt(t, f.instances[1].PublicAddr())
 	visitor.following(f)

@@ -65,6 +65,7 @@ http {
 // The examples of a load balancer route an Odoo shop's realtime paths to us and the
 // rest to Odoo, also when an instance has gone.
 func TestOdooBehindTheExamples(t *testing.T) {
+	t.Parallel()
 	odoo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "Odoo: "+r.URL.Path)
 	}))

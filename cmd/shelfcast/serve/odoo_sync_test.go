@@ -14,6 +14,7 @@ import (
 
 // §6 and scenario 8: the call.
 func TestOdooSync(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.Odoo.View = "odoo" })
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	lamp = f.edit(t, 0, lamp.Rev, `{"title":"<b>A</b> & \"q\" 's' é"}`)
@@ -82,6 +83,7 @@ func TestOdooSync(t *testing.T) {
 // An external id may pass from one product to another, and a product without one
 // gives way to the one that has its number.
 func TestOdooNumbersMove(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, once)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	shows := func(number int64, want store.Rev) {

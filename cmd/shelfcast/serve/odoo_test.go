@@ -19,6 +19,7 @@ import (
 
 // §1: the handshake.
 func TestOdooHandshake(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.Origins = []string{"https://shop.example"} })
 	address := f.instances[1].PublicAddr()
 	for name, c := range map[string]struct {
@@ -71,6 +72,7 @@ func TestOdooHandshake(t *testing.T) {
 
 // An instance that is full refuses before the upgrade.
 func TestOdooIsRefusedBeforeTheUpgrade(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.MaxSessions = 2 })
 	address := f.instances[0].PublicAddr()
 	odooAt(t, address)
@@ -93,6 +95,7 @@ func (f *fleet) at(t testing.TB, db *sql.DB, id int64, ago time.Duration) int64 
 
 // §9, scenario 1: what is replayed.
 func TestOdooReplay(t *testing.T) {
+	t.Parallel()
 	dsn := storetest.DSN(t)
 	f := startFleetOn(t, dsn, once)
 	db := storetest.SQL(t, dsn)
@@ -132,6 +135,7 @@ func TestOdooReplay(t *testing.T) {
 
 // §9, scenarios 2 to 4 and S1, S2: channels, over two instances.
 func TestOdooChannels(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, once)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	a, b := odooAt(t, f.instances[0].PublicAddr()), odooAt(t, f.instances[1].PublicAddr())
@@ -194,6 +198,7 @@ func TestOdooChannels(t *testing.T) {
 
 // §9, scenario 5, and frames of other kinds.
 func TestOdooFrames(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, once)
 	lamp := f.product(t, "lamp")
 	address := f.instances[0].PublicAddr()
@@ -253,6 +258,7 @@ func masked(f ws.Frame) []byte { return ws.MustCompileFrame(ws.MaskFrame(f)) }
 
 // A drain tells each to come back at once.
 func TestOdooDrain(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, once)
 	a, b := odooAt(t, f.instances[0].PublicAddr()), odooAt(t, f.instances[1].PublicAddr())
 	a.subscribe(0, "product_updates")

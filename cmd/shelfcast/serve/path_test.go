@@ -19,6 +19,7 @@ import (
 // The way of an edit: made on the first instance, seen on both, by those who
 // watch the product and by nobody else.
 func TestAnEditIsOnEveryPageThatShowsIt(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	a, b, other := f.shopper(t, 0, ""), f.shopper(t, 1, ""), f.shopper(t, 1, "")
@@ -49,6 +50,7 @@ func TestAnEditIsOnEveryPageThatShowsIt(t *testing.T) {
 }
 
 func TestALatePageIsBroughtUpToDateByItsWatch(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	edited := f.edit(t, 0, lamp.Rev, `{"title":"New <b>title</b>"}`)
@@ -76,6 +78,7 @@ func TestALatePageIsBroughtUpToDateByItsWatch(t *testing.T) {
 }
 
 func TestNotifyModeHasNoHTML(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	s := f.shopper(t, 1, "?mode=notify")
@@ -89,6 +92,7 @@ func TestNotifyModeHasNoHTML(t *testing.T) {
 }
 
 func TestWhatIsUnpublishedLeavesThePage(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	s := f.shopper(t, 1, "")
@@ -122,6 +126,7 @@ func TestWhatIsUnpublishedLeavesThePage(t *testing.T) {
 // With Redis gone the feed carries the edit; with Redis back the bus does,
 // and nobody has restarted anything.
 func TestRedisMayGoAndComeBack(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	f.whole(t)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
@@ -179,6 +184,7 @@ func TestRedisMayGoAndComeBack(t *testing.T) {
 // With MySQL gone pages go on being served from what is cached, edits are
 // refused, no session is closed; with MySQL back all is as before.
 func TestMySQLMayGoAndComeBack(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartMySQL(t)
 	f := startFleetOn(t, server.Database(t), func(s *serve.Settings) { s.Timeout = 500 * time.Millisecond })
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
@@ -256,6 +262,7 @@ func TestAVersionIsRenderedOnceForTheFleet(t *testing.T) {
 }
 
 func TestSessionsAreClosedWhenTheInstanceStops(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.Drain = 2 * time.Second })
 	lamp := f.product(t, "lamp")
 	first, second, elsewhere := f.shopper(t, 0, ""), f.shopper(t, 0, ""), f.shopper(t, 1, "")

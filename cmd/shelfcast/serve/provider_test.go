@@ -18,6 +18,7 @@ import (
 // The tokens of a company's identity provider are as good as our own, on every
 // instance, for what they say; and their owners are in the history.
 func TestTokensOfAnIdentityProvider(t *testing.T) {
+	t.Parallel()
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)

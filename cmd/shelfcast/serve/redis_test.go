@@ -25,6 +25,7 @@ func (f *fleet) whole(t testing.TB) {
 // made once, and when the primary dies another one takes over, with nothing
 // restarted.
 func TestRedisComesInSeveralForms(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(t *testing.T, s *serve.Settings) (kill func()){
 		"password": func(t *testing.T, s *serve.Settings) func() {
 			s.Redis = strings.Replace(storetest.StartRedis(t, "--requirepass", "secret").URL(), "//", "//:secret@", 1)
@@ -101,6 +102,7 @@ func TestRedisComesInSeveralForms(t *testing.T) {
 // A connection that is open and answers is none if what is published does not
 // come on it: of a primary that was demoted, for one.
 func TestASubscriptionToWhichNobodyPublishesIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	sentinel := storetest.StartSentinel(t)
 	f := startFleet(t, func(s *serve.Settings) { s.Redis = sentinel.URL() })
 	f.whole(t)
@@ -120,6 +122,7 @@ func TestASubscriptionToWhichNobodyPublishesIsMadeAnew(t *testing.T) {
 }
 
 func TestABadRedisURLIsSaidAtTheStart(t *testing.T) {
+	t.Parallel()
 	for url, says := range map[string]string{
 		"redis://:pass word@x":                     "not one",
 		"http://127.0.0.1:6379":                    "scheme",

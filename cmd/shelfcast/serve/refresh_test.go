@@ -23,6 +23,7 @@ type refreshed struct {
 
 // An ERP tells what it has, by its own names, and the pages show it.
 func TestAnERPTellsWhatItHas(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	names := []string{"odoo:product.template:9000001", "odoo:product.template:9000002"}
 	var products []store.Product

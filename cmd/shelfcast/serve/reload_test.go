@@ -36,6 +36,7 @@ func (s *journal) has(text string) bool {
 // after, on pages and for sessions that were there before; broken ones are
 // nobody's, and it is said why.
 func TestTheLookChangesUnderOpenPages(t *testing.T) {
+	t.Parallel()
 	templates, assets := t.TempDir(), t.TempDir()
 	write := func(dir, name, text string) {
 		t.Helper()

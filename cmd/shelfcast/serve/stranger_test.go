@@ -23,6 +23,7 @@ import (
 // none is other than the document says. SHELFCAST_TEST_SEED repeats a run, and
 // with SHELFCAST_TEST_LONG there are sixty times as many requests.
 func TestAStrangerWithTheDocument(t *testing.T) {
+	t.Parallel()
 	seed, err := strconv.ParseUint(cmp.Or(os.Getenv("SHELFCAST_TEST_SEED"), strconv.FormatInt(time.Now().UnixNano(), 10)), 10, 64)
 	if err != nil {
 		t.Fatal(err)

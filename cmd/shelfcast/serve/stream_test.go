@@ -72,6 +72,7 @@ func inURL(view string, products ...store.Rev) string {
 
 // Pages on both instances hear of edits on either, over event streams.
 func TestEventStreamsOfAFleet(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	pages := []*listener{
@@ -114,6 +115,7 @@ func TestEventStreamsOfAFleet(t *testing.T) {
 }
 
 func TestAPollOfAFleet(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	poll := func(n int, query string) frame {
@@ -142,6 +144,7 @@ func TestAPollOfAFleet(t *testing.T) {
 
 // What cannot be had is refused with a reason, on every way to ask for news.
 func TestNewsIsRefused(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, func(s *serve.Settings) { s.Origins = []string{"https://shop.example"} })
 	lamp := f.product(t, "lamp")
 	for path, want := range map[string]int{
@@ -170,6 +173,7 @@ func TestNewsIsRefused(t *testing.T) {
 // Many changes are one request, which a CDN may keep if it is of exactly the
 // versions that its URL names.
 func TestFragmentsOfManyProducts(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	get := func(n int, path string) (http.Header, frame) {
@@ -210,6 +214,7 @@ func TestFragmentsOfManyProducts(t *testing.T) {
 // Pages of the allowed origins may fetch what is public, without credentials;
 // and what is kept for one is not served to another as if it were his.
 func TestPagesOfOtherOriginsMayFetch(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		allowed            []string
 		origin, want, vary string

@@ -54,6 +54,7 @@ func (w *lockedWriter) Write(b []byte) (int, error) {
 // The way of an edit in one trace: from the caller's span over the request, the
 // UPDATE and the publishing on one instance, to the frames on both.
 func TestTheWayOfAnEditIsOneTrace(t *testing.T) {
+	t.Parallel()
 	r := startReceiver(t)
 	f := tracedFleet(t, r.URL, 0, nil) // only what callers ask for
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
@@ -128,6 +129,7 @@ func TestTheWayOfAnEditIsOneTrace(t *testing.T) {
 
 // A batch is one trace, and not one of a thousand spans.
 func TestABatchIsATraceOfBoundedSize(t *testing.T) {
+	t.Parallel()
 	r := startReceiver(t)
 	f := tracedFleet(t, r.URL+"/", 0, nil)
 	page := f.shopper(t, 1, "")
@@ -161,6 +163,7 @@ func TestABatchIsATraceOfBoundedSize(t *testing.T) {
 // Whoever gets a problem has the trace in his hands, sampled or not, and so has the
 // log of what went wrong.
 func TestProblemsAndLogsNameTheTrace(t *testing.T) {
+	t.Parallel()
 	r := startReceiver(t)
 	var log bytes.Buffer
 	f := tracedFleet(t, r.URL, 0, &log)
@@ -224,6 +227,7 @@ func TestProblemsAndLogsNameTheTrace(t *testing.T) {
 // Without an endpoint nothing is traced, whatever callers ask for, and what is
 // published is what it was.
 func TestWithoutAnEndpointNothingIsTraced(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	messages := f.messages(t)
@@ -243,6 +247,7 @@ func TestWithoutAnEndpointNothingIsTraced(t *testing.T) {
 // What carries a trace over Redis has a bound, and is for old instances what they
 // know.
 func TestThePublishedTraceHasABound(t *testing.T) {
+	t.Parallel()
 	r := startReceiver(t)
 	f := tracedFleet(t, r.URL, 0, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")

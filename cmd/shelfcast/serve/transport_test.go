@@ -15,6 +15,7 @@ import (
 // A network that lets no WebSocket through, and one that holds streams back too:
 // a page finds out, is live all the same, and the next page of the visit knows.
 func TestWhereSocketsAreBlocked(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	chromium := browser(t)
@@ -68,6 +69,7 @@ func TestWhereSocketsAreBlocked(t *testing.T) {
 // A visitor who goes back finds the page as it is now, whether the browser has kept
 // it or loads it anew.
 func TestTheWayBack(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
 	page := tab(t, browser(t), f.public(0, fmt.Sprintf("/shop/products/%d", lamp.ID)))
