@@ -106,7 +106,7 @@ func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cf
 		}),
 		unknown: newUnknown(cfg.Unknown), external: newExternal(),
 		fills:   semaphore.NewWeighted(int64(cfg.Fills)),
-		metrics: newMetrics(cfg.Metrics),
+		metrics: newMetrics(cfg.Metrics, templates.Views()),
 	}
 	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "shelfcast_fragment_memory_bytes", Help: "Fragments in memory, with what they take beside their text.",
@@ -323,7 +323,9 @@ type metrics struct {
 	taken, waited, overran prometheus.Counter // leases
 }
 
-func newMetrics(to prometheus.Registerer) metrics {
+// newMetrics are at nought for each of these views: what begins with its first
+// count has no increase that could be seen.
+func newMetrics(to prometheus.Registerer, views []View) metrics {
 	metric := promauto.With(to) // registers nowhere if it is nil
 	hits := metric.NewCounterVec(prometheus.CounterOpts{
 		Name: "shelfcast_fragment_hits_total", Help: "Fragments found, by tier: memory or redis.",
@@ -332,7 +334,7 @@ func newMetrics(to prometheus.Registerer) metrics {
 		Name: "shelfcast_fragment_leases_total",
 		Help: "Who makes a fragment that nobody has: taken by this instance; waited for another's; overran, so that we made our own after all.",
 	}, []string{"result"})
-	return metrics{
+	m := metrics{
 		taken:   leases.WithLabelValues("taken"),
 		waited:  leases.WithLabelValues("waited"),
 		overran: leases.WithLabelValues("overran"),
@@ -357,4 +359,9 @@ func newMetrics(to prometheus.Registerer) metrics {
 			Name: "shelfcast_lost_versions_total", Help: "Versions that the database had and has no more.",
 		}),
 	}
+	for _, view := range views {
+		m.loads.WithLabelValues(string(view))
+		m.renders.WithLabelValues(string(view))
+	}
+	return m
 }
