@@ -80,10 +80,10 @@ func (s schema) violations(rule values, path []string, try func(path []string, b
 }
 
 func (s schema) violationsOfObject(rule values, path []string, try func([]string, any, string)) {
-	if rule["additionalProperties"] == false {
+	properties, _ := rule["properties"].(values)
+	if len(properties) > 0 || rule["additionalProperties"] == false { // no rule may forget to say that these are all
 		try(path, values{"unknown": 1}, "an unknown value")
 	}
-	properties, _ := rule["properties"].(values)
 	for _, name := range slices.Sorted(maps.Keys(properties)) {
 		s.violations(properties[name].(values), append(slices.Clone(path), name), try)
 	}
