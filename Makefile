@@ -67,10 +67,10 @@ stranger: deps ## Fifty thousand requests of the admin API, made from its docume
 demo: ## A shop on two instances, with nothing to install
 	GOWORK= go run ./cmd/demo
 
-rolling: deps ## Rolling restarts under 3,000 pages, behind HAProxy and nginx; seven minutes
+rolling: deps ## Rolling restarts under 3,000 pages, behind HAProxy and nginx; five minutes
 	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 30m -run 'TestARollingRestart' ./cmd/crowd
 
-tour: deps ## docs/tour.md, command by command: a fleet is installed, loaded, broken and upgraded; four minutes
+tour: deps ## docs/tour.md, command by command: a fleet is installed, loaded, broken and upgraded; three minutes
 	scripts/tour
 
 build: ## The program, in bin/, with VERSION and REVISION in it

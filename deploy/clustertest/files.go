@@ -33,14 +33,8 @@ func (k *Kubelet) Files(ctx context.Context, pod *corev1.Pod, container corev1.C
 
 // contents are the files of a volume by path.
 func (k *Kubelet) contents(ctx context.Context, namespace string, volume corev1.VolumeSource) (map[string]string, error) {
-	var r reference
-	var items []corev1.KeyToPath
-	switch {
-	case volume.Secret != nil:
-		r, items = reference{"Secret", namespace, volume.Secret.SecretName, volume.Secret.Optional}, volume.Secret.Items
-	case volume.ConfigMap != nil:
-		r, items = reference{"ConfigMap", namespace, volume.ConfigMap.Name, volume.ConfigMap.Optional}, volume.ConfigMap.Items
-	default:
+	r, items, names := mounted(namespace, volume)
+	if !names {
 		return nil, nil
 	}
 	if err := k.has(ctx, r, keys(items)); err != nil {

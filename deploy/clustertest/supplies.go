@@ -30,13 +30,23 @@ func (k *Kubelet) supplied(ctx context.Context, pod *corev1.Pod) error {
 }
 
 func (k *Kubelet) volume(ctx context.Context, namespace string, volume corev1.VolumeSource) error {
+	r, items, names := mounted(namespace, volume)
+	if !names {
+		return nil
+	}
+	return k.has(ctx, r, keys(items))
+}
+
+// mounted is the Secret or ConfigMap that the volume is of, and which of its keys;
+// false: it is of none.
+func mounted(namespace string, volume corev1.VolumeSource) (r reference, items []corev1.KeyToPath, names bool) {
 	switch {
 	case volume.Secret != nil:
-		return k.has(ctx, reference{"Secret", namespace, volume.Secret.SecretName, volume.Secret.Optional}, keys(volume.Secret.Items))
+		return reference{"Secret", namespace, volume.Secret.SecretName, volume.Secret.Optional}, volume.Secret.Items, true
 	case volume.ConfigMap != nil:
-		return k.has(ctx, reference{"ConfigMap", namespace, volume.ConfigMap.Name, volume.ConfigMap.Optional}, keys(volume.ConfigMap.Items))
+		return reference{"ConfigMap", namespace, volume.ConfigMap.Name, volume.ConfigMap.Optional}, volume.ConfigMap.Items, true
 	}
-	return nil
+	return reference{}, nil, false
 }
 
 func (k *Kubelet) projection(ctx context.Context, namespace string, source corev1.VolumeProjection) error {
