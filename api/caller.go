@@ -13,7 +13,8 @@ type Caller struct {
 	Scopes []string // what it may do
 }
 
-// Has says whether the caller may do that.
+// Has reports whether the caller may do what scope allows; nobody may do what "" would allow.
 func (c Caller) Has(scope string) bool {
-	return slices.Contains(c.Scopes, scope) || scope == store.ReadProducts && slices.Contains(c.Scopes, store.WriteProducts)
+	return scope != "" && (slices.Contains(c.Scopes, scope) ||
+		scope == store.ReadProducts && slices.Contains(c.Scopes, store.WriteProducts))
 }

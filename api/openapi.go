@@ -3,8 +3,10 @@ package api
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +36,7 @@ type entry struct {
 	id, method, path     string // path begins after apiPath
 	tag                  string
 	summary, description string
-	scope                string // that its caller needs
+	scope                string // that its caller needs, one of store.Scopes, or anyToken; required
 	status               int    // of success; 200, or 204 if there is no body
 	errors               []int  // besides those that every operation may have
 	request, response    any    // examples
@@ -44,6 +46,12 @@ type entry struct {
 	minimal              bool   // it answers with a product, or, if that is preferred, without
 	anyBody              string // content type of a body that is not JSON
 }
+
+// anyToken as the scope of an operation lets in whoever has a valid token.
+const anyToken = "any token"
+
+// needs is the key in an operation's metadata under which register leaves its scope.
+const needs = "scope"
 
 // everyErrors may come of every operation.
 var everyErrors = []int{
@@ -62,16 +70,22 @@ func writes[I, O any](b *book, e entry, handle func(context.Context, *I) (*O, []
 	register(b, e, changes(b.admin, handle))
 }
 
+// register panics if e has no scope: the program does not start with an operation
+// of which nobody has said who may call it.
 func register[I, O any](b *book, e entry, handle func(context.Context, *I) (*O, error)) {
 	op := huma.Operation{
 		OperationID: e.id, Method: e.method, Path: apiPath + e.path, Summary: e.summary, Description: e.description,
 		Tags: []string{e.tag}, DefaultStatus: e.status, MaxBodyBytes: e.body, Responses: e.responses,
-		Errors: append(append([]int{}, everyErrors...), e.errors...),
+		Errors:   append(append([]int{}, everyErrors...), e.errors...),
+		Metadata: map[string]any{needs: e.scope},
 	}
-	if e.scope != "" {
+	switch {
+	case slices.Contains(store.Scopes, e.scope):
 		op.Security = []map[string][]string{{"token": {e.scope}}}
-	} else {
+	case e.scope == anyToken:
 		op.Security = []map[string][]string{{"token": {}}}
+	default:
+		panic(fmt.Sprintf("api: operation %q has the scope %q, which does not exist", e.id, e.scope))
 	}
 	huma.Register(b.api, op, handle)
 	b.illustrate(e)

@@ -27,7 +27,7 @@ func (b *book) tokens() {
 		errors:      []int{http.StatusNotFound}, response: exampleRevoked,
 	}, b.admin.revokeToken)
 	reads(b, entry{
-		id: "whoami", method: http.MethodGet, path: "/caller", tag: tag,
+		id: "whoami", method: http.MethodGet, path: "/caller", tag: tag, scope: anyToken,
 		summary: "Who the token is of, and what it may do", response: exampleCaller,
 	}, b.admin.whoami)
 }
