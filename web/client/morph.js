@@ -53,7 +53,8 @@ const below = (e) => /** @type {Field[]} */ ([...e.querySelectorAll("*")]);
  * @param {Element} fresh
  */
 const patch = (parent, fresh) => {
-  if (get(parent, KEEP) != null) return;
+  // What is in an editable element is the visitor's.
+  if (get(parent, KEEP) != null || /true|only/.test(parent.contentEditable)) return;
   for (const { name } of [...parent.attributes, ...fresh.attributes]) {
     const value = get(fresh, name);
     // Whether something is open is the visitor's.
@@ -134,7 +135,8 @@ export const morph = (old, fresh) => {
   const active = /** @type {Field} */ (doc.activeElement ?? old);
   const { selectionStart: start, selectionEnd: end } = active;
   const selection = /** @type {any} */ (doc.getSelection());
-  const was = [selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset];
+  const selected = () => [selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset];
+  const was = selected();
   const within = (/** @type {number} */ n) => Math.min(was[n + 1], (was[n].nodeValue ?? was[n].childNodes).length);
   // What was touched comes last, because one radio button changes the others.
   const fields = below(old).map((f) => /** @type {const} */ ([f, keyOf(f), ...fieldOf(f)])).sort((x, y) => x[2] - y[2]);
@@ -147,9 +149,13 @@ export const morph = (old, fresh) => {
     settle(now);
     if (f !== active) continue;
     now.focus({ preventScroll: true });
-    if (start != null && (now.selectionStart !== start || now.selectionEnd !== end)) now.setSelectionRange(start, end);
+    // A number or email field has no such numbers, and keeps its caret.
+    if (start != null && now.selectionStart != null && (now.selectionStart !== start || now.selectionEnd !== end)) now.setSelectionRange(start, end);
   }
-  if (start == null && old.contains(was[0])) {
+  // Setting the document's selection takes the caret out of a text field or a shadow
+  // tree. These do not contain where the document's selection is; what has the focus
+  // while a text of the page is selected does.
+  if (active.contains(was[0]) && old.contains(was[0]) && !active.shadowRoot && selected().some((now, i) => now !== was[i])) {
     selection.setBaseAndExtent(was[0], within(0), was[2], within(2));
   }
 };

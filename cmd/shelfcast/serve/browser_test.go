@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/store"
@@ -194,6 +195,20 @@ func TestBothPagesChangeUnderTheVisitorsHands(t *testing.T) {
 	}
 	if max := eval[string](t, own, `document.querySelector("input[name=quantity]").max`); max != "2" {
 		t.Errorf("of a stock of 2 he may take %s", max)
+	}
+	quantity := func(keys string) string {
+		run(t, own, chromedp.KeyEvent(keys))
+		return eval[string](t, own, `document.querySelector("input[name=quantity]").value`)
+	}
+	run(t, own, chromedp.Click(css(`input[name=quantity]`)))
+	had := quantity("1")
+	edited = f.edit(t, 1, edited.Rev, `{"price":"16.50"}`)
+	shows(t, own, edited.Rev)
+	if got := quantity("2"); len(got) != len(had)+1 {
+		t.Errorf("after an update a 2 in the quantity makes %q of %q", got, had)
+	}
+	if got := quantity(kb.Backspace); got != had {
+		t.Errorf("after that Backspace makes %q of %q", got, had)
 	}
 	other := fmt.Sprintf(`document.querySelector('[data-product-id="%d"]').dataset.productVersion`, mug.ID)
 	if got := eval[string](t, shop, other); got != fmt.Sprint(mug.Version) {

@@ -2,10 +2,12 @@ package serve_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/evanw/esbuild/pkg/api"
 )
 
@@ -104,6 +106,78 @@ func TestWhatAVisitorDoesOutlivesAnUpdate(t *testing.T) {
 			t.Errorf("not true: %s", what)
 		}
 	}
+}
+
+// A visitor types on through an update, wherever the caret is: real keys, because a
+// script that sets a value does not need one.
+func TestKeysGoOnIntoTheSameField(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", map[string]string{
+		"/": `<!DOCTYPE html><html lang="en"><title>Keys</title><body><main tabindex="-1"><section data-product-id="1">` + keysFragment(1) +
+			`</section></main><script type="module" src="/keys.js"></script>`,
+		"/keys.js": script(t, `
+			import { morph } from "./client/morph.js";
+			for (const mode of ["open", "closed"]) {
+				customElements.define(mode + "-box", class extends HTMLElement {
+					connectedCallback() {
+						this.inner ??= this.attachShadow({ mode });
+						this.inner.innerHTML ||= "<input>";
+					}
+					get value() { return this.inner.firstChild.value }
+				});
+			}
+			window.update = (html) => {
+				const holder = document.createElement("template");
+				holder.innerHTML = "<section data-product-id=1>" + html + "</section>";
+				morph(document.querySelector("section"), holder.content.firstElementChild);
+			};`, api.LoaderJS),
+	})
+	page := open(t, browser(t), s.URL)
+	until(t, page, `window.update !== undefined`)
+	price := 1
+	change := func() {
+		t.Helper()
+		price++
+		run(t, page, chromedp.Evaluate[chromedp.Void](fmt.Sprintf("update(`%s`)", keysFragment(price))))
+		if got := eval[string](t, page, `document.querySelector("b").innerText`); got != fmt.Sprint("€", price) {
+			t.Fatalf("the price is %s", got)
+		}
+	}
+	for _, field := range keysFields {
+		name, _, _ := strings.Cut(strings.Trim(field, "<"), ">")
+		run(t, page, chromedp.Click(css("#field"+fmt.Sprint(slices.Index(keysFields, field)))), chromedp.KeyEvent("14"+kb.ArrowLeft))
+		change()
+		run(t, page, chromedp.KeyEvent("2"))
+		change()
+		run(t, page, chromedp.KeyEvent("53"+kb.Backspace+kb.Backspace+"3"))
+		change()
+		if got := eval[string](t, page, fmt.Sprintf(`(e => e.value ?? e.innerText)(document.querySelector("#field%d"))`, slices.Index(keysFields, field))); got != "1234" {
+			t.Errorf("%s: 1, 2, 3 and 4 were typed, and %q is there", name, got)
+		}
+	}
+
+	// What has the focus may hold a selection, and an update that changes its text keeps it.
+	run(t, page, chromedp.Evaluate[chromedp.Void](`document.querySelector("main").focus();
+		const price = document.querySelector("b").firstChild; getSelection().setBaseAndExtent(price, 0, price, 1)`))
+	change()
+	if got := eval[string](t, page, `getSelection().toString()`); got != "€" {
+		t.Errorf("of the price %q is selected", got)
+	}
+}
+
+// keysFields are the places to type in, each with an id of its own.
+var keysFields = []string{
+	"<input type=number%s>", "<input type=email%s>", "<input%s>", "<input type=search%s>", "<input type=tel%s>", "<textarea%s></textarea>",
+	"<div contenteditable%s></div>", "<div contenteditable=plaintext-only%s></div>", "<open-box%s></open-box>", "<closed-box%s></closed-box>",
+}
+
+// keysFragment is the inside of a fragment at a price: what is before the fields grows with it.
+func keysFragment(price int) string {
+	html := fmt.Sprintf("<p><b>€%d</b></p>%s", price, strings.Repeat("<p>In stock</p>", price%3))
+	for i, field := range keysFields {
+		html += fmt.Sprintf(field, fmt.Sprintf(" id=field%d data-price=%d", i, price))
+	}
+	return html
 }
 
 // silence is a second of it, as a WAV file.
