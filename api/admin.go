@@ -62,7 +62,7 @@ func (a *Admin) App() *fiber.App {
 	}, a.Registerer)
 	traffic := newTraffic(a.Tracer, a.Registerer)
 	app := newApp(appConfig{
-		name: "shelfcast admin", bodyLimit: adminBody, streams: true, first: traffic.observe,
+		name: "shelfcast admin", csp: csp, bodyLimit: adminBody, streams: true, first: traffic.observe,
 		trustedProxies: a.TrustedProxies, log: a.Log, fail: failPlain,
 	})
 	a.Health.mount(app, true)

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/helmet"
 	"github.com/gofiber/fiber/v2/middleware/recover"
 
+	"shelfcast/store"
 	"shelfcast/store/tracing"
 )
 
@@ -32,9 +34,20 @@ const (
 const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https: data:; " +
 	"font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 
+// shopCSP is csp with what a description may have, which is sanitised: text-align
+// as a style, and videos.
+func shopCSP(videos bool) string {
+	policy := csp + "; style-src-attr 'unsafe-inline'"
+	if videos {
+		policy += "; media-src 'self' https:; frame-src " + strings.Join(store.FrameSources, " ")
+	}
+	return policy
+}
+
 // An appConfig is in what the two apps differ.
 type appConfig struct {
 	name           string
+	csp            string
 	bodyLimit      func(path string) int // in bytes; streamed: no limit, for a handler that reads it piece by piece
 	first          fiber.Handler         // the outermost middleware; nil: none
 	streams        bool                  // bodies come as streams, so that there may be such a handler
@@ -92,7 +105,7 @@ func newApp(cfg appConfig) *fiber.App {
 			}
 			return data
 		},
-		ContentSecurityPolicy:     csp,
+		ContentSecurityPolicy:     cfg.csp,
 		XFrameOptions:             "SAMEORIGIN",
 		ReferrerPolicy:            "strict-origin-when-cross-origin",
 		CrossOriginEmbedderPolicy: "unsafe-none",  // pictures come from anywhere

@@ -61,6 +61,7 @@ type batchResult struct {
 	Status  int              `json:"status" doc:"As of a call of its own: 200, 201, or that of the problem"`
 	ID      int64            `json:"id,omitempty"`
 	Version int64            `json:"version,omitempty" doc:"The product's now; of a stale edit, the current one"`
+	Removed string           `json:"removed,omitempty" doc:"What was taken out of the description, in words"`
 	Problem *huma.ErrorModel `json:"problem,omitempty"`
 }
 
@@ -100,6 +101,7 @@ func (a *Admin) batch(ctx context.Context, in *struct {
 	for i, r := range results {
 		said := &out.Body.Results[i]
 		said.Status, said.ID, said.Version = http.StatusOK, r.Product.ID, r.Product.Version
+		said.Removed = a.DB.Removed(edits[i].Edit)
 		switch {
 		case r.Err != nil:
 			out.Body.Failed++

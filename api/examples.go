@@ -42,8 +42,9 @@ var (
 	exampleCensus    = realtime.Census{Pages: 310, Products: map[int64]int{42: 300, 43: 25}, Instances: 2, Complete: true}
 
 	exampleImported = importReport{
-		Tally: shopify.Tally{Created: 40, Changed: 2, Unchanged: 57, Failed: 1},
-		Lines: []importLine{{Line: 7, SKU: "lamp", Result: shopify.Failed, Error: `Variant Price "free" is no number`}},
+		Tally: shopify.Tally{Created: 40, Changed: 2, Unchanged: 57, Failed: 1, Cleaned: 1},
+		Lines: []importLine{{Line: 7, SKU: "lamp", Result: shopify.Failed, Error: `Variant Price "free" is no number`},
+			{Line: 9, SKU: "mug-harbour", Result: shopify.Created, ID: 42, Version: exampleRev.Version, Removed: "<script>"}},
 	}
 	exampleCSV = "Handle,Title,Body (HTML),Vendor,Published,Variant SKU,Variant Inventory Qty,Variant Price,Variant Compare At Price,Image Src,Status,Currency,External ID\n" +
 		"mug-harbour,Harbour Mug,<p>Stoneware.</p>,Kiln & Co,TRUE,mug-harbour,64,14.50,,,active,EUR,odoo:product.template:42\n"

@@ -45,7 +45,12 @@ func (s Seen) rev() (store.Rev, error) {
 type productAnswer struct {
 	ETag     string `header:"ETag" doc:"The product's version"`
 	Location string `header:"Location"`
-	Body     store.Product
+	Body     changedProduct
+}
+
+type changedProduct struct {
+	store.Product
+	Removed string `json:"removed,omitempty" doc:"What was taken out of the description, in words: tags, attributes and styles that it may not have" example:"<script>, <p onclick> (2)"`
 }
 
 func (b *book) products() {
@@ -53,7 +58,7 @@ func (b *book) products() {
 	stale := []int{http.StatusNotFound, http.StatusPreconditionFailed, http.StatusPreconditionRequired, http.StatusConflict}
 	writes(b, entry{
 		id: "create-product", method: http.MethodPost, path: "/products", tag: tag, scope: store.WriteProducts, status: http.StatusCreated,
-		summary: "Create a product", description: "Unpublished unless it says so. Descriptions are HTML, and sanitised.",
+		summary: "Create a product", description: "Unpublished unless it says so. Descriptions are HTML, and sanitised: removed says what was taken out.",
 		errors: []int{http.StatusConflict}, request: exampleNew, response: exampleProduct, minimal: true,
 	}, b.admin.create)
 	reads(b, entry{
@@ -110,7 +115,7 @@ func (a *Admin) create(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &productAnswer{ETag: etag(p.Rev), Location: apiPath + "/products/" + strconv.FormatInt(p.ID, 10), Body: p}, []store.Rev{p.Rev}, nil
+	return &productAnswer{ETag: etag(p.Rev), Location: apiPath + "/products/" + strconv.FormatInt(p.ID, 10), Body: changedProduct{p, a.DB.Removed(in.Body)}}, []store.Rev{p.Rev}, nil
 }
 
 type getAnswer struct {
@@ -142,14 +147,23 @@ func (a *Admin) replace(ctx context.Context, in *struct {
 	Seen
 	Body store.Edit
 }) (*productAnswer, []store.Rev, error) {
-	return a.change(in.Seen, func(seen store.Rev) (store.Product, error) { return a.DB.Replace(ctx, seen, in.Body) })
+	return a.changeTo(in.Body, in.Seen, func(seen store.Rev) (store.Product, error) { return a.DB.Replace(ctx, seen, in.Body) })
 }
 
 func (a *Admin) edit(ctx context.Context, in *struct {
 	Seen
 	Body store.Edit
 }) (*productAnswer, []store.Rev, error) {
-	return a.change(in.Seen, func(seen store.Rev) (store.Product, error) { return a.DB.Update(ctx, seen, in.Body) })
+	return a.changeTo(in.Body, in.Seen, func(seen store.Rev) (store.Product, error) { return a.DB.Update(ctx, seen, in.Body) })
+}
+
+// changeTo is change that says what e's description has lost.
+func (a *Admin) changeTo(e store.Edit, s Seen, edit func(store.Rev) (store.Product, error)) (*productAnswer, []store.Rev, error) {
+	out, news, err := a.change(s, edit)
+	if err == nil {
+		out.Body.Removed = a.DB.Removed(e)
+	}
+	return out, news, err
 }
 
 func (a *Admin) publish(published bool) func(context.Context, store.Rev) (store.Product, error) {
@@ -168,7 +182,7 @@ func (a *Admin) change(s Seen, edit func(store.Rev) (store.Product, error)) (*pr
 	if err != nil {
 		return nil, nil, err
 	}
-	out := &productAnswer{ETag: etag(p.Rev), Body: p}
+	out := &productAnswer{ETag: etag(p.Rev), Body: changedProduct{Product: p}}
 	if p.Rev == seen {
 		return out, nil, nil
 	}

@@ -26,6 +26,7 @@ type Public struct {
 	TrustedProxies []Network   // whose X-Forwarded-… are believed
 	OdooView       render.View // of the answers to an Odoo storefront; render.Card
 	PageSize       int         // products of a page of the shop; 24
+	Videos         bool        // descriptions may have videos, and the pages play them
 	PublicURL      string      // the shop's origin, as ParseOrigin has it; "": as the visitor has it
 	Metrics        prometheus.Registerer
 	Log            *slog.Logger
@@ -49,7 +50,7 @@ func (p *Public) App() *fiber.App {
 	}
 	p.numbers = newOdooNumbers(p.Cache, products, p.Metrics)
 	app := newApp(appConfig{
-		name: "shelfcast", bodyLimit: func(string) int { return maxPublicBody },
+		name: "shelfcast", csp: shopCSP(p.Videos), bodyLimit: func(string) int { return maxPublicBody },
 		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail, data: isData,
 	})
 	app.Server().KeepHijackedConns = true // the hub keeps what live hands over

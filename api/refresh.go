@@ -27,8 +27,14 @@ type refreshAnswer struct {
 		Unchanged []string         `json:"unchanged" nullable:"false" doc:"External ids of products that are as set says already"`
 		Missing   []int64          `json:"missing" nullable:"false" doc:"Ids of no product"`
 		Unknown   []string         `json:"unknown" nullable:"false" doc:"External ids of no product"`
+		Cleaned   []refreshCleaned `json:"cleaned,omitempty" doc:"Of the others, those whose description lost something"`
 		Failed    []refreshFailure `json:"failed" nullable:"false" doc:"Products that cannot be as set says"`
 	}
+}
+
+type refreshCleaned struct {
+	ExternalID string `json:"external_id"`
+	Removed    string `json:"removed" doc:"What was taken out of the description, in words"`
 }
 
 type refreshFailure struct {
@@ -99,6 +105,9 @@ func (a *Admin) setAll(ctx context.Context, items []refreshItem, out *refreshAns
 			return nil, err
 		}
 		for i, r := range results {
+			if removed := a.DB.Removed(edits[i].Edit); r.Err == nil && removed != "" {
+				out.Body.Cleaned = append(out.Body.Cleaned, refreshCleaned{edited[i].ExternalID, removed})
+			}
 			switch name := edited[i].ExternalID; {
 			case errors.Is(r.Err, store.ErrConflict) && try < overtaken:
 				again = append(again, edited[i])

@@ -30,7 +30,7 @@ func (b *book) transfer() {
 		id: "import-products", method: http.MethodPost, path: "/products:import", tag: tag, scope: store.WriteProducts,
 		summary: "Import a product CSV of Shopify",
 		description: "The file is the body, of any size: it is read as it comes. Products that have the SKU already are edited, and what is as the file has it stays at its version: the same file twice changes nothing. " +
-			"Each product is a transaction of its own; a line that is no good is left out, and lines says why. If it ends early with a problem, what stood before is imported; send it again.",
+			"Each product is a transaction of its own; a line that is no good is left out, and lines says why; it also says what was taken out of descriptions. If it ends early with a problem, what stood before is imported; send it again.",
 		anyBody: "text/csv", response: exampleImported,
 	}, answers(b.admin, b.admin.importCSV))
 	reads(b, entry{
@@ -47,7 +47,7 @@ type importAnswer struct{ Body importReport }
 
 type importReport struct {
 	shopify.Tally
-	Lines   []importLine `json:"lines" nullable:"false" doc:"What became of lines: those that failed, or all"`
+	Lines   []importLine `json:"lines" nullable:"false" doc:"What became of lines: those that failed or lost something, or all"`
 	Omitted int          `json:"omitted" doc:"How many more lines there would be to tell of"`
 }
 
@@ -59,6 +59,7 @@ type importLine struct {
 	ID      int64          `json:"id,omitempty"`
 	Version int64          `json:"version,omitempty"`
 	Error   string         `json:"error,omitempty" doc:"Why it was left out"`
+	Removed string         `json:"removed,omitempty" doc:"What was taken out of the description, in words"`
 }
 
 func (a *Admin) importCSV(ctx context.Context, in *importInput) (*importAnswer, error) {
@@ -124,11 +125,11 @@ func (a *Admin) importAll(ctx context.Context, in *importInput, upload io.Reader
 			tell()
 		}
 		switch {
-		case in.Report != "all" && o.Result != shopify.Failed:
+		case in.Report != "all" && o.Result != shopify.Failed && o.Removed == "":
 		case len(out.Body.Lines) == maxReport:
 			out.Body.Omitted++
 		default:
-			out.Body.Lines = append(out.Body.Lines, importLine{o.Line, o.SKU, o.Result, o.ID, o.Version, o.Error})
+			out.Body.Lines = append(out.Body.Lines, importLine{o.Line, o.SKU, o.Result, o.ID, o.Version, o.Error, o.Removed})
 		}
 	})
 	tell()

@@ -37,6 +37,10 @@ type view struct {
 
 type pageKey struct{ name, language string }
 
+// htmlForm is part of the hash, since another release may take other HTML out of a
+// description.
+const htmlForm = "html 1"
+
 // newEdition reads and tries all templates.
 func newEdition(cfg Config) (*edition, error) {
 	e := &edition{cfg: cfg, files: cfg.Files, views: map[View]*view{}, pages: map[pageKey]*template.Template{}}
@@ -45,7 +49,7 @@ func newEdition(cfg Config) (*edition, error) {
 		return nil, err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%d\n", factsForm, cfg.Low)
+	fmt.Fprintf(sum, "%s\n%d\n%s\n%t\n", factsForm, cfg.Low, htmlForm, cfg.Videos)
 	for i, tag := range tags {
 		l, err := newLocale(tag, i == 0, e.files, sum)
 		if err != nil {
@@ -203,7 +207,7 @@ func (e *edition) render(name View, p store.Product) (string, error) {
 			SKU: p.SKU, Title: p.Title, Vendor: p.Vendor, ImageURL: p.ImageURL,
 			// Cleaned on its way in, and once more here: another program may
 			// have put it into the row.
-			Description: template.HTML(store.SanitizeHTML(p.Description)),
+			Description: template.HTML(store.SanitizeHTML(p.Description, e.cfg.Videos)),
 			Price:       v.locale.money(p.Price, p.Currency),
 			Currency:    p.Currency,
 			Stock:       p.Stock,

@@ -20,6 +20,7 @@ type Config struct {
 	Files    []fs.FS  // where to look for each template, first found wins: the shop owner's before ours
 	Locales  []string // the shop's languages (BCP 47), its first in front; "en"
 	ShopName string   // "Shop"
+	Videos   bool     // descriptions may have videos: see store.CleanHTML
 	Low      int64    // at and below this stock a product is shown as nearly gone; 5
 }
 

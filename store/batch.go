@@ -48,7 +48,7 @@ func (db *DB) Batch(ctx context.Context, edits []BatchEdit, allOrNothing bool) (
 	}
 	var b batch
 	err := db.write(ctx, "batch", func(ctx context.Context, tx *sqlx.Tx) error {
-		b = batch{edits: edits, results: make([]BatchResult, len(edits)), plans: make([]plan, len(edits))}
+		b = batch{edits: edits, videos: db.cfg.Videos, results: make([]BatchResult, len(edits)), plans: make([]plan, len(edits))}
 		if err := b.plan(ctx, tx); err != nil {
 			return err
 		}
@@ -72,6 +72,7 @@ func (db *DB) Batch(ctx context.Context, edits []BatchEdit, allOrNothing bool) (
 // A batch is one on its way.
 type batch struct {
 	edits   []BatchEdit
+	videos  bool // see CleanHTML
 	results []BatchResult
 	plans   []plan
 }
@@ -97,7 +98,7 @@ func (b *batch) plan(ctx context.Context, tx *sqlx.Tx) error {
 	}
 	seen := map[int64]bool{}
 	for i, e := range b.edits {
-		b.plans[i], b.results[i].Err = planFor(e, found, seen[e.Seen.ID])
+		b.plans[i], b.results[i].Err = planFor(e, found, seen[e.Seen.ID], b.videos)
 		if e.Action != Created {
 			seen[e.Seen.ID] = true
 		}
@@ -105,9 +106,9 @@ func (b *batch) plan(ctx context.Context, tx *sqlx.Tx) error {
 	return nil
 }
 
-func planFor(e BatchEdit, found map[int64]Product, twice bool) (plan, error) {
+func planFor(e BatchEdit, found map[int64]Product, twice, videos bool) (plan, error) {
 	if e.Action == Created {
-		p, err := e.Edit.first()
+		p, err := e.Edit.first(videos)
 		return plan{wanted: p, action: Created}, err
 	}
 	before, ok := found[e.Seen.ID]
@@ -117,7 +118,7 @@ func planFor(e BatchEdit, found map[int64]Product, twice bool) (plan, error) {
 	case twice:
 		return plan{}, &InvalidError{[]FieldError{{"id", errTwice.Error()}}}
 	}
-	return planOf(before, e.Seen.Version, e.Action, e.Edit)
+	return planOf(before, e.Seen.Version, e.Action, e.Edit, videos)
 }
 
 // make writes what is planned. Products are changed in the order of their ids,

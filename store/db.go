@@ -29,6 +29,8 @@ type Config struct {
 	ReplicaTimeout time.Duration  // after which the primary is asked instead; 500ms
 	Roots          *x509.CertPool // speak TLS, to servers with a certificate from these; nil: as the DSN says
 
+	Videos bool // descriptions may have videos, and frames of FrameSources
+
 	Metrics prometheus.Registerer
 }
 

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+
 	"shelfcast/store"
 )
 
@@ -51,15 +54,69 @@ func FuzzEdit(f *testing.F) {
 	})
 }
 
-// FuzzSanitizeHTML: what came out clean stays as it is.
+// FuzzSanitizeHTML: what came out clean stays as it is, and stays where it is put.
 func FuzzSanitizeHTML(f *testing.F) {
-	for _, seed := range []string{`<p onclick="x()">a<script>b</script></p>`, `<a href="javascript:x()">`, `<svg/onload=x()>`, `<<script>script>x`, "<p\x00>"} {
-		f.Add(seed)
+	for _, seed := range []string{
+		`<p onclick="x()">a<script>b</script></p>`, `<a href="javascript:x()">`, `<svg/onload=x()>`, `<<script>script>x`, "<p\x00>",
+		`Soft.</div></div></section><p>Wash at 30</p>`, `<ul><li><div><li>x</li></div></li></ul>`, `<table><tr><td><b>x</td></b></table>y`,
+		`<b><p>x</b>y<a href=/a><table><a href=/b>`, `<iframe src="https://www.youtube.com/embed/x"><p></iframe>`, `<iframe srcdoc="<p>">`,
+		`<video src="/a.mp4" controls><source src="javascript:x"></video>`, `<p style="text-align:center;color:red">x`, "<pre>\n\nx", `<img srcset="/a 1x, javascript:x 2x">`,
+		strings.Repeat("<b><i>", 300) + strings.Repeat("<p>x", 300), strings.Repeat("<div>", 600) + "x",
+	} {
+		f.Add(seed, true)
+		f.Add(seed, false)
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		clean := store.SanitizeHTML(text)
-		if lower := strings.ToLower(clean); strings.Contains(lower, "<script") || strings.Contains(lower, "<svg") || strings.Contains(lower, "<iframe") {
+	f.Fuzz(func(t *testing.T, text string, videos bool) {
+		clean, _ := store.CleanHTML(text, videos)
+		lower := strings.ToLower(clean)
+		for _, tag := range []string{"<script", "<svg", "<form", "<style", "<object"} {
+			if strings.Contains(lower, tag) {
+				t.Errorf("%q became %q", text, clean)
+			}
+		}
+		if strings.Contains(lower, "<iframe") && !videos {
 			t.Errorf("%q became %q", text, clean)
 		}
+		if again, removed := store.CleanHTML(clean, videos); again != clean || removed != "" {
+			t.Errorf("%q became %q, and then %q without %s", text, clean, again, removed)
+		}
+		if len(clean) > 200*(len(text)+1) {
+			t.Errorf("%d bytes became %d", len(text), len(clean))
+		}
+		if wrong := outOfPlace(clean); wrong != "" {
+			t.Errorf("%q became %q, %s", text, clean, wrong)
+		}
 	})
+}
+
+// outOfPlace says what a browser makes of HTML in its place on a page, if it is
+// anything else than that the place has it all.
+func outOfPlace(clean string) string {
+	page, err := html.Parse(strings.NewReader(`<!DOCTYPE html><body><section><div>` + clean + `<hr></div><i>after</i></section><u>end</u>`))
+	if err != nil {
+		return err.Error()
+	}
+	var body *html.Node
+	for n := range page.Descendants() {
+		if n.DataAtom == atom.Body {
+			body = n
+			break
+		}
+	}
+	names := func(parent *html.Node) (names string) {
+		for n := range parent.ChildNodes() {
+			names += n.Data + " "
+		}
+		return names
+	}
+	if got := names(body); got != "section u " {
+		return "and the body has " + got
+	}
+	if got := names(body.FirstChild); got != "div i " {
+		return "and the section has " + got
+	}
+	if last := body.FirstChild.FirstChild.LastChild; last.DataAtom != atom.Hr {
+		return "and what follows it is not beside it"
+	}
+	return ""
 }

@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/bojanz/currency"
-	"github.com/microcosm-cc/bluemonday"
 	"github.com/shopspring/decimal"
 )
 
@@ -98,9 +97,9 @@ func (e *Edit) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Changes says whether e would make something else of p. Errors: ErrInvalid.
-func (e Edit) Changes(p Product) (bool, error) {
-	edited, err := e.apply(p)
+// Changes reports whether e would make something else of p. Errors: ErrInvalid.
+func (db *DB) Changes(p Product, e Edit) (bool, error) {
+	edited, err := e.apply(p, db.cfg.Videos)
 	return err == nil && len(diff(p, edited)) > 0, err
 }
 
@@ -139,15 +138,9 @@ const (
 
 var maxPrice = decimal.New(1, 11) // what DECIMAL(15,4) can hold
 
-// policy lets through the HTML that people write and nothing that runs.
-// It is safe for concurrent use once made.
-var policy = bluemonday.UGCPolicy()
-
-// SanitizeHTML takes out of s whatever could run or phone home from a page.
-func SanitizeHTML(s string) string { return policy.Sanitize(s) }
-
-// apply is p as e would have it, or an *InvalidError. p itself stays.
-func (e Edit) apply(p Product) (Product, error) {
+// apply is p as e would have it, or an *InvalidError. p itself stays. videos: see
+// CleanHTML.
+func (e Edit) apply(p Product, videos bool) (Product, error) {
 	set(&p.SKU, e.SKU)
 	set(&p.ExternalID, e.ExternalID)
 	set(&p.Title, e.Title)
@@ -159,7 +152,7 @@ func (e Edit) apply(p Product) (Product, error) {
 	set(&p.Published, e.Published)
 	p.Title, p.Vendor, p.ImageURL = strings.TrimSpace(p.Title), strings.TrimSpace(p.Vendor), strings.TrimSpace(p.ImageURL)
 	if e.Description != nil {
-		p.Description = strings.TrimSpace(SanitizeHTML(strings.ReplaceAll(*e.Description, "\r\n", "\n")))
+		p.Description = strings.TrimSpace(SanitizeHTML(strings.ReplaceAll(*e.Description, "\r\n", "\n"), videos))
 	}
 	if e.CompareAtPrice.Set {
 		p.CompareAtPrice = e.CompareAtPrice.To

@@ -19,7 +19,7 @@ const bump = `version = GREATEST(version + 1, ` + clock + `)`
 // Create makes a product of e, unpublished unless e says so. Errors:
 // ErrInvalid, ErrDuplicateSKU, ErrDuplicateExternalID, ErrUnavailable.
 func (db *DB) Create(ctx context.Context, e Edit) (Product, error) {
-	p, err := e.first()
+	p, err := e.first(db.cfg.Videos)
 	if err != nil {
 		return Product{}, err
 	}
@@ -40,8 +40,8 @@ func (db *DB) Create(ctx context.Context, e Edit) (Product, error) {
 }
 
 // first is the product that e makes.
-func (e Edit) first() (Product, error) {
-	p, err := e.apply(Product{})
+func (e Edit) first(videos bool) (Product, error) {
+	p, err := e.apply(Product{}, videos)
 	if e.Price == nil { // zero is a price, and so must be said
 		missing := FieldError{"price", "is required"}
 		if invalid, ok := errors.AsType[*InvalidError](err); ok {
@@ -103,7 +103,7 @@ func (db *DB) change(ctx context.Context, seen Rev, action Action, e Edit) (Prod
 		if err != nil {
 			return err
 		}
-		plan, err := planOf(before, seen.Version, action, e)
+		plan, err := planOf(before, seen.Version, action, e, db.cfg.Videos)
 		if err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ type plan struct {
 
 // planOf holds a change against the product as it is. Errors: ErrConflict,
 // ErrArchived, ErrInvalid.
-func planOf(before Product, seen int64, action Action, e Edit) (plan, error) {
+func planOf(before Product, seen int64, action Action, e Edit, videos bool) (plan, error) {
 	if before.Version != seen {
 		return plan{}, &ConflictError{before.Rev}
 	}
@@ -145,7 +145,7 @@ func planOf(before Product, seen int64, action Action, e Edit) (plan, error) {
 			return plan{}, fmt.Errorf("product %d: %w", before.ID, ErrArchived)
 		}
 		var err error
-		if wanted, err = e.apply(before); err != nil {
+		if wanted, err = e.apply(before, videos); err != nil {
 			return plan{}, err
 		}
 	}

@@ -17,13 +17,14 @@ import (
 type importCommand struct {
 	serve.Database `embed:""`
 	File           string `arg:"" type:"existingfile" help:"A product CSV of Shopify."`
+	Videos         bool   `help:"Descriptions may have videos, and frames of YouTube and Vimeo; as serve has it."`
 	Currency       string `default:"USD" help:"Of the prices, where the file does not say."`
 }
 
 // Run imports the file. Products that have the SKU already are updated; a line
 // that is no good is reported and left out.
 func (c *importCommand) Run(ctx context.Context) error {
-	db, err := open(c.Database)
+	db, err := c.Database.Open(c.Videos, nil)
 	if err != nil {
 		return err
 	}
@@ -45,9 +46,13 @@ func (c *importCommand) Run(ctx context.Context) error {
 			_ = bar.Clear() // or the report stands behind the bar
 			slog.Warn("left out", "line", o.Line, "why", o.Error)
 		}
+		if o.Removed != "" {
+			_ = bar.Clear()
+			slog.Warn("removed from the description", "line", o.Line, "sku", o.SKU, "removed", o.Removed)
+		}
 	})
 	_ = bar.Finish()
-	slog.Info("imported", "file", c.File, "created", t.Created, "changed", t.Changed, "unchanged", t.Unchanged, "bad", t.Failed)
+	slog.Info("imported", "file", c.File, "created", t.Created, "changed", t.Changed, "unchanged", t.Unchanged, "bad", t.Failed, "cleaned", t.Cleaned)
 	if err == nil && t.Failed > 0 {
 		err = fmt.Errorf("%d lines were left out", t.Failed)
 	}

@@ -34,5 +34,5 @@ func (c *migrateCommand) Run(ctx context.Context) error {
 }
 
 func open(d serve.Database) (*store.DB, error) {
-	return d.Open(nil)
+	return d.Open(false, nil)
 }

@@ -26,7 +26,8 @@ type Outcome struct {
 	SKU       string `json:"sku,omitempty"` // "" if the line does not say
 	Result    Result `json:"result"`
 	store.Rev        // of the product as it is now; zero, and not in the JSON, if it failed
-	Error     string `json:"error,omitempty"` // in words for people, if it failed
+	Error     string `json:"error,omitempty"`   // in words for people, if it failed
+	Removed   string `json:"removed,omitempty"` // from the description, which may not have it; in words for people
 }
 
 // MarshalJSON leaves out a Rev that is zero.
@@ -44,11 +45,15 @@ type Tally struct {
 	Created   int `json:"created"`
 	Changed   int `json:"changed"`
 	Unchanged int `json:"unchanged"`
-	Failed    int `json:"failed"` // products, and lines
+	Failed    int `json:"failed"`  // products, and lines
+	Cleaned   int `json:"cleaned"` // of the products put in, those whose description lost something
 }
 
-func (t *Tally) count(r Result) {
-	switch r {
+func (t *Tally) count(o Outcome) {
+	if o.Removed != "" {
+		t.Cleaned++
+	}
+	switch o.Result {
 	case Created:
 		t.Created++
 	case Changed:
@@ -80,7 +85,7 @@ func Import(ctx context.Context, db *store.DB, file io.Reader, currency string, 
 		if err != nil {
 			return t, err
 		}
-		t.count(o.Result)
+		t.count(o)
 		each(o)
 	}
 	return t, nil
@@ -95,6 +100,7 @@ func put(ctx context.Context, db *store.DB, p Product) (Outcome, error) {
 		err = o.try(ctx, db, p)
 		switch {
 		case err == nil:
+			o.Removed = db.Removed(p.Edit)
 			return o, nil
 		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrDuplicateSKU), errors.Is(err, store.ErrNotFound):
 			continue
@@ -112,7 +118,7 @@ func (o *Outcome) try(ctx context.Context, db *store.DB, p Product) error {
 	had, err := db.BySKU(ctx, o.SKU)
 	now, changes := had, true
 	if err == nil && p.Archived && had.Archived { // it takes no edit, and needs none if it is so already
-		changes, err = p.Edit.Changes(had)
+		changes, err = db.Changes(had, p.Edit)
 	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):

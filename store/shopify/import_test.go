@@ -61,7 +61,7 @@ const file = columns +
 func TestImportTwice(t *testing.T) {
 	db := migrated(t, storetest.DSN(t))
 	got, outcomes := imported(t, db, file)
-	if got != (shopify.Tally{Created: 2, Failed: 3}) {
+	if got != (shopify.Tally{Created: 2, Failed: 3, Cleaned: 1}) {
 		t.Errorf("got %+v", got)
 	}
 	before := all(t, db)
@@ -69,7 +69,7 @@ func TestImportTwice(t *testing.T) {
 		t.Fatalf("got %+v", before)
 	}
 	for i, want := range []shopify.Outcome{
-		{Line: 2, SKU: "pot", Result: shopify.Created, Rev: before[0].Rev},
+		{Line: 2, SKU: "pot", Result: shopify.Created, Rev: before[0].Rev, Removed: "<script>"},
 		{Line: 4, SKU: "mug", Result: shopify.Created, Rev: before[1].Rev},
 		{Line: 5, SKU: "bad", Result: shopify.Failed, Error: `Variant Price "free" is no number`},
 		{Line: 5, SKU: "bad", Result: shopify.Failed, Error: "the product has no variant with a price"},
@@ -79,10 +79,10 @@ func TestImportTwice(t *testing.T) {
 			t.Fatalf("outcome %d of %+v, want %+v", i, outcomes, want)
 		}
 	}
-	if got, _ := imported(t, db, file); got != (shopify.Tally{Unchanged: 2, Failed: 3}) {
+	if got, _ := imported(t, db, file); got != (shopify.Tally{Unchanged: 2, Failed: 3, Cleaned: 1}) {
 		t.Errorf("again: %+v", got)
 	}
-	if got, _ := imported(t, db, strings.Replace(file, "mug,Mug", "mug,Big mug", 1)); got != (shopify.Tally{Changed: 1, Unchanged: 1, Failed: 3}) {
+	if got, _ := imported(t, db, strings.Replace(file, "mug,Mug", "mug,Big mug", 1)); got != (shopify.Tally{Changed: 1, Unchanged: 1, Failed: 3, Cleaned: 1}) {
 		t.Errorf("edited: %+v", got)
 	}
 	after := all(t, db)
@@ -201,7 +201,7 @@ func TestAnImportEndsWhenItsCallerOrItsFileDoes(t *testing.T) {
 	db := migrated(t, storetest.DSN(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	got, err := shopify.Import(ctx, db, strings.NewReader(file), "EUR", func(shopify.Outcome) { cancel() })
-	if !errors.Is(err, context.Canceled) || got != (shopify.Tally{Created: 1}) {
+	if !errors.Is(err, context.Canceled) || got != (shopify.Tally{Created: 1, Cleaned: 1}) {
 		t.Errorf("cancelled: %+v, %v", got, err)
 	}
 	gone := errors.New("gone")

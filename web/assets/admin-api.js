@@ -16,6 +16,7 @@
  * @property {boolean} published
  * @property {boolean} archived
  * @property {string} created_at
+ * @property {string} [removed] from the description, in words; only in the answer to an edit
  */
 
 /** @typedef {{id: number, version: number}} Rev */

@@ -4,7 +4,7 @@ import { Problem } from "./admin-api.js";
 import { valueOf } from "./admin-dom.js";
 import { broken, Draft, patchOf } from "./admin-draft.js";
 import { authorOf, Face } from "./admin-face.js";
-import { sentences } from "./admin-words.js";
+import { lost, sentences } from "./admin-words.js";
 
 /** @typedef {import("./admin-api.js").Product} Product */
 
@@ -123,7 +123,9 @@ export class Row {
     if (Object.keys(wrong).length > 0) return this.#refuse(new Problem(422, "", { fields: wrong }), true);
     const [body, typed] = [patchOf(draft), { ...draft.values }];
     await this.#attempt(async () => {
-      draft.saved(await this.desk.api.change("PATCH", `/products/${this.id}`, { body, version: draft.product.version }), typed);
+      const answer = await this.desk.api.change("PATCH", `/products/${this.id}`, { body, version: draft.product.version });
+      draft.saved(answer, typed);
+      this.#problem = lost(answer);
       this.desk.notice(`Saved “${draft.product.title}”.`);
     }, true);
   }

@@ -86,6 +86,14 @@ export function did(action) {
   return ACTIONS[action] ?? action;
 }
 
+/**
+ * What a description has lost on its way into the shop, as a sentence; "" if nothing.
+ * @param {import("./admin-api.js").Product} product
+ */
+export function lost({ removed }) {
+  return removed ? `The description was saved without what the shop does not allow: ${removed}.` : "";
+}
+
 /** @param {string} author "" if nobody said */
 export function whoever(author) {
   return author || "unknown";

@@ -9,7 +9,7 @@ import { Follow } from "./admin-follow.js";
 import { History } from "./admin-history.js";
 import { List } from "./admin-list.js";
 import { OpenPages } from "./admin-pages.js";
-import { Words } from "./admin-words.js";
+import { lost, Words } from "./admin-words.js";
 
 const KEY = "shelfcast.token";
 /** So long a notice stands. */
@@ -91,7 +91,7 @@ const history_ = new History(api, words);
 const bulk = new Bulk(api, words, notice);
 const create = new Create(api, (made) => {
   list.add(made);
-  notice(`Created “${made.title}”.`);
+  notice([`Created “${made.title}”.`, lost(made)].join(" ").trim());
 });
 const finder = new Finder((search) => list.load(search), trouble);
 const pages = new OpenPages(api, {

@@ -75,6 +75,20 @@ test("Enter saves what was typed, and nothing else", async () => {
   assert.equal(calls.length, 1, "there is nothing to save");
 });
 
+test("what a description has lost is said until the next edit is saved", async () => {
+  lamp.desk.api.change = async () => ({ ...product(), version: 11, description: "<p>x</p>", removed: "<script>, <p onclick> (2)" });
+  type(lamp, "description", "<p onclick=a()>x</p>");
+  await press(lamp, "description", "Enter", { ctrlKey: true });
+  const said = find(lamp, ".problem");
+  assert.equal(said.textContent, "The description was saved without what the shop does not allow: <script>, <p onclick> (2).");
+  assert.equal(said.hidden, false);
+  assert.equal(field(lamp, "description").value, "<p>x</p>");
+  lamp.desk.api.change = async () => ({ ...product(), version: 12 });
+  type(lamp, "description", "y");
+  await press(lamp, "description", "Enter", { ctrlKey: true });
+  assert.equal(said.textContent, "");
+});
+
 test("Enter makes lines in a description, and saves with Ctrl; an input method's Enter is its own", async () => {
   type(lamp, "description", "<p>x</p>");
   await press(lamp, "description", "Enter");

@@ -18,6 +18,7 @@ SHELFCAST_JWT_SCOPE_CLAIM: {{ $v.admin.jwt.scopeClaim | quote }}
 SHELFCAST_SHOP_NAME: {{ $v.shop.name | quote }}
 SHELFCAST_PUBLIC_URL: {{ $v.shop.publicUrl | quote }}
 SHELFCAST_LOCALES: {{ join "," $v.shop.locales | quote }}
+SHELFCAST_VIDEOS: {{ if $v.shop.videos }}"true"{{ else }}""{{ end }}
 SHELFCAST_PAGE_SIZE: {{ int64 $v.shop.pageSize | quote }}
 SHELFCAST_ORIGINS: {{ join "," $v.shop.origins | quote }}
 SHELFCAST_TEMPLATES: {{ include "shelfcast.folder" (dict "name" "templates" "folder" $v.shop.templates) | quote }}

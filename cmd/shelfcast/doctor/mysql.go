@@ -25,7 +25,7 @@ func (r *Report) mysql(ctx context.Context, s serve.Settings, o Options) {
 	defer cancel()
 	asked := d
 	asked.MaxOpen = 1 // a server that is full may have one left
-	db, err := asked.Open(nil)
+	db, err := asked.Open(false, nil)
 	if err != nil {
 		r.bad(Error, "mysql.dsn", "%v", err)
 		return

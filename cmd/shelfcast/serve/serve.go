@@ -103,7 +103,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	measureRedis(i.rdb, i.metrics)
 	if i.db == nil {
 		i.ownDB = true
-		if i.db, err = s.Database.Open(i.metrics); err != nil {
+		if i.db, err = s.Database.Open(s.Videos, i.metrics); err != nil {
 			return nil, err
 		}
 	}
@@ -125,7 +125,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	health := i.health() // of both apps, as it knows what was well once
 	i.public = (&api.Public{
 		DB: i.db, Cache: cache, Hub: i.hub, Templates: i.templates, Assets: i.assets, Health: health,
-		Origins: s.Origins, TrustedProxies: read.proxies, PageSize: s.PageSize, PublicURL: read.publicURL, OdooView: read.odooView, Metrics: i.metrics, Log: i.log,
+		Origins: s.Origins, TrustedProxies: read.proxies, PageSize: s.PageSize, Videos: s.Videos, PublicURL: read.publicURL, OdooView: read.odooView, Metrics: i.metrics, Log: i.log,
 	}).App()
 	providers, err := i.jwt()
 	if err != nil {

@@ -24,12 +24,13 @@ type Database struct {
 }
 
 // Open makes a store for it, which need not be reachable yet.
-func (d Database) Open(metrics prometheus.Registerer) (*store.DB, error) {
+// videos: see store.CleanHTML.
+func (d Database) Open(videos bool, metrics prometheus.Registerer) (*store.DB, error) {
 	roots, err := rootsOf(d.CA)
 	if err != nil {
 		return nil, fmt.Errorf("MySQL: %w", err)
 	}
-	return store.Open(d.MySQL, store.Config{Timeout: d.Timeout, MaxOpen: d.MaxOpen, Replica: d.Replica, Roots: roots, Metrics: metrics})
+	return store.Open(d.MySQL, store.Config{Timeout: d.Timeout, MaxOpen: d.MaxOpen, Replica: d.Replica, Roots: roots, Videos: videos, Metrics: metrics})
 }
 
 // Settings of an instance. Each is a flag, and an environment variable of the
@@ -55,6 +56,7 @@ type Settings struct {
 	ShopName       string        `default:"Shelfcast" help:"As the pages show it."`
 	Locales        []string      `placeholder:"LANG" help:"Languages of the shop, as en,de or de-AT; its first in front, the others' pages are below /LANG/. Without it there is en."`
 	Locale         string        `placeholder:"LANG" help:"The same for a shop with one language."`
+	Videos         bool          `help:"Descriptions may have videos, and frames of YouTube and Vimeo. Without it they are taken out; the same goes for 'shelfcast import'."`
 	PageSize       int           `default:"24" help:"Products of a page of the shop."`
 	Fills          int           `default:"8" help:"Fragments for which the database is read at a time. The others wait for a second and are refused then (503)."`
 	Memory         int64         `default:"64" help:"MiB of memory for fragments."`
@@ -106,7 +108,7 @@ func (s Settings) templates() (*render.Templates, error) {
 	if s.Locale != "" {
 		locales = []string{s.Locale}
 	}
-	templates, err := render.Load(render.Config{Files: before(s.Templates, web.Templates), Locales: locales, ShopName: s.ShopName})
+	templates, err := render.Load(render.Config{Files: before(s.Templates, web.Templates), Locales: locales, ShopName: s.ShopName, Videos: s.Videos})
 	return templates, s.ofFolder(err)
 }
 
