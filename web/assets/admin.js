@@ -198,13 +198,22 @@ enter.addEventListener("submit", (event) => {
 });
 the("#leave").addEventListener("click", () => void signOut());
 
-/** A link may bring the token along; it is not left where it can be seen. */
-function takeToken() {
+/**
+ * A link may bring the token along; it is not left where it can be seen. It takes
+ * the place of another one only if the person wants that: anybody can make a link.
+ * @returns {Promise<boolean>} whether the token is a new one
+ */
+async function takeToken() {
   const brought = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!brought) return false;
-  sessionStorage.setItem(KEY, brought);
   history.replaceState(null, "", location.pathname + location.search);
-  return true;
+  const had = sessionStorage.getItem(KEY);
+  const sure = !had || had === brought || await ask({
+    title: "Sign in with another token?", yes: "Use the new token",
+    text: "You are signed in already, and this link brings another token. With it all that you save here is saved in the name of its owner.",
+  });
+  if (sure) sessionStorage.setItem(KEY, brought);
+  return sure;
 }
 
 // The rest of the page.
@@ -224,8 +233,8 @@ addEventListener("keydown", (event) => {
 addEventListener("beforeunload", (event) => {
   if (list.unsaved.length > 0) event.preventDefault();
 });
-addEventListener("hashchange", () => {
-  if (takeToken()) void start();
+addEventListener("hashchange", async () => {
+  if (await takeToken()) void start();
 });
 addEventListener("online", () => follow.hurry());
 document.addEventListener("visibilitychange", () => {
@@ -236,5 +245,4 @@ document.addEventListener("visibilitychange", () => {
   void list.catchUp();
 });
 
-takeToken();
-void start();
+void takeToken().then(start);

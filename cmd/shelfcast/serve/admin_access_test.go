@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/store"
 )
@@ -110,4 +112,36 @@ func TestRatesAreSharedByTheFleet(t *testing.T) {
 		f.ask(t, n, 429, "GET", "/api/v1/products", "", bearer("shelfcast_NONE"))
 	}
 	f.ask(t, 0, 200, "GET", "/api/v1/products", "", bearer(other))
+}
+
+// A link with a token does not sign in somebody who is signed in already, unless
+// they say so: who made it would have their edits in another's name.
+func TestALinkDoesNotReplaceASession(t *testing.T) {
+	t.Parallel()
+	f := startFleet(t, nil)
+	f.product(t, "lamp")
+	f.product(t, "mug")
+	theirs := f.token(t, "Mallory", store.WriteProducts)
+	d := f.signedIn(t, browser(t), 0, "")
+	const asked = `document.querySelector("#ask").open && location.hash === ""`
+	d.js(`location.hash = "token=` + theirs + `"`)
+	d.until(asked)
+	d.run(chromedp.Click(css("#ask [data-no]")))
+	d.until(`!document.querySelector("#ask").open`)
+	d.js(`location.hash = "token=` + strings.ReplaceAll(token, " ", "+") + `"`) // the same is no question
+	d.until(`location.hash === ""`)
+	if eval[bool](t, d.ctx, `document.querySelector("#ask").open || sessionStorage.getItem("shelfcast.token") !== `+fmt.Sprintf("%q", token)) {
+		t.Error("the session is another one")
+	}
+	// A link from elsewhere loads the page anew.
+	d.run(chromedp.Navigate("http://"+f.instances[1].AdminAddr()+"/admin#token="+strings.ReplaceAll(token, " ", "+")),
+		chromedp.Evaluate[chromedp.Void](watch))
+	d.ready()
+	d.run(chromedp.Navigate("http://"+f.instances[1].AdminAddr()+"/admin?q=mug#token="+theirs), chromedp.Evaluate[chromedp.Void](watch))
+	d.until(asked)
+	if who := d.text("#who .name"); who != "" {
+		t.Errorf("before an answer it is %q", who)
+	}
+	d.run(chromedp.Click(css("#ask [data-yes]")))
+	d.until(`document.querySelector("#who .name").textContent === "Mallory"`)
 }
