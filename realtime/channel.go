@@ -35,13 +35,13 @@ type channel struct {
 	alive   int              // entries that are not old
 	head    uint64           // the number of the last
 	lost    uint64           // the last that was dropped though it was not old
-	last    int64            // the greatest id that any session has
+	last    int64            // the greatest id that was given to an entry, or version that was read
 	chunks  map[chunkKey]*chunk
 }
 
-// An entry is one notification. Its id is about its version: above all ids that
-// were given before, so that a change that comes late has one too that no
-// browser has had.
+// An entry is one notification. Its id is about its version, and above all ids of
+// entries before, so that a change that comes late has one too that those who
+// follow have not had. A browser that has had greater ids elsewhere gets others.
 type entry struct {
 	number  uint64
 	id      int64
@@ -73,6 +73,7 @@ type chunk struct {
 type chunkKey struct {
 	place   uint64
 	follows bool
+	last    int64 // ids are above it; 0: they are those of the entries
 }
 
 func newChannel() channel {
@@ -195,11 +196,15 @@ func (c *channel) prune() {
 	}
 }
 
-// had notes an id that a session has: what is added from now on is above it.
-func (c *channel) had(id int64) {
+// had notes versions that those who came back were told, with ids as great: the
+// database's word, never a browser's, of which others' ids would depend. What is
+// added from now on is above them.
+func (c *channel) had(found []store.Recent) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = max(c.last, id)
+	for _, r := range found {
+		c.last = max(c.last, r.Version)
+	}
 }
 
 // end is the place after all that there is.
@@ -217,25 +222,31 @@ func (c *channel) after(place uint64, follows bool, last int64) (_ *chunk, gone 
 	if place < c.lost && follows {
 		return nil, true
 	}
-	key := chunkKey{place, follows}
-	made := c.chunks[key]
-	if made == nil {
-		made = c.make(key, 0)
-		if len(c.chunks) >= chunksKept {
-			clear(c.chunks)
-		}
-		c.chunks[key] = made
-	}
+	made := c.chunk(chunkKey{place: place, follows: follows})
 	if made.frame != nil && made.first <= last {
-		made = c.make(key, last) // it has had ids that are above those of the ring
-		c.last = max(c.last, made.last)
+		// It has had ids that are above those of the ring, and says so itself: its
+		// ids are its own affair, and those of others stay.
+		made = c.chunk(chunkKey{place, follows, last})
 	}
 	return made, false
 }
 
-// make needs mu held. Ids are above last, and else those of the entries.
-func (c *channel) make(from chunkKey, last int64) *chunk {
-	made := &chunk{to: c.head}
+// chunk needs mu held. It is made unless there is one.
+func (c *channel) chunk(key chunkKey) *chunk {
+	made := c.chunks[key]
+	if made == nil {
+		if len(c.chunks) >= chunksKept {
+			clear(c.chunks)
+		}
+		made = c.make(key)
+		c.chunks[key] = made
+	}
+	return made
+}
+
+// make needs mu held.
+func (c *channel) make(from chunkKey) *chunk {
+	made, last := &chunk{to: c.head}, from.last
 	var list list
 	at, _ := slices.BinarySearchFunc(c.entries, from.place, func(e *entry, place uint64) int {
 		if e.number <= place {

@@ -45,7 +45,7 @@ const (
 	odooRecent    = 50 * time.Second              // what a browser is told that has no last id
 	odooMost      = 1000                          // notifications for a browser that comes back; the newest
 	odooFirst     = 1e15                          // below this no id is ours, but a real Odoo's
-	odooClockSlip = time.Minute                   // by which the database's clock may have been set back
+	odooClockSlip = time.Second                   // by which what we take for the database's clock may be behind it
 )
 
 // A follower is what a session of the Odoo wire has in place of the products
@@ -102,9 +102,8 @@ func parseLast(text string) (int64, bool) {
 // place of the one before. The last id never goes back.
 func (s *session) subscribe(w *work, follows bool, last int64) {
 	c := &s.hub.channel
-	clock := c.clock()
-	if last < odooFirst || last > clock+odooClockSlip.Microseconds() {
-		last = 0 // another server's
+	if last < odooFirst || last > c.clock()+odooClockSlip.Microseconds() {
+		last = 0 // another server's, or made up: what the session lacks is read, as of a first connect
 	}
 	s.hub.mu.Lock()
 	s.mu.Lock()
@@ -114,7 +113,7 @@ func (s *session) subscribe(w *work, follows bool, last int64) {
 		s.hub.mu.Unlock()
 		return
 	}
-	c.had(last)
+	// It is a browser's word, and so of no consequence but for this session.
 	f.last, f.since = max(f.last, last), max(f.since, last)
 	if !f.hears {
 		f.hears, f.place = true, c.end()

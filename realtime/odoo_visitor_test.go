@@ -90,6 +90,12 @@ func (v *visitor) hears(want ...int64) {
 func odooShop(t *testing.T, s *shop, again time.Duration) *Hub {
 	t.Helper()
 	time.Sleep(time.Until(time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)))
+	return odooInstance(t, s, again)
+}
+
+// odooInstance is the hub of an instance, and its feed runs.
+func odooInstance(t *testing.T, s *shop, again time.Duration) *Hub {
+	t.Helper()
 	h := quietHub(t, s, Config{Odoo: OdooConfig{Changes: s, Again: again}})
 	f := NewFeed(s, h, noSharer{}, FeedConfig{Reconcile: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())

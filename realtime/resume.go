@@ -54,6 +54,7 @@ func (h *Hub) resume(all []*session) {
 	}
 	h.metrics.resumed.Add(float64(len(backs)))
 	h.seed(found, clock)
+	c.had(found)
 	slices.Reverse(found)
 	made := map[comebackKey]*chunk{}
 	h.withWork(func(w *work) {
@@ -110,6 +111,9 @@ func (h *Hub) bringBack(b comeback, found []store.Recent, place uint64, clock in
 	key := comebackKey{b.from, f.last}
 	frame := made[key]
 	if frame == nil {
+		if len(made) >= chunksKept {
+			clear(made) // browsers choose their last ids
+		}
 		frame = missed(found, key)
 		made[key] = frame
 	}
@@ -119,7 +123,6 @@ func (h *Hub) bringBack(b comeback, found []store.Recent, place uint64, clock in
 		if taken, err = s.write(w, frame.frame); taken {
 			s.noteSent(w, frame.versions)
 			f.last = frame.last
-			h.channel.had(f.last)
 		}
 	}
 	if taken && err == nil {
