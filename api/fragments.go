@@ -1,10 +1,10 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 
@@ -38,15 +38,19 @@ func (p *Public) fragment(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	c.Set("Surrogate-Key", p.surrogates(want.ID))
-	return sendFragments(c, f.JSON(), f.ETag(), want.Version > 0 && f.Version == want.Version)
+	c.Set("Surrogate-Key", p.surrogates(realtime.Watch{Rev: want}))
+	if headFragments(c, f.ETag(), want.Version > 0 && f.Version == want.Version) {
+		return nil
+	}
+	return c.Send(f.JSON()) // not copied
 }
 
 // mostFragments is how many one request may ask for.
 const mostFragments = 100
 
 // fragments is GET /fragments?ids=ID:VERSION:VIEW,…: what changed together, in
-// one request. Products that there are not are left out.
+// one request. Products that there are not are left out. If it is more than a frame
+// full, next says how many of the list are answered: the rest is asked for anew.
 func (p *Public) fragments(c *fiber.Ctx) error {
 	list, err := p.watchList(c.Query("ids"))
 	if err != nil {
@@ -55,32 +59,39 @@ func (p *Public) fragments(c *fiber.Ctx) error {
 	if len(list) == 0 || len(list) > mostFragments {
 		return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("ids has 1 to %d of ID:VERSION:VIEW", mostFragments))
 	}
-	found, err := p.each(c.UserContext(), list)
-	if err != nil {
-		return err
-	}
-	ids := make([]int64, len(list))
-	exact := true
-	size := 0
-	for i, f := range found {
-		ids[i] = list[i].ID
-		exact = exact && f != nil && list[i].Version > 0 && f.Version == list[i].Version
+	return p.answer(c, clientOf(c, p.TrustedProxies), func() (net.Buffers, error) {
+		found, err := p.each(c.UserContext(), list)
+		if err != nil {
+			return nil, err
+		}
+		texts, tag, exact, next := cut(list, found)
+		c.Set("Surrogate-Key", p.surrogates(list[:next]...))
+		if headFragments(c, tag, exact) {
+			return nil, nil
+		}
+		if next == len(list) {
+			next = 0
+		}
+		return realtime.Frame(realtime.Full, texts, next), nil
+	})
+}
+
+// cut has the fragments of a list, up to a frame full; next is how many of the
+// list that are. Exact: they are just what was asked for.
+func cut(list []realtime.Watch, found []*render.Fragment) (texts [][]byte, tag string, exact bool, next int) {
+	sum, size := sha256.New(), 0
+	exact = true
+	for ; next < len(found) && size < realtime.FrameBytes; next++ {
+		f, want := found[next], list[next]
+		exact = exact && f != nil && want.Version > 0 && f.Version == want.Version
 		if f != nil {
-			size += len(f.JSON()) + 1
+			texts = append(texts, f.JSON())
+			size += len(f.JSON())
+			fmt.Fprint(sum, next, f.View, f.ID, f.ETag())
 		}
 	}
-	body := append(make([]byte, 0, size+20), `{"fragments":[`...)
-	tag := sha256.New()
-	for i, f := range found {
-		if f == nil {
-			continue
-		}
-		body = append(append(body, f.JSON()...), ',')
-		fmt.Fprint(tag, i, f.View, f.ID, f.ETag())
-	}
-	body = append(bytes.TrimSuffix(body, []byte(",")), "]}"...)
-	c.Set("Surrogate-Key", p.surrogates(ids...))
-	return sendFragments(c, body, fmt.Sprintf(`"%x"`, tag.Sum(nil)[:12]), exact)
+	fmt.Fprint(sum, " ", next)
+	return texts, fmt.Sprintf(`"%x"`, sum.Sum(nil)[:12]), exact, next
 }
 
 // each has the fragments of the list, nil for what there is not: those of a view
@@ -109,23 +120,25 @@ func (p *Public) each(ctx context.Context, list []realtime.Watch) ([]*render.Fra
 
 // surrogates are the names under which a CDN may be told to drop an answer: of
 // each product, and of the templates, which a URL does not name.
-func (p *Public) surrogates(ids ...int64) string {
-	names := make([]string, 0, len(ids)+1)
-	for _, id := range ids {
-		names = append(names, fmt.Sprintf("product-%d", id))
+func (p *Public) surrogates(products ...realtime.Watch) string {
+	names := make([]string, 0, len(products)+1)
+	for _, w := range products {
+		names = append(names, fmt.Sprintf("product-%d", w.ID))
 	}
 	return strings.Join(append(names, "templates-"+p.Templates.Hash()), " ")
 }
 
-func sendFragments(c *fiber.Ctx, body []byte, tag string, exact bool) error {
+// headFragments sets the headers of an answer, and reports whether that is all: who
+// asks has it.
+func headFragments(c *fiber.Ctx, tag string, exact bool) (whole bool) {
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
 	c.Set(fiber.HeaderETag, tag)
 	c.Set(fiber.HeaderCacheControl, "no-cache")
 	if exact {
 		c.Set(fiber.HeaderCacheControl, forEver)
 	}
-	if c.Get(fiber.HeaderIfNoneMatch) == tag {
-		return c.SendStatus(fiber.StatusNotModified)
+	if whole = c.Get(fiber.HeaderIfNoneMatch) == tag; whole {
+		c.Status(fiber.StatusNotModified)
 	}
-	return c.Send(body)
+	return whole
 }

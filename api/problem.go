@@ -46,6 +46,8 @@ var statuses = []struct {
 	{realtime.ErrDraining, http.StatusServiceUnavailable, "draining"},
 	{realtime.ErrFull, http.StatusServiceUnavailable, "full"},
 	{realtime.ErrAddress, http.StatusTooManyRequests, "too-many-sessions-of-address"},
+	{ErrAnswers, http.StatusServiceUnavailable, "too-many-answers"},
+	{ErrAnswersAddress, http.StatusTooManyRequests, "too-many-answers-of-address"},
 	{realtime.ErrRate, http.StatusServiceUnavailable, "too-many-new-sessions"},
 }
 

@@ -31,8 +31,11 @@ type Public struct {
 	Metrics        prometheus.Registerer
 	Log            *slog.Logger
 
+	Answers, AnswersPerAddress int // of many fragments at a time; 1000 and 100
+
 	storefront
 	numbers *odooNumbers
+	answers *underWay
 }
 
 // App makes the Fiber app.
@@ -49,6 +52,7 @@ func (p *Public) App() *fiber.App {
 		products = p.DB
 	}
 	p.numbers = newOdooNumbers(p.Cache, products, p.Metrics)
+	p.answers = newUnderWay(p.Answers, p.AnswersPerAddress, p.Metrics)
 	app := newApp(appConfig{
 		name: "shelfcast", csp: shopCSP(p.Videos), bodyLimit: func(string) int { return maxPublicBody },
 		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail, data: isData,

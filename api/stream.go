@@ -39,22 +39,26 @@ func (p *Public) stream(c *fiber.Ctx) error {
 }
 
 // poll is GET /live/poll?watch=ID:VERSION:VIEW,…: one frame with what is newer,
-// for a page that can have no session.
+// for a page that can have no session. If that is more than a frame full, its next
+// says how many of the list were looked at: the page asks for the rest at once.
 func (p *Public) poll(c *fiber.Ctx) error {
 	mode, watch, err := p.asked(c)
 	if err != nil {
 		return err
 	}
-	if err := p.Hub.AdmitPoll(clientOf(c, p.TrustedProxies)); err != nil {
-		return err
-	}
-	frame, err := p.Hub.Poll(c.UserContext(), mode, watch)
-	if err != nil {
-		return err
-	}
-	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
-	c.Set(fiber.HeaderCacheControl, "no-store")
-	return c.Send(frame)
+	from := clientOf(c, p.TrustedProxies)
+	return p.answer(c, from, func() (net.Buffers, error) {
+		if err := p.Hub.AdmitPoll(from); err != nil {
+			return nil, err
+		}
+		frame, err := p.Hub.Poll(c.UserContext(), mode, watch)
+		if err != nil {
+			return nil, err
+		}
+		c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
+		c.Set(fiber.HeaderCacheControl, "no-store")
+		return frame, nil
+	})
 }
 
 // asked is what a request for news wants. HEAD is not one: there is nothing to

@@ -109,7 +109,7 @@ func TestABatchComesToAPageOfManyProducts(t *testing.T) {
 		many.nothing()
 
 		s.mu.Lock()
-		s.html = "<p>" + strings.Repeat("x", frameBytes/60)
+		s.html = "<p>" + strings.Repeat("x", FrameBytes/60)
 		s.mu.Unlock()
 		h.ApplyAll(s.commit(from(1, 200, 12)))
 		few.sees(from(1, 20, 12)...)

@@ -264,7 +264,7 @@ func (r *round) passOver(s *session, from int, w *work) {
 func (r *round) gather(s *session, from int, w *work) (next int, framed []byte) {
 	w.picks = w.picks[:0]
 	size := 0
-	for next = from; next < len(s.watching) && size < frameBytes; next++ {
+	for next = from; next < len(s.watching) && size < FrameBytes; next++ {
 		watched := s.watching[next]
 		if at := r.find(watched.topic); at >= 0 && watched.takes(r.news[at].version) {
 			w.picks = append(w.picks, watched.pick(next, r.news[at]))

@@ -107,10 +107,11 @@ func (s *session) flushOutbox(w *work) error {
 	return nil
 }
 
-// frameBytes bounds a frame: a page of some two hundred cards has in one what was
+// FrameBytes bounds a frame, and an answer to a poll or for many fragments, but for
+// the last fragment in it: a page of some two hundred cards has in one what was
 // committed together, and one of more is brought up to date step by step. What a
 // browser that is slow does not take of a frame is kept for it.
-const frameBytes = 128 << 10
+const FrameBytes = 128 << 10
 
 // gather needs mu held. It has what the page lacks and memory has, and has the
 // rest fetched. More says that it is more than a frame full.
@@ -120,7 +121,7 @@ func (s *session) gather(picks []pick) (_ []pick, more bool) {
 		if !watched.stale() {
 			continue
 		}
-		if size >= frameBytes {
+		if size >= FrameBytes {
 			return picks, true
 		}
 		t := watched.topic

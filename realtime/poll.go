@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 
 	"golang.org/x/sync/errgroup"
@@ -25,16 +26,50 @@ func (h *Hub) AdmitPoll(from netip.Addr) error {
 	return err
 }
 
+// pollStep is how many fragments of a poll are had before it is known whether there
+// is room for more.
+const pollStep = 4 * fillers
+
 // Poll has one frame with what is newer than these, or with reset what is right
 // although it is older: what a session that watches them would be sent now. A
-// product that there is not is left out. Errors: those of the Fragments.
-func (h *Hub) Poll(ctx context.Context, mode Mode, shown []Watch) ([]byte, error) {
+// product that there is not is left out. If it is more than a frame full, next in
+// it says how many of these were looked at. Its parts are shared, and never to be
+// changed. Errors: those of the Fragments.
+func (h *Hub) Poll(ctx context.Context, mode Mode, shown []Watch) (net.Buffers, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
 	defer cancel()
 	current, err := h.currentOf(ctx, shown)
 	if err != nil {
 		return nil, err
 	}
+	var texts [][]byte
+	next, size := 0, 0
+	for next < len(shown) && size < FrameBytes {
+		picks, err := h.picksOf(ctx, mode, shown[next:min(next+pollStep, len(shown))], current)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range picks {
+			if size >= FrameBytes {
+				break
+			}
+			next++
+			if p.text != nil {
+				texts = append(texts, p.whole())
+				size += len(p.text)
+			}
+		}
+	}
+	if next == len(shown) {
+		next = 0
+	}
+	h.metrics.polled.Inc()
+	h.metrics.deliveries.Add(float64(len(texts)))
+	return Frame(mode, texts, next), nil
+}
+
+// picksOf has one pick for each of these, without text if there is nothing newer.
+func (h *Hub) picksOf(ctx context.Context, mode Mode, shown []Watch, current map[int64]int64) ([]pick, error) {
 	picks := make([]pick, len(shown))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(fillers)
@@ -48,18 +83,7 @@ func (h *Hub) Poll(ctx context.Context, mode Mode, shown []Watch) ([]byte, error
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	some := picks[:0]
-	for _, p := range picks {
-		if p.text != nil {
-			some = append(some, p)
-		}
-	}
-	h.metrics.polled.Inc()
-	h.metrics.deliveries.Add(float64(len(some)))
-	return appendList(nil, mode, some), nil
+	return picks, g.Wait()
 }
 
 // currentOf has the current version of each of these products that there is:

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -157,6 +159,34 @@ func appendList(to []byte, mode Mode, picks []pick) []byte {
 	}
 	return append(to, shut...)
 }
+
+// whole is the text of p with its reset.
+func (p pick) whole() []byte {
+	if p.reset {
+		return slices.Concat(p.text[:len(p.text)-1], []byte(reset))
+	}
+	return p.text
+}
+
+// Frame is the text of a frame with these in its list, in parts: they are not
+// copied. Next, unless it is 0, is how many of those that were asked for are
+// answered with it: the rest is to be asked for anew.
+func Frame(mode Mode, texts [][]byte, next int) net.Buffers {
+	parts := make(net.Buffers, 0, 2*len(texts)+2)
+	parts = append(parts, []byte(opens[mode]))
+	for i, text := range texts {
+		if i > 0 {
+			parts = append(parts, comma)
+		}
+		parts = append(parts, text)
+	}
+	if next == 0 {
+		return append(parts, []byte(shut))
+	}
+	return append(parts, fmt.Appendf(nil, `],"next":%d}`, next))
+}
+
+var comma = []byte(",")
 
 // appendHeader adds the header of a text frame (RFC 6455, 5.2). It is written
 // here because ws.WriteHeader wants a Writer, and makes garbage for each frame.

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -187,7 +188,7 @@ func TestAPoll(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return frame
+			return text(frame)
 		}
 		h.fragments.Trust(time.Now().Add(time.Hour))
 		sees(t, poll(Full))
@@ -214,6 +215,63 @@ func TestAPoll(t *testing.T) {
 			t.Error("the database was away, and nobody has said so")
 		}
 	})
+}
+
+// text is what its parts are together.
+func text(parts net.Buffers) []byte { return bytes.Join(parts, nil) }
+
+// A poll of many large fragments is answered a frame full at a time, and who asks
+// on from where it ended has all in the end.
+func TestAPollHasNoMoreThanAFrameFull(t *testing.T) {
+	const products, large = 30, 20 << 10
+	s := newShop()
+	s.html = strings.Repeat("x", large)
+	var all []Watch
+	for id := int64(1); id <= products; id++ {
+		if id%5 > 0 { // the others there are not
+			s.set(rev(id, 100))
+		}
+		all = append(all, Watch{rev(id, 1), render.Detail})
+	}
+	h := quietHub(t, s, Config{})
+	seen := map[int64]int{}
+	polls := 0
+	for rest := all; len(rest) > 0; polls++ {
+		parts, err := h.Poll(t.Context(), Full, rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := text(parts)
+		if len(answer) > FrameBytes+large+1000 {
+			t.Fatalf("an answer has %d bytes", len(answer))
+		}
+		var said struct {
+			Fragments []store.Rev
+			Next      int
+		}
+		if err := json.Unmarshal(answer, &said); err != nil || said.Next < 0 || said.Next > len(rest) {
+			t.Fatalf("%v: next is %d of %d", err, said.Next, len(rest))
+		}
+		for _, f := range said.Fragments {
+			seen[f.ID]++
+		}
+		if rest = rest[said.Next:]; said.Next == 0 {
+			rest = nil
+		}
+	}
+	if len(seen) != products*4/5 || polls < 3 {
+		t.Errorf("%d polls had %d products", polls, len(seen))
+	}
+	for id, n := range seen {
+		if n != 1 {
+			t.Errorf("%d came %d times", id, n)
+		}
+	}
+	// The fragments themselves are sent, and no copies.
+	parts, err := h.Poll(t.Context(), Full, all[:1])
+	if cached := s.cached[rev(1, 100)].JSON(); err != nil || &parts[1][0] != &cached[0] {
+		t.Errorf("the answer is not made of what is cached: %v", err)
+	}
 }
 
 // What refuses sessions refuses polls: a browser would think that only its

@@ -46,6 +46,8 @@ export const gets = (env, endpoint, got) => {
     try {
       const answer = JSON.parse(await get(env, endpoint + (items[1] ? `/fragments?ids=${lists(items)}` : `/fragments/${view}/${id}?v=${version}`)));
       for (const f of answer.fragments ?? [answer]) got(f);
+      // There was more than an answer may have: what comes after is asked for at once.
+      if (answer.next) for (const item of items.slice(answer.next)) needs.add(item);
     } catch (/** @type {any} */ error) {
       const { status, after = 0 } = error;
       if (/^4(?!29)/.test(status)) {

@@ -142,7 +142,15 @@ const gather = (env, start) => {
  */
 export const ask = async (env, url, items, heard) => {
   try {
-    for (const list of lists(items)) heard({ data: await get(env, `${url("/live/poll")}watch=${list}`) });
+    for (let list of lists(items)) {
+      do {
+        const data = await get(env, `${url("/live/poll")}watch=${list}`);
+        const { next } = JSON.parse(data);
+        heard({ data });
+        // There was more than an answer may have: what comes after is asked for at once.
+        list = next ? list.split(",").slice(next).join() : "";
+      } while (list);
+    }
   } catch (/** @type {any} */ error) {
     return error;
   }

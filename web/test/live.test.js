@@ -327,3 +327,19 @@ test("where there are no streams of events, it polls", async () => {
   assert.equal(statuses.at(-1), "live");
   assert.equal(net.asked.length, 1);
 });
+
+test("what a poll has no room for is asked for at once, from where the answer ended", async () => {
+  net.answer = (url) => {
+    const list = url.searchParams.get("watch").split(",");
+    const fragments = [item(Number(list[0].split(":")[0]), 99)];
+    return list[1] ? { fragments, next: 1 } : { fragments };
+  };
+  products = [item(1, 10), item(2, 20, "detail"), item(3, 30)];
+  live = start({ ...net.env, EventSource: undefined });
+  live.resume(1);
+  clock.run(0);
+  await settled();
+  assert.deepEqual(net.asked, ["1:10:card,2:20:detail,3:30:card", "2:20:detail,3:30:card", "3:30:card"].map((list) => `/live/poll?watch=${list}`));
+  assert.deepEqual(taken.flatMap((frame) => frame.fragments.map((f) => f.id)), [1, 2, 3]);
+  assert.equal(statuses.at(-1), "live");
+});

@@ -328,3 +328,22 @@ test("notify: a reset is passed on", async () => {
   await settled();
   assert.deepEqual(a.fragments(), [fragment(1, 5, "card", { reset: true })]);
 });
+
+test("notify: what an answer has no room for is asked for at once, and what there is not is not asked for again", async () => {
+  open("notify");
+  net.answer = (url) => {
+    const list = url.searchParams.get("ids")?.split(",") ?? [];
+    // Of four the second there is not, and two are as much as there is room for.
+    if (list.length === 4) return { fragments: [fragment(1, 2)], next: 2 };
+    return url.pathname === "/fragments" ? { fragments: list.map((text) => fragment(Number(text.split(":")[0]), 2)) } : fragment(Number(url.pathname.split("/")[3]), 2);
+  };
+  const a = joined(item(1, 1), item(2, 1), item(3, 1), item(4, 1));
+  socket.say({ changed: [1, 2, 3, 4].map((id) => item(id, 2)) });
+  await settled();
+  net.clock.run(0);
+  await settled();
+  assert.deepEqual(await asked(), ["/fragments?ids=1:2:card,2:2:card,3:2:card,4:2:card", "/fragments/card/3?v=2", "/fragments/card/4?v=2"]);
+  assert.deepEqual(a.fragments().map((f) => f.id), [1, 3, 4]);
+  net.clock.run(60_000);
+  assert.deepEqual(await asked(), []);
+});

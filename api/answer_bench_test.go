@@ -1,0 +1,44 @@
+package api
+
+import (
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// BenchmarkSlowReaders is what a hundred polls of 100 products in their detail view,
+// 40 KB each, hold of the memory while nobody reads them, in MB.
+func BenchmarkSlowReaders(b *testing.B) {
+	f := withHub(b, nil)
+	list := listOf("detail", f.large(100, 40<<10))
+	items := strings.Split(list, ",")
+	for i, item := range items {
+		id, _, _ := strings.Cut(item, ":")
+		items[i] = id + ":0:detail"
+	}
+	path := "/live/poll?watch=" + strings.Join(items, ",")
+	f.ask("GET", path)
+	for b.Loop() {
+		before := heap()
+		var conns []io.ReadCloser
+		for range 100 {
+			conn := f.dial(path, "192.0.2.1")
+			if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil { // it has begun
+				b.Fatal(err)
+			}
+			conns = append(conns, conn)
+		}
+		b.ReportMetric(float64(heap()-before)/1e6, "MB")
+		for _, conn := range conns {
+			conn.Close()
+		}
+	}
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
