@@ -8,8 +8,8 @@ import (
 
 // A Caller is who makes a call of the admin API.
 type Caller struct {
-	Name   string   // as histories show it
-	Key    string   // stable, for rate limits and idempotency, and of no more than 276 bytes; case matters
+	Name   string   // as histories show it; others may have it too
+	Key    string   // stable, and nobody else's, of no more than 276 bytes; case matters
 	Scopes []string // what it may do
 }
 

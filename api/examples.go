@@ -24,7 +24,7 @@ var (
 	}
 	exampleList    = listBody([]listed{{Product: exampleProduct}})
 	exampleHistory = map[string]any{"entries": []store.Entry{{
-		Version: exampleRev.Version, MadeAt: exampleTime, Action: store.Edited, Author: "erp",
+		Version: exampleRev.Version, MadeAt: exampleTime, Action: store.Edited, Author: "erp", AuthorKey: "token:7",
 		Changes: []store.Change{{Field: "price", From: json.RawMessage(`"16.00"`), To: json.RawMessage(`"14.50"`)}},
 	}}}
 
@@ -50,11 +50,11 @@ var (
 		"mug-harbour,Harbour Mug,<p>Stoneware.</p>,Kiln & Co,TRUE,mug-harbour,64,14.50,,,active,EUR,odoo:product.template:42\n"
 
 	exampleNewToken  = map[string]any{"name": "erp", "scopes": []string{store.WriteProducts}, "expires_in_days": 90}
-	exampleToken     = store.Token{ID: 7, Name: "erp", Scopes: []string{store.WriteProducts}, CreatedBy: "admin token", CreatedAt: exampleTime}
+	exampleToken     = store.Token{ID: 7, Name: "erp", Scopes: []string{store.WriteProducts}, CreatedBy: "admin token", CreatorKey: "root", CreatedAt: exampleTime}
 	exampleMadeToken = madeToken{exampleToken, "shelfcast_NOTATOKENNOTATOKENNOTATOKEN"}
 	exampleTokens    = map[string]any{"tokens": []store.Token{exampleToken}}
 	exampleRevoked   = func() store.Token { t := exampleToken; t.RevokedAt = &exampleTime; return t }()
-	exampleCaller    = map[string]any{"name": "erp", "scopes": []string{store.WriteProducts}}
+	exampleCaller    = map[string]any{"name": "erp", "key": "token:7", "scopes": []string{store.WriteProducts}}
 
 	exampleChanges = changesBody{Changes: []store.Rev{exampleRev}, Next: tail{window: window{Clock: exampleRev.Version}.with([]store.Rev{exampleRev})}.String()}
 )

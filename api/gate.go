@@ -73,7 +73,8 @@ func (g *gate) admit(c *fiber.Ctx) error {
 		g.refused.WithLabelValues("rate").Inc()
 		return fiber.NewError(fiber.StatusTooManyRequests, fmt.Sprintf("%s may make %d calls in %v", caller.Name, g.calls.Calls, g.calls.Per))
 	}
-	c.SetUserContext(context.WithValue(store.By(c.UserContext(), caller.Name), callerKey{}, caller))
+	by := store.By(c.UserContext(), store.Author{Key: caller.Key, Name: caller.Name})
+	c.SetUserContext(context.WithValue(by, callerKey{}, caller))
 	return c.Next()
 }
 

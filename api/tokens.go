@@ -94,6 +94,7 @@ func (a *Admin) revokeToken(ctx context.Context, in *struct {
 type callerAnswer struct {
 	Body struct {
 		Name   string   `json:"name"`
+		Key    string   `json:"key" doc:"Who it is, as author_key of histories"`
 		Scopes []string `json:"scopes" nullable:"false"`
 	}
 }
@@ -101,6 +102,6 @@ type callerAnswer struct {
 func (a *Admin) whoami(ctx context.Context, _ *struct{}) (*callerAnswer, error) {
 	caller := callerOf(ctx)
 	out := &callerAnswer{}
-	out.Body.Name, out.Body.Scopes = caller.Name, append([]string{}, caller.Scopes...)
+	out.Body.Name, out.Body.Key, out.Body.Scopes = caller.Name, caller.Key, append([]string{}, caller.Scopes...)
 	return out, nil
 }

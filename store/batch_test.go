@@ -35,7 +35,7 @@ func mixed(lamp, mug, cup store.Product) []store.BatchEdit {
 }
 
 func TestABatchEachForItself(t *testing.T) {
-	db, ctx := open(t, storetest.DSN(t)), store.By(t.Context(), "erp")
+	db, ctx := open(t, storetest.DSN(t)), store.By(t.Context(), store.Author{Key: "token:erp", Name: "erp"})
 	lamp, mug, cup := create(t, db, "lamp"), create(t, db, "mug"), create(t, db, "cup")
 	results, err := db.Batch(ctx, mixed(lamp, mug, cup), false)
 	if err != nil {
@@ -159,7 +159,7 @@ func TestBatchesMeet(t *testing.T) {
 func percent(s string) decimal.Decimal { return decimal.RequireFromString(s) }
 
 func TestRepriceIsExact(t *testing.T) {
-	db, ctx := open(t, storetest.DSN(t)), store.By(t.Context(), "anna")
+	db, ctx := open(t, storetest.DSN(t)), store.By(t.Context(), store.Author{Key: "token:anna", Name: "anna"})
 	made := map[string]store.Product{}
 	for sku, p := range map[string][2]string{"lamp": {"19.90", "EUR"}, "cent": {"0.05", "EUR"}, "yen": {"105", "JPY"}, "fils": {"1.005", "KWD"}, "half": {"0.12", "EUR"}, "other": {"10.00", "EUR"}} {
 		e := newEdit(sku)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -26,11 +27,12 @@ const (
 // An Entry says who made which version of a product, and what it changed. What
 // another program writes with plain SQL has none.
 type Entry struct {
-	Version int64     `json:"version" db:"version"`
-	MadeAt  time.Time `json:"made_at" db:"made_at"`
-	Action  Action    `json:"action" db:"action"`
-	Author  string    `json:"author" db:"author"` // "" if nobody said
-	Changes []Change  `json:"changes" db:"-"`
+	Version   int64     `json:"version" db:"version"`
+	MadeAt    time.Time `json:"made_at" db:"made_at"`
+	Action    Action    `json:"action" db:"action"`
+	Author    string    `json:"author" db:"author" doc:"What the author is called, which others may be called too; empty if nobody said"`
+	AuthorKey string    `json:"author_key" db:"author_key" doc:"Who it is, and nobody else: root, token:ID, jwt:ISSUER:SUB; empty if nobody said"`
+	Changes   []Change  `json:"changes" db:"-"`
 
 	Encoded []byte `json:"-" db:"changes"`
 }
@@ -43,12 +45,33 @@ type Change struct {
 	To    json.RawMessage `json:"to"`
 }
 
+// An Author is who makes edits and tokens. Others may have the same name: a token's is
+// what its maker wrote, a person's what the identity provider says. Nobody else has
+// the key, whose beginning says which kind of author it is and is nobody's to choose.
+type Author struct {
+	Key  string // up to 300 characters; "": nobody said
+	Name string // cut after 190 characters
+}
+
 type authorKey struct{}
 
-// By has the edits that are made with ctx in the history as that author's. It is
-// for whoever knows who asks: the admin API, and the commands.
-func By(ctx context.Context, author string) context.Context {
-	return context.WithValue(ctx, authorKey{}, cut(author, 190))
+// By makes ctx that of the author's edits, for the history. It is for whoever knows
+// who asks: the admin API, and the commands.
+func By(ctx context.Context, author Author) context.Context {
+	author.Name = cut(author.Name, 190)
+	return context.WithValue(ctx, authorKey{}, author)
+}
+
+// authorOf returns the author that By has put into ctx.
+func authorOf(ctx context.Context) Author {
+	author, _ := ctx.Value(authorKey{}).(Author)
+	return author
+}
+
+// Printable reports whether s has nothing in it that is not seen, or that changes
+// how what stands beside it is seen. A name that is not may look like another.
+func Printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // cut is s, or as many of its first characters.
@@ -118,21 +141,21 @@ const (
 
 // record writes the history of what a transaction has done, in that transaction.
 func record(ctx context.Context, tx *sqlx.Tx, deeds ...deed) error {
-	author, _ := ctx.Value(authorKey{}).(string)
+	author := authorOf(ctx)
 	for len(deeds) > 0 {
 		var args []any
 		rows, size := 0, 0
 		for rows < min(len(deeds), perStatement) && (rows == 0 || size < packet) {
 			d := deeds[rows]
 			changes := mustJSON(append([]Change{}, d.changes...)) // [] and not null
-			args = append(args, d.rev.ID, d.rev.Version, d.action, author, changes)
+			args = append(args, d.rev.ID, d.rev.Version, d.action, author.Name, author.Key, changes)
 			size += len(changes)
 			rows++
 		}
 		deeds = deeds[rows:]
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO product_history (product_id, version, action, author, changes, made_at)
-			VALUES `+strings.Repeat(`(?, ?, ?, ?, ?, UTC_TIMESTAMP(6)), `, rows-1)+`(?, ?, ?, ?, ?, UTC_TIMESTAMP(6))`, args...)
+			INSERT INTO product_history (product_id, version, action, author, author_key, changes, made_at)
+			VALUES `+strings.Repeat(`(?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(6)), `, rows-1)+`(?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(6))`, args...)
 		if err != nil {
 			return err
 		}
@@ -150,7 +173,7 @@ func (db *DB) History(ctx context.Context, id, before int64, limit int) ([]Entry
 	entries := []Entry{}
 	err := db.read(ctx, "history", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &entries, `
-			SELECT version, made_at, action, author, changes
+			SELECT version, made_at, action, author, author_key, changes
 			FROM product_history
 			WHERE product_id = ? AND (? = 0 OR version < ?)
 			ORDER BY version DESC

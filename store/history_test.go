@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,7 +35,7 @@ func said(t *testing.T, db *store.DB, id int64) []string {
 
 func TestTheHistorySaysWhoChangedWhat(t *testing.T) {
 	db := open(t, storetest.DSN(t))
-	erp, anna := store.By(t.Context(), "erp"), store.By(t.Context(), "anna")
+	erp, anna := store.By(t.Context(), store.Author{Key: "token:erp", Name: "erp"}), store.By(t.Context(), store.Author{Key: "token:anna", Name: "anna"})
 	lamp, err := db.Create(erp, newEdit("lamp"))
 	if err != nil {
 		t.Fatal(err)
@@ -165,5 +166,39 @@ func TestMergePatch(t *testing.T) {
 	}
 	if err := patch.UnmarshalJSON([]byte(`{"vendor":7}`)); err == nil {
 		t.Error("a number was taken for a vendor")
+	}
+}
+
+// Others may be called the same as an author, and nobody is the same: the history and
+// the list of tokens say who it was.
+func TestAuthorsOfOneNameAreToldApart(t *testing.T) {
+	db := open(t, storetest.DSN(t))
+	root := store.By(t.Context(), store.Author{Key: "root", Name: "admin token"})
+	eve := store.By(t.Context(), store.Author{Key: "jwt:0123456789abcdef:" + strings.Repeat("É", 255), Name: "admin token"})
+	lamp, err := db.Create(root, newEdit("lamp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Update(eve, lamp.Rev, store.Edit{Stock: ptr(int64(1))}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := db.History(t.Context(), lamp.ID, 0, 10)
+	if err != nil || len(entries) != 2 || entries[0].Author != "admin token" || entries[1].Author != "admin token" ||
+		!strings.HasPrefix(entries[0].AuthorKey, "jwt:0123456789abcdef:ÉÉ") || entries[1].AuthorKey != "root" {
+		t.Errorf("%+v, %v", entries, err)
+	}
+	for _, by := range []context.Context{root, eve} {
+		if _, _, err := db.CreateToken(by, "erp", []string{store.ReadProducts}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tokens, err := db.Tokens(t.Context())
+	if err != nil || len(tokens) != 2 || !strings.HasPrefix(tokens[0].CreatorKey, "jwt:") || tokens[1].CreatorKey != "root" {
+		t.Errorf("%+v, %v", tokens, err)
+	}
+	for _, name := range []string{"erp\u202e7", "two\nlines", "erp\u200b"} { // to look like another's
+		if _, _, err := db.CreateToken(root, name, []string{store.ReadProducts}, 0); !errors.Is(err, store.ErrInvalid) {
+			t.Errorf("%q: %v", name, err)
+		}
 	}
 }

@@ -31,7 +31,8 @@ type Token struct {
 	ID         int64      `json:"id" db:"id"`
 	Name       string     `json:"name" db:"name"`
 	Scopes     []string   `json:"scopes" db:"-"`
-	CreatedBy  string     `json:"created_by" db:"created_by"`
+	CreatedBy  string     `json:"created_by" db:"created_by"`         // an Author's name
+	CreatorKey string     `json:"created_by_key" db:"created_by_key"` // and key
 	CreatedAt  time.Time  `json:"created_at" db:"created_at"`
 	ExpiresAt  *time.Time `json:"expires_at" db:"expires_at"`     // nil: never
 	RevokedAt  *time.Time `json:"revoked_at" db:"revoked_at"`     // nil: it has not been
@@ -41,7 +42,7 @@ type Token struct {
 	ReadAt    time.Time `json:"-" db:"read_at"` // by the database's clock, as all of these
 }
 
-const tokenColumns = `id, name, scopes, created_by, created_at, expires_at, revoked_at, last_used_at,
+const tokenColumns = `id, name, scopes, created_by, created_by_key, created_at, expires_at, revoked_at, last_used_at,
 	UTC_TIMESTAMP(6) AS read_at`
 
 // MaxTokenName is in characters.
@@ -58,7 +59,7 @@ func (db *DB) CreateToken(ctx context.Context, name string, scopes []string, lif
 		return Token{}, "", err
 	}
 	scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
-	author, _ := ctx.Value(authorKey{}).(string)
+	author := authorOf(ctx)
 	secret = secretPrefix + rand.Text()
 	var micros *int64
 	if life > 0 {
@@ -67,9 +68,9 @@ func (db *DB) CreateToken(ctx context.Context, name string, scopes []string, lif
 	}
 	err = db.write(ctx, "create_token", func(ctx context.Context, tx *sqlx.Tx) error {
 		made, err := tx.ExecContext(ctx, `
-			INSERT INTO tokens (name, hash, scopes, created_by, created_at, expires_at)
-			VALUES (?, ?, ?, ?, UTC_TIMESTAMP(6), TIMESTAMPADD(MICROSECOND, ?, UTC_TIMESTAMP(6)))`,
-			name, hashOf(secret), strings.Join(scopes, " "), author, micros)
+			INSERT INTO tokens (name, hash, scopes, created_by, created_by_key, created_at, expires_at)
+			VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(6), TIMESTAMPADD(MICROSECOND, ?, UTC_TIMESTAMP(6)))`,
+			name, hashOf(secret), strings.Join(scopes, " "), author.Name, author.Key, micros)
 		if err != nil {
 			return err
 		}
@@ -88,8 +89,8 @@ func (db *DB) CreateToken(ctx context.Context, name string, scopes []string, lif
 
 func checkToken(name string, scopes []string, life time.Duration) error {
 	var broken []FieldError
-	if n := len([]rune(name)); n == 0 || n > MaxTokenName || strings.TrimSpace(name) != name {
-		broken = append(broken, FieldError{"name", fmt.Sprintf("is not of 1 to %d characters without spaces around them", MaxTokenName)})
+	if n := len([]rune(name)); n == 0 || n > MaxTokenName || strings.TrimSpace(name) != name || !Printable(name) {
+		broken = append(broken, FieldError{"name", fmt.Sprintf("is not of 1 to %d visible characters without spaces around them", MaxTokenName)})
 	}
 	if len(scopes) == 0 {
 		broken = append(broken, FieldError{"scopes", "is required"})
@@ -156,7 +157,10 @@ func (db *DB) TokenOf(ctx context.Context, secret string) (t Token, err error) {
 		return t, nil
 	}
 	err = db.read(ctx, "use_token", func(ctx context.Context) error {
-		_, err := db.db.ExecContext(ctx, `UPDATE tokens SET last_used_at = UTC_TIMESTAMP(6) WHERE id = ?`, t.ID)
+		_, err := db.db.ExecContext(ctx, `
+			UPDATE tokens
+			SET last_used_at = UTC_TIMESTAMP(6)
+			WHERE id = ? AND (last_used_at IS NULL OR last_used_at <= TIMESTAMPADD(MINUTE, -1, UTC_TIMESTAMP(6)))`, t.ID)
 		return err
 	})
 	if errors.Is(err, ErrUnavailable) {

@@ -13,7 +13,7 @@ import (
 
 func TestTokens(t *testing.T) {
 	dsn := storetest.DSN(t)
-	db, ctx := open(t, dsn), store.By(t.Context(), "anna")
+	db, ctx := open(t, dsn), store.By(t.Context(), store.Author{Key: "token:anna", Name: "anna"})
 	erp, secret, err := db.CreateToken(ctx, "erp", []string{store.WriteProducts, store.ReadProducts, store.ReadProducts}, 90*24*time.Hour)
 	if err != nil {
 		t.Fatal(err)

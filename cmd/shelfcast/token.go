@@ -92,9 +92,10 @@ func withTokens(ctx context.Context, d serve.Database, f func(context.Context, *
 	if err := db.CheckSchema(ctx); err != nil {
 		return err
 	}
-	author := "command line"
+	author := store.Author{Key: "command-line", Name: "command line"}
 	if u, err := user.Current(); err == nil {
-		author += " (" + u.Username + ")"
+		author.Key += ":" + u.Username
+		author.Name += " (" + u.Username + ")"
 	}
 	return f(store.By(ctx, author), db)
 }

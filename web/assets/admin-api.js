@@ -20,9 +20,9 @@
  */
 
 /** @typedef {{id: number, version: number}} Rev */
-/** @typedef {{name: string, scopes: string[]}} Caller */
+/** @typedef {{name: string, key: string, scopes: string[]}} Caller */
 /** @typedef {{field: string, from: unknown, to: unknown}} Change */
-/** @typedef {{version: number, made_at: string, action: string, author: string, changes: Change[]}} Entry */
+/** @typedef {{version: number, made_at: string, action: string, author: string, author_key: string, changes: Change[]}} Entry */
 /** @typedef {{pages: number, products: Record<string, number> | null, complete: boolean}} Census */
 /** @typedef {{dry_run: boolean, matched: number, changed: number, rounding: string, pages: Census}} Repriced */
 

@@ -196,10 +196,10 @@ function excerpt(text) {
 }
 
 /**
- * Who has made this entry of a history, for somebody who is called that.
+ * Who has made this entry of a history, for somebody whose key that is.
  * @param {import("./admin-api.js").Entry} entry
  * @param {string} self
  */
 export function authorOf(entry, self) {
-  return whoever(entry.author) + (entry.author === self ? " (the name that you have too)" : "");
+  return whoever(entry) + (entry.author_key === self && self !== "" ? ", the sign-in that you use too" : "");
 }

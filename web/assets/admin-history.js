@@ -77,7 +77,7 @@ export class History {
   #entry(entry, currency) {
     const time = make("time", "", this.words.when(entry.made_at));
     time.dateTime = entry.made_at;
-    const item = make("li", "", make("p", "deed", make("b", "", whoever(entry.author)), ` ${did(entry.action)} · `, time));
+    const item = make("li", "", make("p", "deed", make("b", "", whoever(entry)), ` ${did(entry.action)} · `, time));
     const changes = make("dl", "");
     for (const { field, from, to } of entry.changes) {
       const value = (/** @type {unknown} */ v) => this.#value(field, v, currency);

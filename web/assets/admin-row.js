@@ -13,7 +13,7 @@ import { lost, sentences } from "./admin-words.js";
  * @typedef {object} Desk
  * @property {Pick<import("./admin-api.js").Api, "get" | "change">} api
  * @property {import("./admin-words.js").Words} words
- * @property {() => {name: string, may: boolean}} self who is at the page, and whether he may change products
+ * @property {() => {key: string, may: boolean}} self who is at the page, and whether he may change products
  * @property {(text: string) => void} notice
  * @property {(question: {title: string, text: string, yes: string}) => Promise<boolean>} ask
  * @property {(product: Product) => void} history
@@ -264,7 +264,7 @@ export class Row {
       const { entries: [newest] } = await this.desk.api.get(`/products/${this.id}/history?limit=1`);
       if (this.draft.product.version !== version) return; // it has changed again, and that is asked for
       this.#by = newest?.version === version
-        ? `${authorOf(newest, this.desk.self().name)}, ${this.desk.words.when(newest.made_at)}`
+        ? `${authorOf(newest, this.desk.self().key)}, ${this.desk.words.when(newest.made_at)}`
         : "a program that writes to the database itself";
       this.paint();
     } catch (error) {

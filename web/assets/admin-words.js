@@ -94,9 +94,19 @@ export function lost({ removed }) {
   return removed ? `The description was saved without what the shop does not allow: ${removed}.` : "";
 }
 
-/** @param {string} author "" if nobody said */
-export function whoever(author) {
-  return author || "unknown";
+/**
+ * Who it was, as the name and, in brackets, what only that one is: others may have
+ * the name, and nobody can choose what the brackets say. The token of the settings
+ * alone has none.
+ * @param {{author: string, author_key: string}} entry
+ */
+export function whoever({ author, author_key: key }) {
+  const [kind, ...rest] = key.split(":");
+  if (kind === "root") return "admin token";
+  if (kind === "token") return `${author} (token ${rest[0]})`;
+  if (kind === "jwt") return `${author} (${author === rest.slice(1).join(":") ? "signed in" : `signed in as ${rest.slice(1).join(":")}`})`;
+  if (key !== "") return `${author} (${key})`;
+  return author === "" ? "unknown" : `${author} (not checked)`;
 }
 
 /**

@@ -9,7 +9,7 @@ import { Follow } from "./admin-follow.js";
 import { History } from "./admin-history.js";
 import { List } from "./admin-list.js";
 import { OpenPages } from "./admin-pages.js";
-import { lost, Words } from "./admin-words.js";
+import { lost, whoever, Words } from "./admin-words.js";
 
 const KEY = "shelfcast.token";
 /** So long a notice stands. */
@@ -84,7 +84,7 @@ function ask({ title, text, yes }) {
 
 const list = new List({
   api, words, notice, ask, touched,
-  self: () => ({ name: caller?.name ?? "", may: mayWrite() }),
+  self: () => ({ key: caller?.key ?? "", may: mayWrite() }),
   history: (product) => history_.show(product),
 }, () => pages.soon());
 const history_ = new History(api, words);
@@ -153,8 +153,8 @@ async function start() {
   try {
     // The place from which changes are followed is before what is read.
     const place = list.search ? undefined : follow.begin().catch(() => {});
-    const [whoever] = await Promise.all([api.get("/caller"), place]);
-    caller = whoever;
+    const [me] = await Promise.all([api.get("/caller"), place]);
+    caller = me;
     if (!caller?.scopes.some((scope) => scope.startsWith("products:"))) {
       return signIn(`The token of ${caller?.name} may not see products.`);
     }
@@ -168,10 +168,10 @@ async function start() {
 }
 
 /** @param {import("./admin-api.js").Caller} caller */
-function welcome({ name }) {
+function welcome({ name, key }) {
   enter.hidden = true;
   for (const id of ["#desk", "#who", "#live", "#keys"]) the(id).hidden = false;
-  the("#who .name").textContent = name;
+  the("#who .name").textContent = whoever({ author: name, author_key: key });
   the("#who .scope").hidden = mayWrite();
   for (const id of ["#new", "#bulk-open"]) the(id).hidden = !mayWrite();
   list.repaint();

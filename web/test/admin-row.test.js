@@ -26,13 +26,13 @@ beforeEach(() => {
   [calls, notices, may, answers] = [[], [], true, []];
   shop = new Map([[1, product()], [2, product({ id: 2, sku: "mug", title: "The mug" })]]);
   const desk = {
-    words: new Words("en"), self: () => ({ name: "me", may }), notice: (text) => notices.push(text), touched: () => {}, ask: async () => true,
+    words: new Words("en"), self: () => ({ key: "token:7", may }), notice: (text) => notices.push(text), touched: () => {}, ask: async () => true,
     history: () => {}, step: (row, name, step) => notices.push(`${row.id} ${name} ${step}`),
     api: {
       get: async (path) => {
         const [, id, history] = /^\/products\/(\d+)(\/history)?/.exec(path);
         if (!history) return shop.get(Number(id));
-        return { entries: [{ version: shop.get(Number(id)).version, author: "erp", made_at: "2026-11-24T09:30:00Z", changes: [] }] };
+        return { entries: [{ version: shop.get(Number(id)).version, author: "erp", author_key: "token:7", made_at: "2026-11-24T09:30:00Z", changes: [] }] };
       },
       change: async (method, path, { body, version }) => {
         calls.push({ method, path, body, version });
@@ -152,7 +152,7 @@ test("a conflict is shown, and mine goes on top when I say so", async () => {
   await press(lamp, "price", "Enter");
   const conflict = find(lamp, ".conflict");
   assert.equal(conflict.hidden, false);
-  assert.match(conflict.textContent, /Somebody else has changed this product meanwhile: erp, /);
+  assert.match(conflict.textContent, /Somebody else has changed this product meanwhile: erp \(token 7\), the sign-in that you use too, /);
   assert.deepEqual([...conflict.querySelectorAll("tbody tr *")].map((e) => e.textContent), ["Price", "€15.00", "12.00"]);
   assert.equal(find(lamp, ".also").textContent, "Changed as well, and taken over: Stock 7 → 3");
   assert.equal(note(lamp, "price").textContent, "Changed elsewhere to €15.00");

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Words } from "../assets/admin-words.js";
+import { whoever, Words } from "../assets/admin-words.js";
 
 test("amounts and counts are said in the shop's language", () => {
   const [de, en] = [new Words("de_DE"), new Words("en")];
@@ -16,4 +16,23 @@ test("amounts and counts are said in the shop's language", () => {
   assert.equal(en.pages({ pages: 12, products: null, complete: false }), "at least 12 open pages");
   assert.match(en.pages({ pages: 0, products: null, complete: false }), /could not be counted/);
   assert.equal(new Words("no such locale!").count(1000, "page"), "1,000 pages");
+});
+
+test("nobody in a history looks like somebody else", () => {
+  const names = ["admin token", "admin token (token 7)", "ada", "ada@example.com", ""];
+  const keys = ["root", "token:7", "token:8", "jwt:0123456789abcdef:ada", "jwt:0123456789abcdef:root", "command-line:root", ""];
+  const seen = new Map();
+  for (const author of names) {
+    for (const author_key of keys) {
+      const text = whoever({ author, author_key });
+      const who = author_key === "root" ? "root" : `${author_key} ${author}`; // whatever the token of the settings is called
+      assert.equal(seen.get(text) ?? who, who, text);
+      seen.set(text, who);
+    }
+  }
+  assert.equal(whoever({ author: "admin token", author_key: "root" }), "admin token");
+  assert.equal(whoever({ author: "admin token", author_key: "token:7" }), "admin token (token 7)");
+  assert.equal(whoever({ author: "ada@example.com", author_key: "jwt:0123456789abcdef:auth0|a:b" }), "ada@example.com (signed in as auth0|a:b)");
+  assert.equal(whoever({ author: "ada", author_key: "jwt:0123456789abcdef:ada" }), "ada (signed in)");
+  assert.equal(whoever({ author: "", author_key: "" }), "unknown");
 });

@@ -66,7 +66,7 @@ func TestWhoMayWhat(t *testing.T) {
 	_, answer := f.ask(t, 1, 200, "PATCH", productPath(lamp), `{"stock":1}`, with(writers, ifMatch(lamp.Rev)))
 	lamp = parse[store.Product](t, answer)
 	_, answer = f.ask(t, 0, 200, "GET", productPath(lamp)+"/history?limit=1", "", bearer(readers))
-	if !strings.Contains(answer, `"author":"writer"`) {
+	if !strings.Contains(answer, `"author":"writer","author_key":"token:`) {
 		t.Error(answer)
 	}
 	_, answer = f.ask(t, 0, 200, "GET", "/api/v1/tokens", "", bearer(admins))
