@@ -35,7 +35,7 @@ type Admin struct {
 	JWT            *JWT            // bearer tokens of a provider; nil: there are none
 	Limiter        *Limiter        // of calls; required
 	CallsPerMinute int             // of a caller, over the fleet; 0: no limit
-	TriesPerMinute int             // of an address, with tokens that are none; 0: no limit
+	TriesPerMinute int             // of an address, with tokens that are not known from there; 0: no limit
 	TrustedProxies []Network       // whose X-Forwarded-For is believed
 	Closing        <-chan struct{} // closed when those who wait for changes are to be answered; nil: never
 	Metrics        http.Handler    // of GET /metrics
@@ -45,7 +45,7 @@ type Admin struct {
 	Log            *slog.Logger
 
 	gate    *gate
-	waiting chan struct{} // has an element for each call that waits for changes
+	waiting waiting // for changes
 }
 
 // apiPath is where the API begins.
@@ -54,9 +54,8 @@ const apiPath = "/api/v1"
 // App makes the Fiber app. It is never to be reachable from the internet.
 func (a *Admin) App() *fiber.App {
 	a.Log = cmp.Or(a.Log, slog.Default())
-	a.waiting = make(chan struct{}, maxWaiting)
-	a.gate = newGate(gate{
-		db: a.DB, root: a.Token, jwt: a.JWT, limiter: a.Limiter, proxies: a.TrustedProxies,
+	a.gate = newGate(&gate{
+		tokens: a.DB, root: a.Token, jwt: a.JWT, limiter: a.Limiter, proxies: a.TrustedProxies,
 		calls: Rate{Name: callsRate, Calls: a.CallsPerMinute, Per: time.Minute},
 		tries: Rate{Name: triesRate, Calls: a.TriesPerMinute, Per: time.Minute},
 	}, a.Registerer)

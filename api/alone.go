@@ -4,8 +4,6 @@ import (
 	"container/list"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // manyKeys bounds what an instance counts by itself: some 300 bytes each.
@@ -27,47 +25,52 @@ type rated struct {
 
 type counted struct {
 	rated
-	calls *rate.Limiter
+	back time.Time // when all of the key's calls are back, as quota has it
 }
 
 func newAlone() *alone { return &alone{byKey: make(map[rated]*list.Element), latest: list.New()} }
 
-// ask is quota, without Redis.
-func (a *alone) ask(r Rate, key string, take int) Allowance {
+// take is quota, without Redis.
+func (a *alone) take(r Rate, key string) Allowance {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := time.Now()
-	calls := a.of(rated{r, key}, take > 0)
-	ok := true
-	if take > 0 {
-		ok = calls.AllowN(now, take)
+	now, all := time.Now(), r.each()*time.Duration(r.Calls)
+	c := a.of(rated{r, key})
+	if c.back.Before(now) {
+		c.back = now
 	}
-	left := calls.TokensAt(now)
-	span := func(calls float64) time.Duration { return max(time.Duration(calls*float64(r.each())), 0) }
-	out := Allowance{OK: ok, Remaining: max(int(left), 0), Reset: span(float64(r.Calls) - left)}
-	if take == 0 {
-		out.OK = span(1-left) == 0
+	out := Allowance{OK: true, alone: true}
+	if retry := c.back.Add(r.each()).Sub(now.Add(all)); retry > 0 {
+		out.OK, out.Retry = false, retry
+	} else {
+		c.back = c.back.Add(r.each())
 	}
-	if !out.OK {
-		out.Retry = span(1 - left)
-	}
+	out.Reset = c.back.Sub(now)
+	out.Remaining = int((all - out.Reset) / r.each())
 	return out
 }
 
-// of has the calls of a key, and keeps them if told to. mu must be held.
-func (a *alone) of(k rated, keep bool) *rate.Limiter {
+// giveBack gives back a call that was taken. What lies behind now is as good as
+// now: see take.
+func (a *alone) giveBack(r Rate, key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e, ok := a.byKey[rated{r, key}]; ok {
+		c := e.Value.(*counted)
+		c.back = c.back.Add(-r.each())
+	}
+}
+
+// of has what is counted of a key. mu must be held.
+func (a *alone) of(k rated) *counted {
 	if e, ok := a.byKey[k]; ok {
-		if keep {
-			a.latest.MoveToFront(e)
-		}
-		return e.Value.(*counted).calls
+		a.latest.MoveToFront(e)
+		return e.Value.(*counted)
 	}
-	calls := rate.NewLimiter(rate.Every(k.each()), k.Calls)
-	if keep {
-		a.byKey[k] = a.latest.PushFront(&counted{k, calls})
-		if a.latest.Len() > manyKeys {
-			delete(a.byKey, a.latest.Remove(a.latest.Back()).(*counted).rated)
-		}
+	c := &counted{rated: k}
+	a.byKey[k] = a.latest.PushFront(c)
+	if a.latest.Len() > manyKeys {
+		delete(a.byKey, a.latest.Remove(a.latest.Back()).(*counted).rated)
 	}
-	return calls
+	return c
 }

@@ -13,30 +13,37 @@ func TestCountingAlone(t *testing.T) {
 		rate := Rate{Name: "calls", Calls: 3, Per: 3 * time.Minute}
 		for _, key := range []string{"one", "two"} {
 			for i := range 3 {
-				if got := a.ask(rate, key, 0); !got.OK || got.Remaining != 3-i {
-					t.Errorf("before call %d of %s: %+v", i, key, got)
-				}
-				want := Allowance{OK: true, Remaining: 2 - i, Reset: time.Duration(i+1) * time.Minute}
-				if got := a.ask(rate, key, 1); got != want {
+				want := Allowance{OK: true, Remaining: 2 - i, Reset: time.Duration(i+1) * time.Minute, alone: true}
+				if got := a.take(rate, key); got != want {
 					t.Errorf("call %d of %s: %+v, want %+v", i, key, got, want)
 				}
 			}
 		}
 		time.Sleep(59 * time.Second)
-		for take := range 2 {
-			want := Allowance{Reset: 2*time.Minute + time.Second, Retry: time.Second}
-			if got := a.ask(rate, "one", take); got.OK || !within(want.Reset-got.Reset, -time.Microsecond, time.Microsecond) ||
-				!within(want.Retry-got.Retry, -time.Microsecond, time.Microsecond) {
-				t.Errorf("take %d: %+v, want %+v", take, got, want)
-			}
+		want := Allowance{Reset: 2*time.Minute + time.Second, Retry: time.Second, alone: true}
+		if got := a.take(rate, "one"); got != want {
+			t.Errorf("over the limit: %+v, want %+v", got, want)
 		}
 		time.Sleep(time.Second)
 		for _, ok := range []bool{true, false} {
-			if got := a.ask(rate, "one", 0); got.OK != ok {
-				t.Errorf("peek: %+v", got)
+			if got := a.take(rate, "one"); got.OK != ok {
+				t.Errorf("a minute later: %+v, want %v", got, ok)
 			}
-			if got := a.ask(rate, "one", 1); got.OK != ok {
-				t.Errorf("take: %+v", got)
+		}
+		// One is given back, and not the other.
+		a.giveBack(rate, "one")
+		a.giveBack(rate, "nobody")
+		for _, ok := range []bool{true, false} {
+			if got := a.take(rate, "one"); got.OK != ok {
+				t.Errorf("after one was given back: %+v, want %v", got, ok)
+			}
+		}
+		for range 100 {
+			a.giveBack(rate, "two")
+		}
+		for i := range 4 {
+			if got := a.take(rate, "two"); got.OK != (i < 3) {
+				t.Errorf("call %d after too many were given back: %+v", i, got)
 			}
 		}
 	})
@@ -46,14 +53,14 @@ func TestCountingAlone(t *testing.T) {
 func TestCountingAloneIsBounded(t *testing.T) {
 	a := newAlone()
 	once := Rate{Name: "calls", Calls: 1, Per: time.Hour}
-	a.ask(once, "old", 1)
-	a.ask(once, "kept", 1)
+	a.take(once, "old")
+	a.take(once, "kept")
 	for i := range 2 * manyKeys {
-		a.ask(once, fmt.Sprint(i), 1)
-		if got := a.ask(once, "kept", 1); got.OK {
+		a.take(once, fmt.Sprint(i))
+		if got := a.take(once, "kept"); got.OK {
 			t.Fatalf("after %d others: %+v", i, got)
 		}
-		a.ask(once, fmt.Sprint("peeked at ", i), 0)
+		a.giveBack(once, fmt.Sprint("given back to ", i))
 	}
 	if len(a.byKey) != manyKeys || a.latest.Len() != manyKeys {
 		t.Errorf("%d and %d keys", len(a.byKey), a.latest.Len())
@@ -61,8 +68,8 @@ func TestCountingAloneIsBounded(t *testing.T) {
 	for key, known := range map[string]bool{
 		"kept": true, fmt.Sprint(2*manyKeys - 1): true, fmt.Sprint(manyKeys + 1): true, fmt.Sprint(manyKeys): false, "old": false,
 	} {
-		if got := a.ask(once, key, 0); got.OK == known {
-			t.Errorf("%s: %+v", key, got)
+		if _, has := a.byKey[rated{once, key}]; has != known {
+			t.Errorf("%s is known: %v", key, has)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -26,6 +27,7 @@ import (
 // Limits of those who wait for changes.
 const (
 	maxWaiting = 200              // calls at a time
+	maxShare   = maxWaiting / 5   // of them, of one caller
 	maxStream  = 15 * time.Minute // of a stream of events; its reader comes again with the last id
 	heartbeat  = 10 * time.Second // of a stream
 	maxOverlap = 5000             // changes of the Overlap before now; if there are more, some come that are older
@@ -171,6 +173,45 @@ func (t tail) read(ctx context.Context, db timeline, limit int) ([]store.Rev, ta
 	return t.fresh(revs, t.Next == nil), tail{window: next}, nil
 }
 
+// Why a call may not wait for changes.
+var (
+	ErrWaiting      = fmt.Errorf("%d calls wait for changes here, and there may be no more", maxWaiting)
+	ErrWaitingShare = fmt.Errorf("%d calls of this token wait for changes here, and there may be no more of one", maxShare)
+)
+
+// waiting counts the calls that wait for changes, in all and of each caller. The
+// zero value is ready. Its methods may be called concurrently.
+type waiting struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int // by the caller's key, of those that have one
+}
+
+// enter lets a caller wait until it calls leave, once. Errors: ErrWaiting,
+// ErrWaitingShare.
+func (w *waiting) enter(key string) (leave func(), err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.of[key] >= maxShare:
+		return nil, ErrWaitingShare
+	case w.all >= maxWaiting:
+		return nil, ErrWaiting
+	case w.of == nil:
+		w.of = map[string]int{}
+	}
+	w.all++
+	w.of[key]++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.all--
+		if w.of[key]--; w.of[key] == 0 {
+			delete(w.of, key)
+		}
+	}, nil
+}
+
 type changesAnswer struct {
 	Body func(huma.Context)
 }
@@ -182,13 +223,11 @@ func (a *Admin) changes(ctx context.Context, in *struct {
 	LastID string `header:"Last-Event-ID" doc:"Of a stream that has ended: stands before since"`
 	Accept string `header:"Accept" doc:"text/event-stream for a stream"`
 }) (*changesAnswer, error) {
-	select {
-	case a.waiting <- struct{}{}:
-	default:
-		return nil, fmt.Errorf("%w: %d calls wait for changes here", store.ErrUnavailable, maxWaiting)
+	leave, err := a.waiting.enter(callerOf(ctx).Key)
+	if err != nil {
+		return nil, err
 	}
 	streams := strings.Contains(in.Accept, "text/event-stream")
-	leave := func() { <-a.waiting }
 	place, err := a.begin(ctx, in.Since, in.LastID)
 	if err != nil || streams {
 		if err != nil {

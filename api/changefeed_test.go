@@ -3,8 +3,11 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"shelfcast/store"
@@ -103,6 +106,47 @@ func TestNoChangeIsMissed(t *testing.T) {
 		}
 		if quiet < 2 {
 			t.Errorf("seed %d, limit %d: nothing happens any more, and something still comes", seed, limit)
+		}
+	}
+}
+
+// One token has a fifth of the places, and whoever is refused is told why.
+func TestOneTokenCannotTakeAllWaitingPlaces(t *testing.T) {
+	var w waiting
+	var leaves []func()
+	enter := func(key string, want error) {
+		t.Helper()
+		leave, err := w.enter(key)
+		if !errors.Is(err, want) || (leave == nil) == (err == nil) {
+			t.Fatalf("%s: %v, want %v", key, err, want)
+		}
+		leaves = append(leaves, leave)
+	}
+	keys := []string{"root", "token:1", "token:2", "token:3", "jwt:x:ada"}
+	for _, key := range keys {
+		for range maxShare {
+			enter(key, nil)
+		}
+		enter(key, ErrWaitingShare)
+	}
+	enter("token:4", ErrWaiting)
+	leaves[0]()
+	enter("token:4", nil)
+	enter("root", ErrWaiting)
+	for _, leave := range leaves[1:] {
+		if leave != nil {
+			leave()
+		}
+	}
+	if w.all != 0 || len(w.of) != 0 {
+		t.Errorf("%d places are taken when all have left, by %v", w.all, w.of)
+	}
+	for err, want := range map[error]string{
+		ErrWaiting: "503 urn:shelfcast:problem:too-many-waiting-calls", ErrWaitingShare: "429 urn:shelfcast:problem:too-many-waiting-calls-of-token",
+	} {
+		p, headers, known := problem(err)
+		if got := fmt.Sprint(p.Status, " ", p.Type); got != want || !known || headers.Get("Retry-After") == "" || strings.Contains(p.Detail, "database") {
+			t.Errorf("%s, %s", got, p.Detail)
 		}
 	}
 }

@@ -36,6 +36,8 @@ type Allowance struct {
 	Remaining int
 	Reset     time.Duration // until all calls are back
 	Retry     time.Duration // until one is, when not OK
+
+	alone bool // it was counted by this instance, and not in Redis
 }
 
 // headers are RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers)
@@ -73,6 +75,7 @@ const limitTimeout = 100 * time.Millisecond
 // each instance then counts by itself. Its methods may be called concurrently.
 type Limiter struct {
 	rdb     redis.UniversalClient
+	timeout time.Duration // of a round trip to Redis
 	breaker *gobreaker.CircuitBreaker[Allowance]
 	alone   *alone
 	refused *prometheus.CounterVec
@@ -83,7 +86,7 @@ type Limiter struct {
 func NewLimiter(rdb redis.UniversalClient, metrics prometheus.Registerer, log *slog.Logger) *Limiter {
 	log = cmp.Or(log, slog.Default())
 	l := &Limiter{
-		rdb: rdb, alone: newAlone(),
+		rdb: rdb, timeout: limitTimeout, alone: newAlone(),
 		breaker: gobreaker.NewCircuitBreaker[Allowance](gobreaker.Settings{
 			Name:        "ratelimit",
 			MaxRequests: 1,
@@ -110,31 +113,19 @@ func NewLimiter(rdb redis.UniversalClient, metrics prometheus.Registerer, log *s
 // The names of the rates of the admin API.
 const (
 	callsRate = "calls" // of a caller
-	triesRate = "tries" // of an address, with tokens that are none
+	triesRate = "tries" // of an address, with tokens that are not known from there
 )
 
-// Take takes a call of the key's, if it has one left.
+// Take takes a call of the key's, if it has one left. It is one step for the whole
+// fleet: however many ask at once, no more are OK than there are calls.
 func (l *Limiter) Take(ctx context.Context, r Rate, key string) Allowance {
-	return l.ask(ctx, r, key, 1)
-}
-
-// Peek says what the key has left, and takes nothing. It is OK if a call is left.
-func (l *Limiter) Peek(ctx context.Context, r Rate, key string) Allowance {
-	return l.ask(ctx, r, key, 0)
-}
-
-func (l *Limiter) ask(ctx context.Context, r Rate, key string, take int) Allowance {
 	if r.Calls <= 0 {
 		return Allowance{OK: true}
 	}
-	a, err := l.breaker.Execute(func() (Allowance, error) {
-		ctx, cancel := context.WithTimeout(ctx, limitTimeout)
-		defer cancel()
-		return l.shared(ctx, r, key, take)
-	})
+	a, err := l.breaker.Execute(func() (Allowance, error) { return l.shared(ctx, r, key, 1) })
 	if err != nil {
 		l.locally.Inc()
-		a = l.alone.ask(r, key, take)
+		a = l.alone.take(r, key)
 	}
 	if !a.OK {
 		l.refused.WithLabelValues(r.Name).Inc()
@@ -142,27 +133,47 @@ func (l *Limiter) ask(ctx context.Context, r Rate, key string, take int) Allowan
 	return a
 }
 
+// GiveBack gives the key back the call that Take has allowed with a: it turned out
+// not to count. A key never has more calls than its rate. If Redis does not
+// answer, the call comes back by itself, later.
+func (l *Limiter) GiveBack(ctx context.Context, r Rate, key string, a Allowance) {
+	switch {
+	case r.Calls <= 0 || !a.OK:
+	case a.alone:
+		l.alone.giveBack(r, key)
+	default:
+		_, _ = l.breaker.Execute(func() (Allowance, error) { return l.shared(ctx, r, key, -1) })
+	}
+}
+
 // quota is the generic cell rate algorithm: a key's calls are back at a moment
 // that each of them puts off, and that is never further away than all of them
-// take. What a clock set back has left there counts as none left. The numbers
-// are whole microseconds, which Lua's floats have exactly until the year 2255.
+// take. A call that is given back brings that moment nearer, and never behind now.
+// What a clock set back has left there counts as none left. The numbers are whole
+// microseconds, which Lua's floats have exactly until the year 2255.
 var quota = redis.NewScript(`
 local each, calls, take = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local back = math.max(tonumber(redis.call('GET', KEYS[1])) or now, now)
 back = math.min(back, now + each * calls)
-local retry = back + each - (now + each * calls)
+local retry = back + each * take - (now + each * calls)
 if retry > 0 then
 	return {0, 0, back - now, retry}
 end
-if take > 0 then
-	back = back + each
+back = back + each * take
+if back > now then
 	redis.call('SET', KEYS[1], string.format('%.0f', back), 'PX', math.ceil((back - now) / 1000))
+else
+	back = now
+	redis.call('DEL', KEYS[1])
 end
 return {1, math.floor((now + each * calls - back) / each), back - now, 0}`)
 
+// shared takes calls of the key's in Redis, or gives them back if there are less than none.
 func (l *Limiter) shared(ctx context.Context, r Rate, key string, take int) (Allowance, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
 	said, err := quota.Run(ctx, l.rdb, []string{"ratelimit:" + r.Name + ":" + key}, r.each().Microseconds(), r.Calls, take).Int64Slice()
 	if err != nil {
 		return Allowance{}, err

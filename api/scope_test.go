@@ -180,7 +180,7 @@ func TestAnOperationWithoutAScopeIsOpenToNobody(t *testing.T) {
 		{Security: []map[string][]string{{"token": {""}}}, Metadata: map[string]any{needs: ""}},
 	} {
 		app := fiber.New()
-		gate := newGate(gate{jwt: trusts(t, newProvider(t, edSigner)).JWT, limiter: &Limiter{}}, prometheus.NewRegistry())
+		gate := newGate(&gate{jwt: trusts(t, newProvider(t, edSigner)).JWT, limiter: &Limiter{}}, prometheus.NewRegistry())
 		app.Use(apiPath, gate.admit)
 		api := huma.NewAPI((&Admin{}).config(), adapter{humafiber.New(app, huma.Config{}).Adapter()})
 		api.UseMiddleware(scoped(api))

@@ -147,3 +147,20 @@ func (e *events) next(t testing.TB) (got struct {
 	t.Fatalf("the stream has ended: %v", e.lines.Err())
 	return got
 }
+
+// One token that follows the changes again and again leaves places for others, on each
+// instance.
+func TestFollowersLeavePlacesForOthers(t *testing.T) {
+	t.Parallel()
+	f := startFleet(t, nil)
+	other := f.token(t, "other", store.ReadProducts)
+	for n := range f.instances {
+		for range 40 {
+			f.events(t, n, "")
+		}
+		if _, answer := f.ask(t, n, 429, "GET", "/api/v1/changes?wait=0", "", nil); !strings.Contains(answer, "too-many-waiting-calls-of-token") {
+			t.Error(answer)
+		}
+		f.ask(t, n, 200, "GET", "/api/v1/changes?wait=0", "", bearer(other))
+	}
+}
