@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/MicahParks/jwkset"
@@ -37,7 +36,8 @@ type JWTConfig struct {
 	Issuer     string        // that its tokens name as iss
 	Audience   string        // that they have among aud
 	ScopeClaim string        // what a token may do, a text with spaces or a list; "scope", and "scp" of a token that has no "scope"
-	NameClaim  string        // whose token it is; "email", if that is not said to be unverified. Without a fit one it is sub
+	NameClaim  string        // what people call whose token it is; "email", if email_verified is true. Without a fit one it is sub
+	Typ        string        // that their header has as typ; "at+jwt", or "JWT" or none in a token that is not marked as another: see isAccess
 	Refresh    time.Duration // between two fetches of the keys; 15min
 	Ask        time.Duration // between two more because of tokens whose key is not known; 10s
 	Metrics    prometheus.Registerer
@@ -121,6 +121,7 @@ func (j *JWT) Caller(ctx context.Context, token string) (Caller, error) {
 var (
 	errLong    = errors.New("longer than a token may be")
 	errHeader  = errors.New("a header that we do not take")
+	errType    = errors.New("not an access token")
 	errSubject = errors.New("no sub that we take")
 )
 
@@ -140,6 +141,7 @@ var reasons = []struct {
 	{jwt.ErrTokenExpired, "expired"},
 	{jwt.ErrTokenNotValidYet, "too early"},
 	{jwt.ErrTokenUsedBeforeIssued, "too early"},
+	{errType, "type"},
 }
 
 // claimsReason: a claim is missing, or is not what it should be.
@@ -161,7 +163,7 @@ func (j *JWT) caller(ctx context.Context, token string) (Caller, error) {
 	}
 	claims := jwt.MapClaims{}
 	find := j.keys.KeyfuncCtx(ctx)
-	_, err := j.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
+	parsed, err := j.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
 		// Without a kid all keys would be tried. crit names extensions without
 		// which the token is not to be taken, and we have none.
 		if kid, _ := t.Header["kid"].(string); kid == "" || t.Header["crit"] != nil {
@@ -172,8 +174,11 @@ func (j *JWT) caller(ctx context.Context, token string) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
+	if !isAccess(parsed.Header["typ"], claims, j.cfg.Typ) {
+		return Caller{}, errType
+	}
 	subject, err := claims.GetSubject()
-	if err != nil || subject == "" || len(subject) > maxSubject || !printable(subject) {
+	if err != nil || subject == "" || len(subject) > maxSubject || !store.Printable(subject) {
 		return Caller{}, errSubject
 	}
 	return Caller{
@@ -183,15 +188,55 @@ func (j *JWT) caller(ctx context.Context, token string) (Caller, error) {
 	}, nil
 }
 
+// isAccess reports whether a token was made to call an API with. An ID token says
+// to a page who has signed in, and a refresh token is for the provider: both are
+// signed by the same keys, and whoever is shown one must not be able to call us with
+// it.
+//
+// An access token has the typ at+jwt (RFC 9068), and if one is wanted by name no
+// other will do. Many providers say JWT, or nothing, in all their tokens: of those
+// the claims have to tell, which are typ (Keycloak) and token_use (Cognito), and if
+// there is neither, those that only other tokens have (OpenID Connect Core, 2 and
+// 3.3.2.11; RFC 8417, 2.2).
+func isAccess(typ any, claims jwt.MapClaims, wanted string) bool {
+	kind, text := typ.(string)
+	if kind = mediaType(kind); typ != nil && !text || wanted != "" && kind != mediaType(wanted) {
+		return false
+	}
+	if kind == "at+jwt" || wanted != "" && kind != "jwt" {
+		return true
+	}
+	if kind != "" && kind != "jwt" {
+		return false
+	}
+	marked := false
+	for claim, access := range map[string]string{"typ": "Bearer", "token_use": "access"} {
+		if value, has := claims[claim]; has {
+			if marked = true; value != access {
+				return false
+			}
+		}
+	}
+	return marked || !slices.ContainsFunc([]string{"nonce", "at_hash", "c_hash", "s_hash", "events"}, func(claim string) bool {
+		_, has := claims[claim]
+		return has
+	})
+}
+
+// mediaType is a typ as it is compared (RFC 7515, 4.1.9).
+func mediaType(typ string) string {
+	return strings.TrimPrefix(strings.ToLower(typ), "application/")
+}
+
 // name is for people to read. Who may choose it may choose another's, so it
 // decides nothing.
 func (j *JWT) name(claims jwt.MapClaims, subject string) string {
 	claim := cmp.Or(j.cfg.NameClaim, "email")
 	name, _ := claims[claim].(string)
-	if claim == "email" && (claims["email_verified"] == false || claims["email_verified"] == "false") {
+	if claim == "email" && claims["email_verified"] != true && claims["email_verified"] != "true" {
 		return subject
 	}
-	if name == "" || utf8.RuneCountInString(name) > maxName || !printable(name) {
+	if name == "" || utf8.RuneCountInString(name) > maxName || !store.Printable(name) {
 		return subject
 	}
 	return name
@@ -214,8 +259,4 @@ func (j *JWT) scopes(claims jwt.MapClaims) []string {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(store.Scopes), func(s string) bool { return !slices.Contains(given, s) })
-}
-
-func printable(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }

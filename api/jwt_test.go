@@ -50,6 +50,9 @@ func TestTokensOfTheProvider(t *testing.T) {
 		{what: "no email", token: rsaSigner.token(jwt.MapClaims{"email": nil}), name: "ada", scopes: store.WriteProducts},
 		{what: "an email of nobody's", token: rsaSigner.token(jwt.MapClaims{"email_verified": false}), name: "ada", scopes: store.WriteProducts},
 		{what: "an email of nobody's, said otherwise", token: rsaSigner.token(jwt.MapClaims{"email_verified": "false"}), name: "ada", scopes: store.WriteProducts},
+		{what: "an email that nobody has verified", token: rsaSigner.token(jwt.MapClaims{"email_verified": nil}), name: "ada", scopes: store.WriteProducts},
+		{what: "an email that is verified, said otherwise", token: rsaSigner.token(jwt.MapClaims{"email_verified": "true"}), scopes: store.WriteProducts},
+		{what: "an email that is verified by a number", token: rsaSigner.token(jwt.MapClaims{"email_verified": 1}), name: "ada", scopes: store.WriteProducts},
 		{what: "an email that is no text", token: rsaSigner.token(jwt.MapClaims{"email": 7}), name: "ada", scopes: store.WriteProducts},
 		{what: "a name that is a page", token: rsaSigner.token(jwt.MapClaims{"email": strings.Repeat("a", maxName+1)}), name: "ada", scopes: store.WriteProducts},
 		{what: "a name of two lines", token: rsaSigner.token(jwt.MapClaims{"email": "ada\nbob"}), name: "ada", scopes: store.WriteProducts},
@@ -77,6 +80,44 @@ func TestTokensOfTheProvider(t *testing.T) {
 	same := other.takes(rsaSigner.token(jwt.MapClaims{"iss": "https://other.example/"}))
 	if j.takes(rsaSigner.token(nil)).Key != j.takes(ecSigner.token(jwt.MapClaims{"email": "new@example.com"})).Key || j.takes(rsaSigner.token(nil)).Key == same.Key {
 		t.Error("the key is not of the issuer and the sub")
+	}
+}
+
+// What providers put into their access tokens is taken, and where the operator wants
+// a type nothing but that type is.
+func TestAccessTokensAreToldByTheirType(t *testing.T) {
+	p := newProvider(t, rsaSigner)
+	any, strict := trusts(t, p), trusts(t, p, func(c *JWTConfig) { c.Typ = "at+jwt" })
+	own := trusts(t, p, func(c *JWTConfig) { c.Typ = "okta-internal-at+jwt" })
+	for _, c := range []struct {
+		what             string
+		typ              string
+		claims           jwt.MapClaims
+		any, strict, own bool
+	}{
+		{"RFC 9068", "at+jwt", nil, true, true, false},
+		{"RFC 9068, as a media type", "application/AT+JWT", nil, true, true, false},
+		{"RFC 9068, with a nonce", "at+jwt", jwt.MapClaims{"nonce": "n"}, true, true, false},
+		{"Auth0 and Entra", "JWT", nil, true, false, false},
+		{"none", "", nil, true, false, false},
+		{"Keycloak", "JWT", jwt.MapClaims{"typ": "Bearer"}, true, false, false},
+		{"Keycloak before 24, which has the nonce in both", "JWT", jwt.MapClaims{"typ": "Bearer", "nonce": "n"}, true, false, false},
+		{"Cognito", "", jwt.MapClaims{"token_use": "access"}, true, false, false},
+		{"a type of its own", "application/okta-internal-at+jwt", nil, false, false, true},
+		{"an ID token", "JWT", jwt.MapClaims{"nonce": "n"}, false, false, false},
+	} {
+		header := []string{}
+		if c.typ != "JWT" {
+			header = []string{"typ", c.typ}
+		}
+		for name, one := range map[string]struct {
+			*aJWT
+			takes bool
+		}{"any": {any, c.any}, "at+jwt": {strict, c.strict}, "its own": {own, c.own}} {
+			if _, err := one.Caller(t.Context(), rsaSigner.token(c.claims, header...)); (err == nil) != one.takes {
+				t.Errorf("%s, where %s is wanted: %v", c.what, name, err)
+			}
+		}
 	}
 }
 
@@ -161,6 +202,18 @@ func TestBadTokensAreRefused(t *testing.T) {
 		{"a sub that is no text", honest(jwt.MapClaims{"sub": 42}), "claims"},
 		{"a long sub", honest(jwt.MapClaims{"sub": strings.Repeat("a", maxSubject+1)}), "claims"},
 		{"a sub of two lines", honest(jwt.MapClaims{"sub": "ada\nbob"}), "claims"},
+		{"an ID token with a nonce", honest(jwt.MapClaims{"nonce": "n-0S6"}), "type"},
+		{"an ID token with the hash of an access token", honest(jwt.MapClaims{"at_hash": "77Qm"}), "type"},
+		{"an ID token with the hash of a code", honest(jwt.MapClaims{"c_hash": "LDkt"}), "type"},
+		{"an ID token of Keycloak's", honest(jwt.MapClaims{"typ": "ID"}), "type"},
+		{"a refresh token of Keycloak's", honest(jwt.MapClaims{"typ": "Refresh"}), "type"},
+		{"an ID token of Cognito's", honest(jwt.MapClaims{"token_use": "id"}), "type"},
+		{"a token of two kinds", honest(jwt.MapClaims{"typ": "Bearer", "token_use": "id"}), "type"},
+		{"a typ that is no text", honest(jwt.MapClaims{"typ": []string{"Bearer"}}), "type"},
+		{"an event", honest(jwt.MapClaims{"events": map[string]any{"logout": map[string]any{}}}), "type"},
+		{"a header of another type", rsaSigner.token(nil, "typ", "logout+jwt"), "type"},
+		{"a header of an ID token's type", rsaSigner.token(nil, "typ", "id_token+jwt"), "type"},
+		{"a header with nearly the right type", rsaSigner.token(nil, "typ", "at+jwt+x"), "type"},
 		{"too long", honest(jwt.MapClaims{"more": strings.Repeat("a", maxToken)}), "too long"},
 	} {
 		before := count(t, j.metrics, "shelfcast_jwt_refused_total")

@@ -48,7 +48,7 @@ var (
 // token signs what an honest one has, with changes: nil takes a claim away.
 func (s signer) token(changes jwt.MapClaims, header ...string) string {
 	claims := jwt.MapClaims{
-		"iss": "https://id.example/", "aud": "shelfcast", "sub": "ada", "email": "ada@example.com", "scope": store.WriteProducts,
+		"iss": "https://id.example/", "aud": "shelfcast", "sub": "ada", "email": "ada@example.com", "email_verified": true, "scope": store.WriteProducts,
 		"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(), "nbf": time.Now().Unix(),
 	}
 	maps.Copy(claims, changes)

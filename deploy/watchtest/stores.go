@@ -135,7 +135,7 @@ func admin() row {
 			queries: []query{{"{{route}}", quantile(0.99, "shelfcast_admin_request_seconds", "route")}},
 		},
 		{
-			title: "Calls not let in", help: "none: without a token. token: with one that is none. tries: of an address that tried too many. rate: over the caller's limit.",
+			title: "Calls not let in", help: "none: without a token. token: with an invalid one. tries: of an address that tried too many. busy: too many unknown tokens at once. rate: over the caller's limit.",
 			unit: units.RequestsPerSecond, width: 8,
 			queries: []query{
 				{"{{reason}}", rate("by (reason)", "shelfcast_admin_refused_total")},

@@ -15,6 +15,8 @@ SHELFCAST_JWT_JWKS: {{ $v.admin.jwt.jwks | quote }}
 SHELFCAST_JWT_ISSUER: {{ $v.admin.jwt.issuer | quote }}
 SHELFCAST_JWT_AUDIENCE: {{ $v.admin.jwt.audience | quote }}
 SHELFCAST_JWT_SCOPE_CLAIM: {{ $v.admin.jwt.scopeClaim | quote }}
+SHELFCAST_JWT_NAME_CLAIM: {{ $v.admin.jwt.nameClaim | quote }}
+SHELFCAST_JWT_TYP: {{ $v.admin.jwt.typ | quote }}
 SHELFCAST_SHOP_NAME: {{ $v.shop.name | quote }}
 SHELFCAST_PUBLIC_URL: {{ $v.shop.publicUrl | quote }}
 SHELFCAST_LOCALES: {{ join "," $v.shop.locales | quote }}

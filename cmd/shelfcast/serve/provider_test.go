@@ -32,7 +32,7 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 	})
 	sign := func(who, scope, audience string) string {
 		token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
-			"iss": "https://id.example", "aud": audience, "sub": who, "email": who + "@example.com", "scope": scope, "exp": time.Now().Add(time.Hour).Unix(),
+			"iss": "https://id.example", "aud": audience, "sub": who, "email": who + "@example.com", "email_verified": true, "scope": scope, "exp": time.Now().Add(time.Hour).Unix(),
 		})
 		token.Header["kid"] = "k1"
 		signed, err := token.SignedString(private)
@@ -50,8 +50,13 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 		f.ask(t, n, 401, "GET", productPath(mug), "", bearer(anna[:len(anna)-4]+"AAAA"))
 	}
 	f.ask(t, 1, 200, "PATCH", productPath(lamp), `{"stock":1}`, http.Header{"Authorization": {"Bearer " + anna}, "If-Match": {etag(lamp.Rev)}})
-	if _, answer := f.ask(t, 0, 200, "GET", productPath(lamp)+"/history?limit=1", "", bearer(ben)); !strings.Contains(answer, `"author":"anna@example.com"`) {
+	if _, answer := f.ask(t, 0, 200, "GET", productPath(lamp)+"/history?limit=1", "", bearer(ben)); !strings.Contains(answer, `"author":"anna@example.com","author_key":"jwt:`) {
 		t.Error(answer)
 	}
 	f.token(t, "ours", "products:read") // those go on
+	f.token(t, "anna@example.com", "products:write")
+	_, answer := f.ask(t, 0, 200, "GET", "/api/v1/tokens", "", nil)
+	if !strings.Contains(answer, `"created_by":"admin token","created_by_key":"root"`) {
+		t.Error(answer)
+	}
 }

@@ -163,7 +163,7 @@ func (i *Instance) jwt() (*api.JWT, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	i.forget = cancel
 	return api.NewJWT(ctx, api.JWTConfig{
-		JWKS: s.JWKS, Issuer: s.Issuer, Audience: s.Audience, ScopeClaim: s.ScopeClaim, Metrics: i.metrics, Log: i.log,
+		JWKS: s.JWKS, Issuer: s.Issuer, Audience: s.Audience, ScopeClaim: s.ScopeClaim, NameClaim: s.NameClaim, Typ: s.Typ, Metrics: i.metrics, Log: i.log,
 	})
 }
 

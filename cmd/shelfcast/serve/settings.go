@@ -41,7 +41,7 @@ type Settings struct {
 	AdminListen    string        `default:":8081" help:"Address of the admin app, which is never to be reachable from the internet."`
 	AdminToken     string        `placeholder:"TOKEN" help:"A bearer token that may do everything in the admin API, at least 16 characters. Without it there are the tokens of 'shelfcast token create' only."`
 	AdminCalls     int           `name:"admin-calls-per-minute" default:"1200" help:"Calls of the admin API that a token may make in a minute, over all instances; the others are refused (429). 0: no limit."`
-	AdminTries     int           `name:"admin-tries-per-minute" default:"30" help:"Tokens that are none that an address may try in a minute, over all instances. 0: no limit."`
+	AdminTries     int           `name:"admin-tries-per-minute" default:"30" help:"Invalid tokens that an address may try in a minute, over all instances; then it gets 429, for valid ones too that were not used from there before. 0: no limit."`
 	JWT            JWT           `embed:"" prefix:"jwt-"`
 	Traces         Traces        `embed:""`
 	Redis          string        `default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis, as redis://user:password@host:6379/0, or rediss:// for TLS. Sentinel: redis://host:26379/0?master_name=NAME&addr=host2:26379; Cluster: redis+cluster://host:6379?addr=host2:6379."`
@@ -82,6 +82,8 @@ type JWT struct {
 	Issuer     string `placeholder:"URL" help:"That those tokens name as iss."`
 	Audience   string `placeholder:"NAME" help:"That those tokens have among aud."`
 	ScopeClaim string `placeholder:"CLAIM" help:"Where those tokens say what they may do: products:read, products:write, tokens:admin. By default scope, or scp where there is no scope."`
+	NameClaim  string `placeholder:"CLAIM" help:"What the history calls the owner of such a token, as preferred_username. By default email, if email_verified is true, or else sub."`
+	Typ        string `placeholder:"TYPE" help:"That the header of those tokens has as typ: at+jwt, if the provider says so in its access tokens (RFC 9068). By default also JWT or none is taken, unless the token is marked as an ID token."`
 }
 
 // minToken is the shortest token that cannot be guessed, if it is random.
