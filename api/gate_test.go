@@ -52,8 +52,7 @@ func gates(t *testing.T, addr string, tokens tokenSource) (apps [2]*fiber.App, a
 		t.Fatal(err)
 	}
 	for i := range apps {
-		limiter, _ := limiters(t, addr)
-		limiter.timeout = time.Minute // a machine that is slow is no Redis that fails
+		limiter, _ := patient(t, addr)
 		all[i] = newGate(&gate{
 			tokens: tokens, root: rootToken, proxies: proxies, limiter: limiter.Limiter,
 			tries: Rate{Name: triesRate, Calls: 30, Per: time.Hour},

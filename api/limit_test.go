@@ -25,14 +25,27 @@ type aLimiter struct {
 // limiters makes two, as of two instances, on one Redis.
 func limiters(t *testing.T, addrs ...string) (a, b *aLimiter) {
 	t.Helper()
+	return limitersWithin(t, limitTimeout, 300*time.Millisecond, addrs...)
+}
+
+// patient makes two for which a machine that is slow is no Redis that fails.
+func patient(t *testing.T, addr string) (a, b *aLimiter) {
+	t.Helper()
+	return limitersWithin(t, time.Minute, time.Minute, addr)
+}
+
+func limitersWithin(t *testing.T, answer, dial time.Duration, addrs ...string) (a, b *aLimiter) {
+	t.Helper()
 	of := func() *aLimiter {
 		rdb := redis.NewUniversalClient(&redis.UniversalOptions{
-			Addrs: addrs, ContextTimeoutEnabled: true, DialTimeout: 300 * time.Millisecond, DialerRetries: 1, MaxRetries: 1,
-			IsClusterMode: len(addrs) > 1,
+			Addrs: addrs, ContextTimeoutEnabled: true, DialTimeout: dial, DialerRetries: 1, MaxRetries: 1,
+			ReadTimeout: time.Minute, WriteTimeout: time.Minute, PoolTimeout: time.Minute, IsClusterMode: len(addrs) > 1,
 		})
 		t.Cleanup(func() { rdb.Close() })
 		metrics := prometheus.NewRegistry()
-		return &aLimiter{NewLimiter(rdb, metrics, slog.New(slog.DiscardHandler)), metrics}
+		l := &aLimiter{NewLimiter(rdb, metrics, slog.New(slog.DiscardHandler)), metrics}
+		l.timeout = answer
+		return l
 	}
 	return of(), of()
 }
@@ -144,11 +157,8 @@ func TestAQuotaHoldsAgainstGuessesAtOnce(t *testing.T) {
 		most int
 	}{"with Redis": {storetest.StartRedis(t).Addr(), 30}, "without": {"127.0.0.1:1", 60}} {
 		t.Run(name, func(t *testing.T) {
-			a, b := limiters(t, c.addr)
+			a, b := patient(t, c.addr)
 			both := []*aLimiter{a, b}
-			for _, l := range both {
-				l.timeout = time.Minute // a machine that is slow is no Redis that fails
-			}
 			for round := range 2 {
 				var passed atomic.Int64
 				var guesses sync.WaitGroup
@@ -181,7 +191,7 @@ func TestAQuotaHoldsAgainstGuessesAtOnce(t *testing.T) {
 
 // What was refused gives nothing back.
 func TestARefusedCallIsNotGivenBack(t *testing.T) {
-	a, _ := limiters(t, storetest.StartRedis(t).Addr())
+	a, _ := patient(t, storetest.StartRedis(t).Addr())
 	once := Rate{Name: "tries", Calls: 1, Per: time.Hour}
 	first := a.Take(t.Context(), once, "one")
 	refused := a.Take(t.Context(), once, "one")
