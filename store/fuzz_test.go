@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -66,6 +68,9 @@ func FuzzSanitizeHTML(f *testing.F) {
 		f.Add(seed, true)
 		f.Add(seed, false)
 	}
+	for n := range uint64(soups) {
+		f.Add(tagSoup(rand.New(rand.NewPCG(n, 0))), n%2 == 0)
+	}
 	f.Fuzz(func(t *testing.T, text string, videos bool) {
 		clean, _ := store.CleanHTML(text, videos)
 		lower := strings.ToLower(clean)
@@ -87,6 +92,27 @@ func FuzzSanitizeHTML(f *testing.F) {
 			t.Errorf("%q became %q, %s", text, clean, wrong)
 		}
 	})
+}
+
+// soups is how many tag soups each run tries.
+const soups = 200
+
+// tagSoup is tags in no order: most have an end somewhere, or a beginning.
+func tagSoup(r *rand.Rand) string {
+	tags := strings.Fields("div p ul ol li dl dt dd table tbody tr td th caption colgroup b i a h1 h2 section details summary blockquote pre br img iframe video source ruby rt span")
+	var soup strings.Builder
+	for range 2 + r.IntN(20) {
+		tag := tags[r.IntN(len(tags))]
+		switch r.IntN(5) {
+		case 0, 1:
+			fmt.Fprintf(&soup, `<%s class="%d" src="//www.youtube.com/embed/x" href=/a>`, tag, r.IntN(3))
+		case 2, 3:
+			fmt.Fprintf(&soup, `</%s>`, tag)
+		default:
+			soup.WriteString("x")
+		}
+	}
+	return soup.String()
 }
 
 // outOfPlace says what a browser makes of HTML in its place on a page, if it is
