@@ -78,6 +78,9 @@ func (p *process) start() error {
 	}
 }
 
+// Pid is the number of the process while it runs.
+func (p *process) Pid() int { return p.cmd.Process.Pid }
+
 func (p *process) said() string {
 	b, _ := os.ReadFile(p.log)
 	return string(b[max(0, len(b)-4000):])

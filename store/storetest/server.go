@@ -24,6 +24,3 @@ func StartServer(t testing.TB, ready func() error, env []string, argv ...string)
 
 // Log is the file that has what the server has printed since it first started.
 func (s *Server) Log() string { return s.log }
-
-// Pid is the number of the process while it runs.
-func (s *Server) Pid() int { return s.cmd.Process.Pid }

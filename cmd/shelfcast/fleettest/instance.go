@@ -17,19 +17,33 @@ import (
 	"shelfcast/store/storetest"
 )
 
+// built has the folders of the programs that were made, by whether they have the
+// race detector.
 var built struct {
 	sync.Mutex
-	dir string
+	dirs map[bool]string
 }
 
 // Build makes the program, with the race detector if the test has it: once for all
 // tests of a process, whose TestMain has Clean called in the end.
 func Build(t testing.TB) (binary string) {
 	t.Helper()
+	return build(t, raceDetector)
+}
+
+// BuildToMeasure makes the program as users have it, without the race detector,
+// which takes several times the memory and time.
+func BuildToMeasure(t testing.TB) (binary string) {
+	t.Helper()
+	return build(t, false)
+}
+
+func build(t testing.TB, race bool) (binary string) {
+	t.Helper()
 	built.Lock()
 	defer built.Unlock()
-	if built.dir != "" {
-		return filepath.Join(built.dir, "shelfcast")
+	if dir := built.dirs[race]; dir != "" {
+		return filepath.Join(dir, "shelfcast")
 	}
 	dir, err := os.MkdirTemp("", "shelfcast-built-")
 	if err != nil {
@@ -37,21 +51,26 @@ func Build(t testing.TB) (binary string) {
 	}
 	binary = filepath.Join(dir, "shelfcast")
 	args := []string{"build", "-o", binary}
-	if raceDetector {
+	if race {
 		args = append(args, "-race")
 	}
 	if out, err := exec.Command("go", append(args, "shelfcast/cmd/shelfcast")...).CombinedOutput(); err != nil {
 		os.RemoveAll(dir)
 		t.Fatalf("%v\n%s", err, out)
 	}
-	built.dir = dir
+	if built.dirs == nil {
+		built.dirs = map[bool]string{}
+	}
+	built.dirs[race] = dir
 	return binary
 }
 
-// Clean removes what Build has made.
+// Clean removes what Build and BuildToMeasure have made.
 func Clean() {
-	if err := os.RemoveAll(built.dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	for _, dir := range built.dirs {
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	}
 }
 
