@@ -134,7 +134,7 @@ func (a *Admin) importAll(ctx context.Context, in *importInput, upload io.Reader
 	})
 	tell()
 	out.Body.Tally = tally
-	if errors.Is(err, shopify.ErrHeader) {
+	if errors.Is(err, shopify.ErrHeader) || errors.Is(err, shopify.ErrLong) {
 		return nil, huma.Error422UnprocessableEntity(err.Error())
 	}
 	if err != nil {

@@ -2,9 +2,10 @@ package shopify
 
 import "io"
 
-// maxLine is more than any product takes: a description may have 200,000
-// characters, each of up to four bytes, or two where it is a quote.
-const maxLine = 4 << 20
+// maxLine is the limit of a line in bytes. A description of 200,000 characters of
+// four bytes each leaves a quarter of it for all else. The CSV reader takes up to
+// forty times as much memory, for a line of nothing but empty cells.
+const maxLine = 1 << 20
 
 // A bound lets through so many bytes and then ends with ErrLong. Without it a
 // quote that is never closed would take the rest of the file into memory, and

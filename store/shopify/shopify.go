@@ -37,7 +37,7 @@ var (
 	// ErrHeader: the first line does not have the columns that are needed.
 	ErrHeader = errors.New("this is no product CSV of Shopify")
 	// ErrLong: a line, or a cell that a quote opens, has no end within maxLine.
-	ErrLong = errors.New("a line does not end within 4 MB")
+	ErrLong = errors.New("a line does not end within 1 MiB")
 )
 
 // Read yields the products of a file and, as a *LineError, each line that is no
