@@ -4,7 +4,7 @@
 # The product is built and tested without the demo's modules.
 export GOWORK = off
 
-.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos stranger rolling sbom image-test watch-test dashboard chart chart-apiserver chart-schemas tour long
+.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos attack stranger rolling sbom image-test watch-test dashboard chart chart-apiserver chart-schemas tour long
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -53,7 +53,10 @@ chaos: deps web/node_modules/.package-lock.json ## Every fault, on three instanc
 	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'TestChaos' ./cmd/shelfcast/chaos
 	SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'TestTheProtocolEnds' ./realtime
 
-long: chaos rolling stranger ## What `make test` has a short form of, in full; also each page of the shop in each look
+attack: deps ## Every attack on two instances, with bounds in bytes and in time; fifteen minutes
+	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 40m ./cmd/shelfcast/attack
+
+long: chaos attack rolling stranger ## What `make test` has a short form of, in full; also each page of the shop in each look
 	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'ForEverybody' ./cmd/shelfcast/serve
 
 fuzz: ## Each fuzz test for a minute and a half

@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"api":                  {"store/tracing", "store", "store/shopify", "render", "realtime"},
 	"cmd/crowd":            {},
 	"cmd/shelfcast/serve":  {"store/tracing", "store", "render", "realtime", "api", "web"},
+	"cmd/shelfcast/attack": {},
 	"cmd/shelfcast/chaos":  {},
 	"cmd/shelfcast/mask":   {},
 	"cmd/shelfcast/smoke":  {},

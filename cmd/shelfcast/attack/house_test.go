@@ -1,0 +1,96 @@
+package attack
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"shelfcast/cmd/shelfcast/fleettest"
+	"shelfcast/store"
+	"shelfcast/store/storetest"
+)
+
+// A house is what is attacked: two processes of the program on one MariaDB and
+// one Redis, with a catalogue.
+type house struct {
+	t         testing.TB
+	mysql     *storetest.MySQLServer
+	instances []*fleettest.Instance
+	target    target
+	staff     string // a token that no attacker has
+}
+
+// A target is what an attacker knows of the house: more than one outside would.
+type target struct {
+	Public, Admin []string // host:port of each instance
+	Products      int      // published, with the ids 1 to Products
+	Large         int      // the first of them have descriptions of 20 kB
+	Draft         int64    // an id of a product that was never published
+	Reader        string   // a token that may only read
+	Writer        string   // a token that may read and write products
+	Root          string   // the token of the settings
+}
+
+const large = 500
+
+// start starts all of it, which ends with the test.
+func start(t testing.TB, products int) *house {
+	t.Helper()
+	h := &house{t: t, mysql: storetest.StartMySQL(t)}
+	dsn := h.mysql.Database(t)
+	db := fleettest.DB(t, dsn)
+	stock(t, dsn, products)
+	redis := storetest.StartRedis(t)
+	binary := fleettest.BuildToMeasure(t)
+	h.target = target{Products: products, Large: large, Draft: int64(products) + 1, Root: fleettest.Token}
+	for name, token := range map[string]struct {
+		scope string
+		to    *string
+	}{
+		"reader": {store.ReadProducts, &h.target.Reader}, "writer": {store.WriteProducts, &h.target.Writer}, "staff": {store.WriteProducts, &h.staff},
+	} {
+		_, secret, err := db.CreateToken(t.Context(), name, []string{token.scope}, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*token.to = secret
+	}
+	for range 2 {
+		i := fleettest.Start(t, binary, "SHELFCAST_MYSQL="+dsn, "SHELFCAST_REDIS="+redis.URL(), "SHELFCAST_DRAIN=1s", "SHELFCAST_MEMORY=32")
+		h.instances = append(h.instances, i)
+		h.target.Public = append(h.target.Public, i.Public)
+		h.target.Admin = append(h.target.Admin, i.Admin)
+	}
+	return h
+}
+
+// stock fills the catalogue, and puts a product into it that was never published.
+func stock(t testing.TB, dsn string, products int) {
+	t.Helper()
+	db := storetest.SQL(t, dsn)
+	long := strings.Repeat("<p>"+strings.Repeat("A long text about a lamp. ", 38)+"</p>", 20)
+	const row = "(?, ?, ?, ?, ?, 'Kiln and Co', '', 19.90, 'EUR', 7, ?, UTC_TIMESTAMP(6))"
+	const at = 500
+	now := time.Now().UnixMicro()
+	for first := 1; first <= products+1; first += at {
+		var rows []string
+		var values []any
+		for id := first; id < first+at && id <= products+1; id++ {
+			description := "<p>Short</p>"
+			if id <= large {
+				description = long
+			}
+			rows = append(rows, row)
+			values = append(values, id, now+int64(id), fmt.Sprint("thing-", id), fmt.Sprintf("The %s lamp %d", adjectives[id%len(adjectives)], id), description, id <= products)
+		}
+		_, err := db.ExecContext(t.Context(), `
+			INSERT INTO products (id, version, sku, title, description, vendor, image_url, price, currency, stock, published, created_at)
+			VALUES `+strings.Join(rows, ", "), values...)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var adjectives = []string{"amber", "brass", "copper", "dark", "early", "fine", "green", "high", "iron", "jade", "kind", "low", "mild"}
