@@ -182,7 +182,8 @@ type fragmentData struct {
 	Title        string
 	Vendor       string
 	ImageURL     string
-	Description  template.HTML
+	description  string
+	videos       bool
 	Price        string // as the language writes it: €19.90
 	CompareAt    string // the price before a sale; "" if there is no sale
 	Off          int64  // by how much the sale is cheaper, in percent; 0 if that is less than one
@@ -190,6 +191,12 @@ type fragmentData struct {
 	Stock        int64
 	SoldOut, Low bool
 	URL          string // of the product's own page
+}
+
+// Description is HTML. It was cleaned on its way in, and is once more: another
+// program may have put it into the row. Views that do not show it do not pay for it.
+func (d fragmentData) Description() template.HTML {
+	return template.HTML(store.SanitizeHTML(d.description, d.videos))
 }
 
 func (e *edition) render(name View, p store.Product) (string, error) {
@@ -205,15 +212,13 @@ func (e *edition) render(name View, p store.Product) (string, error) {
 		data = fragmentData{
 			ID: p.ID, Version: p.Version, View: name, Shop: data.Shop, Available: true,
 			SKU: p.SKU, Title: p.Title, Vendor: p.Vendor, ImageURL: p.ImageURL,
-			// Cleaned on its way in, and once more here: another program may
-			// have put it into the row.
-			Description: template.HTML(store.SanitizeHTML(p.Description, e.cfg.Videos)),
-			Price:       v.locale.money(p.Price, p.Currency),
-			Currency:    p.Currency,
-			Stock:       p.Stock,
-			SoldOut:     p.Stock <= 0,
-			Low:         p.Stock > 0 && p.Stock <= e.cfg.Low,
-			URL:         v.locale.ProductPath(p.ID),
+			description: p.Description, videos: e.cfg.Videos,
+			Price:    v.locale.money(p.Price, p.Currency),
+			Currency: p.Currency,
+			Stock:    p.Stock,
+			SoldOut:  p.Stock <= 0,
+			Low:      p.Stock > 0 && p.Stock <= e.cfg.Low,
+			URL:      v.locale.ProductPath(p.ID),
 		}
 		if was := p.CompareAtPrice; was != nil && was.GreaterThan(p.Price.Decimal) {
 			data.CompareAt = v.locale.money(*was, p.Currency)
