@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/base64"
 	"io"
 	"net"
 	"net/url"
@@ -32,6 +33,9 @@ func (p *Public) live() fiber.Handler {
 		if !websocket.IsWebSocketUpgrade(c) {
 			return fiber.NewError(fiber.StatusUpgradeRequired, "this is a WebSocket: ws(s)://…/live, subprotocol "+realtime.Subprotocol)
 		}
+		if err := handshake(c); err != nil {
+			return err
+		}
 		mode, err := p.visit(c)
 		if err != nil {
 			return err
@@ -43,6 +47,23 @@ func (p *Public) live() fiber.Handler {
 		c.Locals(joinLocal, realtime.Join{Mode: mode, From: from})
 		return upgrade(c)
 	}
+}
+
+// handshake holds a request to upgrade against RFC 6455, 4.2.1, where the library
+// is lenient.
+func handshake(c *fiber.Ctx) error {
+	request := c.Request()
+	if !request.Header.IsHTTP11() || c.Method() != fiber.MethodGet {
+		return fiber.NewError(fiber.StatusBadRequest, "a WebSocket handshake is a GET of HTTP/1.1")
+	}
+	if key, err := base64.StdEncoding.DecodeString(c.Get(fiber.HeaderSecWebSocketKey)); err != nil || len(key) != 16 {
+		return fiber.NewError(fiber.StatusBadRequest, "Sec-WebSocket-Key is not the base64 of 16 bytes")
+	}
+	if c.Get(fiber.HeaderSecWebSocketVersion) != "13" {
+		c.Set(fiber.HeaderSecWebSocketVersion, "13")
+		return fiber.NewError(fiber.StatusUpgradeRequired, "this server speaks version 13 of the WebSocket protocol")
+	}
+	return nil
 }
 
 // joinLocal is where the handshake leaves how the session begins.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/base64"
 	"strings"
 	"sync"
 
@@ -51,12 +50,8 @@ func (p *Public) odooHandshake(c *fiber.Ctx) error {
 	if !strings.EqualFold(c.Get(fiber.HeaderUpgrade), "websocket") || !hasToken(c.Get(fiber.HeaderConnection), "upgrade") {
 		return fiber.NewError(fiber.StatusBadRequest, "this is a WebSocket: Upgrade: websocket, Connection: Upgrade")
 	}
-	if key, err := base64.StdEncoding.DecodeString(c.Get(fiber.HeaderSecWebSocketKey)); err != nil || len(key) != 16 {
-		return fiber.NewError(fiber.StatusBadRequest, "Sec-WebSocket-Key is not the base64 of 16 bytes")
-	}
-	if c.Get(fiber.HeaderSecWebSocketVersion) != "13" {
-		c.Set(fiber.HeaderSecWebSocketVersion, "13")
-		return fiber.NewError(fiber.StatusUpgradeRequired, "this server speaks version 13 of the WebSocket protocol")
+	if err := handshake(c); err != nil {
+		return err
 	}
 	if !p.allowed(c) {
 		return fiber.NewError(fiber.StatusForbidden, "pages of this origin may not open sessions here")
