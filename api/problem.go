@@ -51,6 +51,7 @@ var statuses = []struct {
 	{realtime.ErrAddress, http.StatusTooManyRequests, "too-many-sessions-of-address"},
 	{ErrAnswers, http.StatusServiceUnavailable, "too-many-answers"},
 	{ErrAnswersAddress, http.StatusTooManyRequests, "too-many-answers-of-address"},
+	{realtime.ErrHurry, http.StatusTooManyRequests, "too-many-new-sessions-of-address"},
 	{realtime.ErrRate, http.StatusServiceUnavailable, "too-many-new-sessions"},
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-
-	"shelfcast/store"
 )
 
 // ask has what these sessions show compared with the database.
@@ -93,22 +91,14 @@ func (h *Hub) answer(all []*session) {
 func (h *Hub) settle(s *session, asked map[*topic]int64, current map[int64]int64, w *work) {
 	defer s.survive()
 	s.mu.Lock()
-	revs := make([]store.Rev, 0, len(s.watching))
+	mine := make(map[int64]int64, len(s.watching))
 	for _, watched := range s.watching {
 		// If it has asked again meanwhile, this may be older than what it shows.
 		if _, was := asked[watched.topic]; was && watched.shown&unasked != 0 && !s.asking {
-			r := store.Rev{ID: watched.topic.id, Version: current[watched.topic.id]}
-			if !slices.Contains(revs, r) {
-				revs = append(revs, r)
-			}
+			mine[watched.topic.id] = current[watched.topic.id]
 		}
 	}
 	s.mu.Unlock()
-	for _, r := range revs {
-		s.settle(r.ID, r.Version)
-		if r.Version == 0 {
-			s.refuse(w, &refusal{Code: "unknown_product", Message: "there is no such product", ID: r.ID})
-		}
-	}
+	s.settle(w, mine)
 	s.flush(w)
 }

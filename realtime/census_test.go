@@ -60,7 +60,7 @@ func TestACensusOfManySessions(t *testing.T) {
 		for range 10 {
 			all = append(all, Watch{rev(id(), 0), []render.View{render.Card, render.Detail}[rand.N(2)]})
 		}
-		if refused := s.watch(all); refused != nil {
+		if refused := s.register(nil, all); refused != nil {
 			t.Error(refused)
 		}
 		return s

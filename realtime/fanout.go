@@ -69,7 +69,9 @@ func (h *Hub) fetch(t *topic) (n news, ok bool) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		h.metrics.vanished.Inc()
-		t.newest.CompareAndSwap(want, 0)
+		if t.newest.CompareAndSwap(want, 0) {
+			h.vanish(t)
+		}
 		return news{}, false
 	case err != nil:
 		h.metrics.unanswered.Inc()

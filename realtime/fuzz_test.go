@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"bytes"
 	"encoding/json"
 	"log/slog"
 	"net/netip"
@@ -21,10 +22,37 @@ func (*sink) lost() bool                               { return false }
 func FuzzFrames(f *testing.F) {
 	text := func(s string) []byte { return ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte(s)))) }
 	for _, seed := range [][]byte{
-		text(`{"watch":[{"id":1,"version":5,"view":"card"},{"id":2,"view":"detail"}]}`),
+		text(`{"watch":[{"id":1,"version":5,"view":"card"},{"id":2,"view":"detail"},{"id":3,"view":"card"}]}`),
 		append(text(`{"watch":[{"id":1,"version":5,"view":"card"}],"ping":1}`), text(`{"unwatch":[1],"applied":[{"id":1,"version":5}]}`)...),
+	} {
+		f.Add(seed, byte(1))
+		f.Add(seed, byte(255))
+	}
+	fuzzConnection(f, WebSocket, 1<<10)
+}
+
+// FuzzOdoo is FuzzFrames for the bus of Odoo.
+func FuzzOdoo(f *testing.F) {
+	text := func(s string) []byte { return ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte(s)))) }
+	for _, seed := range [][]byte{
+		text(`{"event_name":"subscribe","data":{"channels":["product_updates"],"last":0}}`),
+		text(`{"event_name":"subscribe","data":{"channels":["product_updates",null],"last":99999999999999999999}}`),
+		append(text(`{"event_name":"subscribe","data":{"channels":[],"last":-1}}`), text(`{"event_name":"update_presence","data":{"inactivity_period":1}}`)...),
+		ws.MustCompileFrame(ws.MaskFrame(ws.NewBinaryFrame([]byte(`{"event_name":"subscribe","data":{"channels":["product_updates"],"last":1795433536820389}}`)))),
+	} {
+		f.Add(seed, byte(1))
+		f.Add(seed, byte(255))
+	}
+	fuzzConnection(f, Odoo, odooMessage)
+}
+
+// fuzzConnection takes pieces of bytes as one connection brings them.
+func fuzzConnection(f *testing.F, wire Wire, limit int) {
+	for _, seed := range [][]byte{
 		ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame([]byte("x")))),
 		ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "bye")))),
+		ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame([]byte{3}))),
+		ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame([]byte{3, 238, 0xff}))),
 		append(ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, []byte(`{"wat`)))), ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, true, []byte(`ch":[]}`))))...),
 		ws.MustCompileFrame(ws.NewTextFrame([]byte("unmasked"))),
 		{0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0},
@@ -34,8 +62,14 @@ func FuzzFrames(f *testing.F) {
 		f.Add(seed, byte(255))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, piece byte) {
-		h := NewHub(newShop(rev(1, 10), rev(2, 10)), Config{MaxFrame: 1 << 10, MaxProducts: 8, Log: slog.New(slog.DiscardHandler)})
-		s := &session{hub: h, from: clientOf(netip.Addr{}), link: &sink{}}
+		shop := newShop(rev(1, 10), rev(2, 10))
+		h := NewHub(shop, Config{
+			MaxFrame: 1 << 10, MaxProducts: 8, Log: slog.New(slog.DiscardHandler), Odoo: OdooConfig{Changes: shop},
+		})
+		s := &session{hub: h, from: clientOf(netip.Addr{}), wire: wire, link: &sink{}}
+		if wire == Odoo {
+			s.follower = &follower{}
+		}
 		h.mu.Lock()
 		h.table.add(s)
 		h.clients[s.from]++
@@ -43,12 +77,12 @@ func FuzzFrames(f *testing.F) {
 		h.withWork(func(w *work) {
 			for len(data) > 0 && !s.over() {
 				n := min(len(data), int(piece)+1)
-				if err := s.take(w, append([]byte(nil), data[:n]...)); err != nil {
+				if err := s.arrived(w, append([]byte(nil), data[:n]...)); err != nil {
 					break
 				}
 				data = data[n:]
-				if s.in != nil && len(s.in.raw)+len(s.in.message) > 1<<10+14 {
-					t.Fatalf("%d bytes are kept of a message that may have 1024", len(s.in.raw)+len(s.in.message))
+				if s.in != nil && len(s.in.raw)+len(s.in.message) > limit+14 {
+					t.Fatalf("%d bytes are kept of a message that may have %d", len(s.in.raw)+len(s.in.message), limit)
 				}
 			}
 		})
@@ -62,8 +96,35 @@ func FuzzFrames(f *testing.F) {
 		}
 		s.mu.Unlock()
 		s.end()
-		if h.Sessions() != 0 || len(h.topics) != 0 || len(h.clients) != 0 {
+		if h.Sessions() != 0 || len(h.topics) != 0 || len(h.clients) != 0 || len(h.unknown) != 0 || h.held.Load() != 0 {
 			t.Error("something is left of the session")
+		}
+	})
+}
+
+// FuzzClose: whatever is in a close frame, the answer is one that RFC 6455 allows.
+func FuzzClose(f *testing.F) {
+	for _, seed := range [][]byte{nil, {3}, {3, 232}, {3, 237}, {3, 238}, {3, 247}, {0, 0}, {255, 255}, []byte("\x03\xe8\xff"), []byte("\x0f\xa2so long")} {
+		f.Add(seed)
+	}
+	h := NewHub(newShop(), Config{})
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		if len(payload) > ws.MaxControlFramePayloadSize {
+			return // a frame of that length is refused before
+		}
+		for _, wire := range []Wire{WebSocket, Odoo} {
+			s := &session{hub: h, wire: wire, link: &stone{}}
+			h.withWork(func(w *work) { s.hearClose(w, payload) })
+			answer, err := ws.ReadFrame(bytes.NewReader(s.out.control))
+			if err != nil || answer.Header.OpCode != ws.OpClose {
+				t.Fatalf("%v: %x", err, s.out.control)
+			}
+			if len(answer.Payload) == 0 && len(payload) == 0 && wire == WebSocket {
+				continue
+			}
+			if err := ws.CheckCloseFrameData(ws.ParseCloseFrameData(answer.Payload)); err != nil {
+				t.Errorf("%x is answered with %x: %v", payload, answer.Payload, err)
+			}
 		}
 	})
 }

@@ -55,12 +55,14 @@ type Config struct {
 	MaxSessions  int           // 15000; a process has a limit of open files
 	JoinRate     int           // new sessions a second; 1000
 	MaxPerClient int           // sessions of an address, or of an IPv6 /64; 0: no limit
+	ClientRate   int           // new sessions of an address a second, and as many polls; 0, or without MaxPerClient: no limit
 	MaxProducts  int           // a session; 500
 	MaxFrame     int           // bytes of a message of a browser; 16 KiB
 	Ping         time.Duration // after a browser was last heard from; 25s
 	Pong         time.Duration // to wait for the answer; 20s
 	MaxAge       time.Duration // of a session, less up to a quarter; 0: none
 	Timeout      time.Duration // of what is asked of the Fragments; 10s
+	Stall        time.Duration // in which a browser takes no byte of what waits for it, and is closed; 60s
 	CloseTimeout time.Duration // from a close frame to the end of the connection; 5s
 	Retry        time.Duration // after something could not be had; 1s
 	Odoo         OdooConfig
@@ -87,7 +89,7 @@ type Hub struct {
 	batch   batch                // what changed together
 	again   again                // what could not be had
 	channel channel              // of those who follow all products
-	held    atomic.Int64         // bytes of messages on the Odoo wire that have come in part
+	held    atomic.Int64         // bytes of messages that have come in part
 	changed changed              // who waits for news of any product
 	slow    [sweeps]atomic.Int32 // sessions without room, by the turn of the sweep that saw them
 	swept   atomic.Int64         // when the sessions were last looked after, Unix nanoseconds; 0: not yet
@@ -96,7 +98,10 @@ type Hub struct {
 	mu       sync.Mutex
 	table    table
 	clients  map[client]int     // their sessions
+	arrivals arrivals           // new sessions
+	polled   arrivals           // polls
 	topics   map[int64][]*topic // by product, of each kind that is watched; none is empty
+	unknown  map[uint32][]int64 // by the slot of a session: the products that it was told there are not
 	draining bool
 	gone     chan struct{} // closed when draining has left no session
 	pollers  *pollers      // made for the first session that can be parked
@@ -119,22 +124,28 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 	cfg.Ping = cmp.Or(cfg.Ping, 25*time.Second)
 	cfg.Pong = cmp.Or(cfg.Pong, 20*time.Second)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
+	cfg.Stall = cmp.Or(cfg.Stall, time.Minute)
 	cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, 5*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
 	cfg.Odoo.Channel = cmp.Or(cfg.Odoo.Channel, "product_updates")
 	cfg.Odoo.Again = cmp.Or(cfg.Odoo.Again, 3*time.Second)
 	cfg.Odoo.View = cmp.Or(cfg.Odoo.View, render.Card)
+	if cfg.MaxPerClient == 0 {
+		cfg.ClientRate = 0 // addresses say nothing here
+	}
 	h := &Hub{
 		fragments: fragments,
 		cfg:       cfg,
 		log:       cmp.Or(cfg.Log, slog.Default()),
 		// A burst of a twentieth of a second, so that the rate is one in
 		// every second, and browsers that come together by chance may.
-		joins:   rate.NewLimiter(rate.Limit(cfg.JoinRate), max(cfg.JoinRate/20, 1)),
-		polls:   rate.NewLimiter(rate.Limit(cfg.JoinRate), cfg.JoinRate),
-		gone:    make(chan struct{}),
-		clients: map[client]int{},
+		joins:    rate.NewLimiter(rate.Limit(cfg.JoinRate), max(cfg.JoinRate/20, 1)),
+		polls:    rate.NewLimiter(rate.Limit(cfg.JoinRate), cfg.JoinRate),
+		gone:     make(chan struct{}),
+		clients:  map[client]int{},
+		arrivals: newArrivals(cfg.ClientRate), polled: newArrivals(cfg.ClientRate),
 		topics:  map[int64][]*topic{},
+		unknown: map[uint32][]int64{},
 		channel: newChannel(),
 	}
 	each := func(all []ready) {
@@ -181,7 +192,9 @@ func (h *Hub) Adopt(conn net.Conn, join Join) error {
 	s.heard()
 	s.link = h.newLink(s, conn)
 	if len(join.Head) > 0 {
-		s.out = &outbox{control: join.Head}
+		s.mu.Lock()
+		s.queue(controlLane, join.Head)
+		s.mu.Unlock()
 	}
 	h.mu.Lock()
 	draining := h.draining
@@ -201,7 +214,7 @@ func (h *Hub) Adopt(conn net.Conn, join Join) error {
 	h.metrics.opened.WithLabelValues(join.Wire.String()).Inc()
 	h.withWork(func(w *work) {
 		if len(join.Early) > 0 {
-			_ = s.take(w, join.Early) // it refuses for itself
+			_ = s.arrived(w, join.Early) // it refuses for itself
 		}
 		if len(join.Watch) > 0 {
 			s.join(w, join.Watch)
@@ -218,11 +231,11 @@ func (h *Hub) Adopt(conn net.Conn, join Join) error {
 
 // join watches all this from the beginning.
 func (s *session) join(w *work, all []Watch) {
-	if refused := s.watch(all); refused != nil {
+	if refused := s.register(nil, all); refused != nil {
 		s.refuse(w, refused)
 		return
 	}
-	s.compare(all)
+	s.compare(w, all)
 	s.flush(w)
 }
 
@@ -264,6 +277,7 @@ func (h *Hub) remove(s *session) {
 		return // done
 	}
 	h.table.remove(s)
+	delete(h.unknown, s.slot())
 	if h.clients[s.from]--; h.clients[s.from] == 0 {
 		delete(h.clients, s.from)
 	}
@@ -275,8 +289,8 @@ func (h *Hub) remove(s *session) {
 	h.metrics.closed[s.ending].Inc()
 	if s.follower != nil {
 		h.channel.unfollow(s)
-		h.held.Add(-s.follower.held)
 	}
+	h.held.Add(-int64(s.held))
 	s.mu.Unlock()
 	if h.draining && h.table.used == 0 {
 		close(h.gone) // once: a hub that drains admits no more

@@ -32,7 +32,7 @@ func hubWith(b *testing.B, sessions, watchers int) (*Hub, *shop) {
 		if n < watchers {
 			all[0].ID = 1
 		}
-		if refused := s.watch(all); refused != nil {
+		if refused := s.register(nil, all); refused != nil {
 			b.Fatal(refused)
 		}
 	}

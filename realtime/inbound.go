@@ -34,6 +34,8 @@ func (s *session) take(w *work, data []byte) error {
 	for {
 		header, rest, err := s.header(in, data)
 		if refused, ok := errors.AsType[*refusal](err); ok {
+			s.in = nil
+			s.hold(0)
 			s.refuse(w, refused)
 			return nil
 		}
@@ -43,11 +45,13 @@ func (s *session) take(w *work, data []byte) error {
 		payload := rest[:header.Length]
 		data = rest[header.Length:]
 		ws.Cipher(payload, header.Mask, 0)
+		s.charge(0, 1)
 		if refused := s.frame(w, in, header, payload); refused != nil {
 			s.refuse(w, refused)
 		}
 		if s.over() {
 			s.in = nil
+			s.hold(0)
 			return nil // what comes after the end is not read
 		}
 	}
@@ -56,14 +60,13 @@ func (s *session) take(w *work, data []byte) error {
 		// longer than a silence may.
 		s.in = nil
 		s.heard()
-		if s.follower != nil && s.follower.held > 0 {
-			s.hold(0)
-		}
+		s.hold(0)
 		return nil
 	}
-	if s.follower != nil && !s.hold(int64(len(data)+len(in.message))) {
-		s.refuse(w, &refusal{Code: "busy", close: statusTryLater})
+	if !s.hold(len(data) + len(in.message)) {
 		s.in = nil
+		s.hold(0)
+		s.refuse(w, &refusal{Code: "busy", Message: "too many browsers send messages in pieces", close: statusTryLater})
 		return nil
 	}
 	if !ours || cap(data) > 4*len(data) {
@@ -122,13 +125,10 @@ func (s *session) frame(w *work, in *inbound, h ws.Header, payload []byte) *refu
 	}
 	switch code {
 	case ws.OpPing:
-		s.say(w, func(o *outbox) { o.pong = ws.MustCompileFrame(ws.NewPongFrame(payload)) })
+		s.say(w, pongLane, ws.MustCompileFrame(ws.NewPongFrame(payload)))
 	case ws.OpPong:
 	case ws.OpClose:
-		if s.wire == Odoo {
-			return s.closed16(w, payload)
-		}
-		s.last(w, endLeft, ws.MustCompileFrame(ws.NewCloseFrame(payload[:min(len(payload), 2)])))
+		s.hearClose(w, payload)
 	case ws.OpBinary:
 		return &refusal{Code: "binary", Message: "frames are JSON text", close: ws.StatusUnsupportedData}
 	default:
@@ -147,4 +147,54 @@ func (s *session) frame(w *work, in *inbound, h ws.Header, payload []byte) *refu
 		return s.receive(message, w)
 	}
 	return nil
+}
+
+// heldBytes bounds what has come of messages in part, of all browsers together.
+const heldBytes = 64 << 20
+
+// hold counts the bytes that a browser has sent of a message, and says whether
+// there is room for them.
+func (s *session) hold(bytes int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || int(s.held) == bytes {
+		return true
+	}
+	more := int64(bytes) - int64(s.held)
+	if s.hub.held.Add(more) > heldBytes && more > 0 {
+		s.hub.held.Add(-more)
+		return false
+	}
+	s.held = int32(bytes)
+	return true
+}
+
+// hearClose answers a close frame (RFC 6455, 7.4): with its code, or with 1002 to
+// a code that may not be in a frame, and 1007 to a reason that is not UTF-8. To an
+// empty one it answers as the wire does.
+func (s *session) hearClose(w *work, payload []byte) {
+	if len(payload) == 0 {
+		s.last(w, endLeft, s.wire.farewell())
+		return
+	}
+	code, reason := ws.ParseCloseFrameData(payload)
+	var refused *refusal
+	switch {
+	case len(payload) == 1 || !mayClose(code):
+		refused = &refusal{Code: "protocol", close: ws.StatusProtocolError}
+	case !utf8.ValidString(reason):
+		refused = &refusal{Code: "bad_utf8", close: ws.StatusInvalidFramePayloadData}
+	default:
+		s.last(w, endLeft, s.wire.end(code, reason))
+		return
+	}
+	// No error is said: a browser that has closed hears nothing but a close frame.
+	s.hub.metrics.refusals.WithLabelValues(refused.Code).Inc()
+	s.last(w, endRefused, s.wire.end(refused.close, refused.Code))
+}
+
+// mayClose reports whether a close frame may have that code: one of the RFC, of IANA's registry, of a library or of an
+// application, and none that only says locally how a connection ended.
+func mayClose(code ws.StatusCode) bool {
+	return code >= 1000 && code <= 1014 && (code < 1004 || code > 1006) || code >= 3000 && code <= 4999
 }

@@ -3,6 +3,8 @@ package realtime
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -88,7 +90,8 @@ func (h *Hub) sweep(now time.Time, turn int) {
 
 // lookAfter pings a session that was not heard from for a while, and ends one
 // that did not answer. One whose write is blocked is slow, and not gone, as
-// long as its machine acknowledges.
+// long as its machine takes some of it now and then. One that was not read from
+// is, if its budget is back.
 func (s *session) lookAfter(now time.Time, w *work) (slow bool) {
 	cfg := &s.hub.cfg
 	last := s.lastRead.Load()
@@ -98,13 +101,20 @@ func (s *session) lookAfter(now time.Time, w *work) (slow bool) {
 	blocked, closing := s.blocked, s.closing
 	// Of a browser that never answers only its machine can tell.
 	lost := (blocked || s.wire == EventStream) && !s.closed && s.link.lost()
+	stalled := !s.closed && s.link.stalled(now)
+	if s.paused && !s.closed && !s.overdrawn(now) {
+		s.paused = false
+		s.link.resume()
+	}
 	old := cfg.MaxAge > 0 && now.UnixNano() > s.born+int64(part(cfg.MaxAge, 25, s.id))
 	s.mu.Unlock()
 	switch {
 	case overdue:
-		s.end()
+		s.drop(endLeft)
 	case lost || !blocked && !closing && silent > cfg.Ping+cfg.Pong:
-		s.endFor(endSilent)
+		s.drop(endSilent)
+	case stalled:
+		s.drop(endStalled)
 	case old && !closing:
 		s.last(w, endAged, s.wire.restart())
 	case !blocked && !closing && silent >= part(cfg.Ping, 20, s.id^uint64(last)):
@@ -125,7 +135,7 @@ func part(d time.Duration, percent int64, seed uint64) time.Duration {
 type again struct {
 	mu       sync.Mutex
 	topics   map[*topic]struct{}
-	sessions []*session
+	sessions map[*session]struct{}
 	at       time.Time // when
 }
 
@@ -141,7 +151,12 @@ func (a *again) topic(t *topic) {
 func (a *again) session(all []*session) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.sessions = append(a.sessions, all...)
+	if a.sessions == nil {
+		a.sessions = map[*session]struct{}{}
+	}
+	for _, s := range all {
+		a.sessions[s] = struct{}{}
+	}
 }
 
 // due tries again what has waited for a while.
@@ -158,7 +173,7 @@ func (a *again) due(h *Hub, now time.Time) {
 	if wanted := h.batch.retry(topics); len(wanted) > 0 {
 		h.bulk.add(wanted...)
 	}
-	h.ask(sessions...)
+	h.ask(slices.Collect(maps.Keys(sessions))...)
 }
 
 // Drain admits no more sessions and closes those that there are with 1012

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // A link drives the connection of a session: it has session.take called for
@@ -25,6 +27,9 @@ type link interface {
 	finish()
 	// close closes the connection.
 	close()
+	// discard has close discard what was written and not taken. It is called
+	// with the session's mu held.
+	discard()
 	// readable handles what has come. A worker calls it, one at a time.
 	readable(w *work)
 	// room goes on with writing. A worker calls it.
@@ -32,6 +37,13 @@ type link interface {
 	// lost: a write is under way, and the browser's machine does not answer.
 	// It is called with the session's mu held.
 	lost() bool
+	// stalled reports whether something that was written waits, and the
+	// browser's machine has taken no byte of it for Config.Stall. The sweep
+	// calls it, with the session's mu held.
+	stalled(now time.Time) bool
+	// resume goes on with reading, which readable has let be because the
+	// session was overdrawn. It is called with the session's mu held.
+	resume()
 }
 
 // blocking is the link with one goroutine a session that waits in read, and a
@@ -45,7 +57,8 @@ type blocking struct {
 	err  error
 	done chan struct{}
 
-	writing sync.Mutex // the one writer that there may be: a new one waits for the last to be through
+	writing sync.Mutex   // the one writer that there may be: a new one waits for the last to be through
+	moved   atomic.Int64 // when some of what is being written was last taken, in Unix nanoseconds; 0: nothing is written
 }
 
 func newBlocking(s *session, conn net.Conn) *blocking {
@@ -73,6 +86,9 @@ func (l *blocking) read() {
 			}
 			<-l.done
 			err = cmp.Or(l.err, err)
+			for l.waits() {
+				time.Sleep(time.Second / sweeps)
+			}
 		}
 		if err != nil {
 			return
@@ -83,18 +99,23 @@ func (l *blocking) read() {
 func (l *blocking) readable(w *work) {
 	defer func() { l.done <- struct{}{} }()
 	l.err = errClosed // if there is a fault
-	if l.s.over() {
-		l.err = nil // until the browser closes the connection
-		return
-	}
-	l.err = l.s.take(w, l.data)
+	l.err = l.s.arrived(w, l.data)
 }
+
+// waits reports whether nothing is to be read yet.
+func (l *blocking) waits() bool {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	return !l.s.closed && l.s.overdrawn(time.Now())
+}
+
+func (*blocking) resume() {} // it looks for itself
 
 func (l *blocking) write(frames []byte) (taken, room bool, err error) {
 	frames = bytes.Clone(frames)
 	started := l.s.hub.start(func() {
 		l.writing.Lock()
-		_, err := l.conn.Write(frames)
+		err := l.writeAll(frames)
 		l.writing.Unlock()
 		if err != nil {
 			l.s.end()
@@ -108,6 +129,27 @@ func (l *blocking) write(frames []byte) (taken, room bool, err error) {
 	return true, false, nil
 }
 
+// piece is how much a browser has to take to be seen to take anything.
+const piece = 4 << 10
+
+func (l *blocking) writeAll(frames []byte) error {
+	defer l.moved.Store(0)
+	for len(frames) > 0 {
+		l.moved.Store(time.Now().UnixNano())
+		n, err := l.conn.Write(frames[:min(len(frames), piece)])
+		if err != nil {
+			return err
+		}
+		frames = frames[n:]
+	}
+	return nil
+}
+
+func (l *blocking) stalled(now time.Time) bool {
+	moved := l.moved.Load()
+	return moved != 0 && now.UnixNano()-moved > int64(l.s.hub.cfg.Stall)
+}
+
 func (l *blocking) room(w *work) { l.s.writable(w) }
 
 func (l *blocking) finish() {
@@ -117,6 +159,12 @@ func (l *blocking) finish() {
 }
 
 func (l *blocking) close() { l.conn.Close() }
+
+func (l *blocking) discard() {
+	if tcp, ok := l.conn.(interface{ SetLinger(int) error }); ok && l.moved.Load() != 0 {
+		_ = tcp.SetLinger(0) // or it takes a while
+	}
+}
 
 // lost: TCP finds out, in a quarter of an hour or so.
 func (l *blocking) lost() bool { return false }

@@ -21,7 +21,7 @@ func newMetrics(to prometheus.Registerer, h *Hub) metrics {
 	counter := counters(to)
 	gauges(to, h)
 	opened := labelled(to, "shelfcast_sessions_opened_total", "Sessions begun, by wire.", "wire", WebSocket.String(), EventStream.String(), Odoo.String())
-	refused := labelled(to, "shelfcast_sessions_refused_total", "Handshakes and polls refused, by reason.", "reason", "draining", "full", "rate", "address")
+	refused := labelled(to, "shelfcast_sessions_refused_total", "Handshakes and polls refused, by reason.", "reason", "draining", "full", "rate", "address", "address_rate")
 	closed := labelled(to, "shelfcast_sessions_closed_total", "Sessions ended, by reason.", "reason", endings[:]...)
 	coalesced := labelled(to, "shelfcast_coalesced_total",
 		"Versions passed over because a newer one took their place: before their fragment was had, before the round, or at a session without room.",
@@ -31,6 +31,7 @@ func newMetrics(to prometheus.Registerer, h *Hub) metrics {
 		refused: map[error]prometheus.Counter{
 			ErrDraining: refused.WithLabelValues("draining"), ErrFull: refused.WithLabelValues("full"),
 			ErrRate: refused.WithLabelValues("rate"), ErrAddress: refused.WithLabelValues("address"),
+			ErrHurry: refused.WithLabelValues("address_rate"),
 		},
 		folded:     coalesced.WithLabelValues("fragment"),
 		replaced:   coalesced.WithLabelValues("round"),
@@ -52,7 +53,7 @@ func newMetrics(to prometheus.Registerer, h *Hub) metrics {
 			Help: "From the version until a page said that it shows it; of a sample of pages, with the way back.",
 		}),
 		refusals: labelled(to, "shelfcast_session_errors_total", "Errors said to a browser, by code.", "code",
-			"bad_json", "bad_product", "bad_utf8", "binary", "busy", "protocol", "too_large", "too_many_products", "unknown_product", "unknown_view"),
+			"bad_json", "bad_product", "bad_utf8", "binary", "busy", "protocol", "too_large", "too_many_products", "too_many_unknown", "unknown_product", "unknown_view", "unread"),
 	}
 	for why, name := range endings {
 		m.closed[why] = closed.WithLabelValues(name)
@@ -106,9 +107,10 @@ const (
 	endRestart               // this instance is about to stop
 	endRefused               // for what the browser has sent
 	endFault                 // of this program
+	endStalled               // its machine took nothing of what was written for too long
 )
 
-var endings = [...]string{"left", "silent", "aged", "restart", "refused", "fault"}
+var endings = [...]string{"left", "silent", "aged", "restart", "refused", "fault", "stalled"}
 
 // counters makes counters that are registered with to, if it is not nil.
 func counters(to prometheus.Registerer) func(name, help string) prometheus.Counter {

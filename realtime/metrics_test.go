@@ -197,6 +197,7 @@ func TestWhySessionsEnd(t *testing.T) {
 		"left":    {Config{}, func(_ *Hub, b *browser) { b.conn.Close() }},
 		"refused": {Config{}, func(_ *Hub, b *browser) { b.say(map[string]string{"watch": "everything"}); drop(nil, b) }},
 		"silent":  {Config{}, drop},
+		"stalled": {Config{}, func(_ *Hub, b *browser) { b.say(map[string]int{"ping": 1}); drop(nil, b) }},
 		"aged":    {Config{MaxAge: 10 * time.Second}, drop},
 		"restart": {Config{}, func(h *Hub, _ *browser) { h.Drain(context.Background(), time.Second); drop(nil, nil) }},
 	} {
@@ -207,7 +208,9 @@ func TestWhySessionsEnd(t *testing.T) {
 				h := quietHub(t, newShop(rev(1, 10), rev(2, 10)), c.cfg)
 				b := join(t, h, Full)
 				b.watch(rev(1, 10), rev(2, 10))
-				go io.Copy(io.Discard, b.conn) // it reads, and answers nothing
+				if reason != "stalled" {
+					go io.Copy(io.Discard, b.conn) // it reads, and answers nothing
+				}
 				c.end(h, b)
 				synctest.Wait()
 				for _, each := range endings {
@@ -233,7 +236,7 @@ func TestAnEditThatIsNotTracedAllocatesNothing(t *testing.T) {
 	h := NewHub(s, Config{})
 	b := &session{hub: h, link: still{}}
 	h.table.add(b)
-	if refused := b.watch([]Watch{{Rev: rev(1, 10), View: "card"}, {Rev: rev(2, 10), View: "card"}}); refused != nil {
+	if refused := b.register(nil, []Watch{{Rev: rev(1, 10), View: "card"}, {Rev: rev(2, 10), View: "card"}}); refused != nil {
 		t.Fatal(refused)
 	}
 	h.Apply(rev(1, 10))

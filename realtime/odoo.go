@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 
@@ -40,7 +39,6 @@ const (
 // Limits of the Odoo wire.
 const (
 	odooMessage   = 1 << 20                       // bytes of a message of a browser
-	odooHeld      = 64 << 20                      // bytes of messages that have come in part, of all browsers
 	odooOverlap   = store.Overlap + 2*time.Second // by which a return goes back behind its last id; the feed may have been behind, too
 	odooRecent    = 50 * time.Second              // what a browser is told that has no last id
 	odooMost      = 1000                          // notifications for a browser that comes back; the newest
@@ -57,7 +55,6 @@ type follower struct {
 	last    int64  // the greatest id that it has had; 0: none
 	since   int64  // the database's clock up to which it has all; 0: nobody has said
 	place   uint64 // in the channel's ring: it has had what is before
-	held    int64  // bytes of a message that has come in part, as they count for odooHeld
 }
 
 // subscription is an event of a browser.
@@ -190,40 +187,4 @@ func (h *Hub) Broadcast(name string, payload json.RawMessage) error {
 	}
 	h.rounds.add(news{topic: &topic{followed: true}, version: h.channel.clock(), text: message})
 	return nil
-}
-
-// closed16 answers a close frame, as Odoo's server does: 1000 to an empty one, for
-// its client takes any other answer as a reason to come back at once.
-func (s *session) closed16(w *work, payload []byte) *refusal {
-	if len(payload) == 0 {
-		s.last(w, endLeft, s.wire.end(ws.StatusNormalClosure, ""))
-		return nil
-	}
-	code, reason := ws.ParseCloseFrameData(payload)
-	legal := code >= 1000 && code <= 1014 && (code < 1004 || code > 1006) || code >= 3000 && code <= 4999
-	if !legal {
-		return &refusal{Code: "protocol", Message: "no close code of RFC 6455", close: ws.StatusProtocolError}
-	}
-	if !utf8.ValidString(reason) {
-		return &refusal{Code: "bad_utf8", close: ws.StatusInvalidFramePayloadData}
-	}
-	s.last(w, endLeft, s.wire.end(code, reason))
-	return nil
-}
-
-// hold counts the bytes that a browser has sent of a message, and says whether
-// there is room for them.
-func (s *session) hold(bytes int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return true
-	}
-	more := bytes - s.follower.held
-	if s.hub.held.Add(more) > odooHeld && more > 0 {
-		s.hub.held.Add(-more)
-		return false
-	}
-	s.follower.held = bytes
-	return true
 }

@@ -94,16 +94,16 @@ func TestOdooPartsOfMessagesAreBounded(t *testing.T) {
 	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
 		half := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame(make([]byte, odooMessage))))[:odooMessage]
 		var all []*visitor
-		for n := range odooHeld/odooMessage + 1 {
+		for n := range heldBytes/odooMessage + 1 {
 			v := visit(t, h)
 			all = append(all, v)
 			go func() { _, _ = v.conn.Write(half) }()
-			if n < odooHeld/odooMessage-1 {
+			if n < heldBytes/odooMessage-1 {
 				synctest.Wait()
 			}
 		}
 		synctest.Wait()
-		if got := h.held.Load(); got > odooHeld {
+		if got := h.held.Load(); got > heldBytes {
 			t.Errorf("%d bytes", got)
 		}
 		closed := 0

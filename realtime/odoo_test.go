@@ -336,8 +336,8 @@ func TestOdooBatchesAndStorms(t *testing.T) {
 			v := visit(t, h)
 			v.subscribe(ago(0), "product_updates")
 			all = append(all, v)
+			synctest.Wait() // or the first question is for more than the first of them
 		}
-		synctest.Wait()
 		asked := s.asked()
 		revs := []store.Rev{rev(1, ago(0)), rev(2, ago(0)), rev(3, ago(0))}
 		for _, r := range revs {

@@ -25,7 +25,23 @@ type parked struct {
 	fd int
 
 	// Guarded by the session's mu.
-	rest []byte // of a frame that was taken and did not fit
+	wrote bool     // something was written since all was seen to have been taken
+	left  *backlog // nil: there is none that is known of
+}
+
+// A backlog is what a browser's machine has yet to take of what was written.
+type backlog struct {
+	rest  []byte // of a frame that was taken and did not fit into the kernel's buffer
+	acked uint64 // bytes that the machine had acknowledged when it last had more than before
+	moved int64  // when that was seen, in Unix nanoseconds; 0: it was not looked at
+}
+
+// rest is the part of a frame that is yet to be written.
+func (l *parked) rest() []byte {
+	if l.left == nil {
+		return nil
+	}
+	return l.left.rest
 }
 
 // unsent is how much of what was written may wait in the kernel's buffer until
@@ -100,13 +116,17 @@ func (l *parked) start() error {
 
 func (l *parked) write(frames []byte) (taken, room bool, err error) {
 	n, err := writeSome(l.fd, frames)
+	l.wrote = true
 	switch {
 	case err != nil:
 		return false, false, err
 	case n == len(frames):
 		return true, true, nil
 	case n > 0:
-		l.rest = append([]byte(nil), frames[n:]...)
+		if l.left == nil {
+			l.left = &backlog{}
+		}
+		l.left.rest = append([]byte(nil), frames[n:]...)
 	}
 	return n > 0, false, l.s.hub.pollers.out.arm(unix.EPOLL_CTL_ADD, l, unix.EPOLLOUT)
 }
@@ -135,15 +155,20 @@ func (l *parked) room(w *work) {
 		s.mu.Unlock()
 		return
 	}
-	n, err := writeSome(l.fd, l.rest)
-	l.rest = l.rest[n:]
-	full := len(l.rest) > 0
+	n, full, err := 0, false, error(nil)
+	if rest := l.rest(); len(rest) > 0 {
+		n, err = writeSome(l.fd, rest)
+		l.left.rest = rest[n:]
+		full = n < len(rest)
+	}
 	switch {
 	case err != nil:
 	case full:
 		err = s.hub.pollers.out.arm(unix.EPOLL_CTL_MOD, l, unix.EPOLLOUT)
 	default:
-		l.rest = nil
+		if l.left != nil {
+			l.left.rest = nil
+		}
 		err = unix.EpollCtl(s.hub.pollers.out.fd, unix.EPOLL_CTL_DEL, l.fd, nil)
 	}
 	if err != nil {
@@ -158,55 +183,54 @@ func (l *parked) room(w *work) {
 	}
 }
 
-// readable reads all that has come.
+// readable reads some of what has come. If there is more, epoll says so, and other
+// sessions have their turn before that.
 func (l *parked) readable(w *work) {
 	s := l.s
-	for {
-		s.mu.Lock()
-		if s.closed {
-			s.mu.Unlock()
-			return
-		}
-		n, err := unix.Read(l.fd, w.read[:])
+	s.mu.Lock()
+	if s.closed {
 		s.mu.Unlock()
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			l.wait()
-			return
-		case n <= 0:
+		return
+	}
+	n, err := unix.Read(l.fd, w.read[:])
+	s.mu.Unlock()
+	switch {
+	case err == unix.EINTR, err == unix.EAGAIN:
+	case n <= 0:
+		s.end()
+		return
+	default:
+		if err := s.arrived(w, w.read[:n]); err != nil {
 			s.end()
-			return
-		}
-		if s.over() {
-			continue // read until the browser closes the connection
-		}
-		if err := s.take(w, w.read[:n]); err != nil {
-			s.end()
-			return
-		}
-		if n < len(w.read) {
-			l.wait()
 			return
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paused = s.overdrawn(time.Now()); !s.paused {
+		l.resume()
+	}
 }
 
-// wait parks the session again.
-func (l *parked) wait() {
-	l.s.mu.Lock()
-	defer l.s.mu.Unlock()
-	if !l.s.closed {
-		if err := l.s.hub.pollers.in.arm(unix.EPOLL_CTL_MOD, l, comes); err != nil {
-			panic(err) // a descriptor that is open and watched
-		}
+// resume parks the session again.
+func (l *parked) resume() {
+	if l.s.closed {
+		return
+	}
+	if err := l.s.hub.pollers.in.arm(unix.EPOLL_CTL_MOD, l, comes); err != nil {
+		panic(err) // a descriptor that is open and watched
 	}
 }
 
 func (l *parked) finish() { _ = unix.Shutdown(l.fd, unix.SHUT_WR) } // it is closed soon anyway
 
 func (l *parked) close() { unix.Close(l.fd) }
+
+func (l *parked) discard() {
+	if unacked, err := unix.IoctlGetInt(l.fd, unix.SIOCOUTQ); err == nil && unacked > 0 {
+		_ = unix.SetsockoptLinger(l.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // or it takes a while
+	}
+}
 
 // lost: TCP sends again and again, or asks a peer without room for more, and
 // nothing has come back for as long as a browser may be silent. A browser that
@@ -219,6 +243,40 @@ func (l *parked) lost() bool {
 	silence := time.Duration(info.Last_ack_recv) * time.Millisecond
 	cfg := l.s.hub.cfg
 	return silence > cfg.Ping+cfg.Pong && (info.Unacked > 0 || info.Probes > 1)
+}
+
+// looks is how often a session for which something was written is looked at in the time that it may take no byte: the
+// sweep would make two calls of the kernel for each every second.
+const looks = 8
+
+// stalled: a machine acknowledges as long as it has room, and what its browser reads makes room. So whether any byte
+// was taken shows in what it has acknowledged, also of bytes for which our side of the kernel had room.
+func (l *parked) stalled(now time.Time) bool {
+	limit := l.s.hub.cfg.Stall
+	every := max(int64(limit/time.Second)/looks, 1)
+	if !l.wrote || (now.Unix()+int64(l.s.slot()/sweeps))%every != 0 {
+		return false
+	}
+	unacked, err := unix.IoctlGetInt(l.fd, unix.SIOCOUTQ)
+	if err != nil {
+		return false
+	}
+	if unacked == 0 && len(l.rest()) == 0 {
+		l.wrote, l.left = false, nil
+		return false
+	}
+	info, err := unix.GetsockoptTCPInfo(l.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return false
+	}
+	if l.left == nil {
+		l.left = &backlog{}
+	}
+	if left := l.left; left.moved == 0 || info.Bytes_acked != left.acked {
+		left.acked, left.moved = info.Bytes_acked, now.UnixNano()
+		return false
+	}
+	return now.UnixNano()-l.left.moved >= int64(limit)
 }
 
 // A poller is an epoll instance. Go's own poller waits for it, and so no thread

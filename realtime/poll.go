@@ -4,27 +4,11 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 
 	"golang.org/x/sync/errgroup"
 
 	"shelfcast/store"
 )
-
-// AdmitPoll is Admit for a page that asks once and holds no session. It is
-// refused whenever a session would be: a browser takes a poll that is answered
-// for a sign that only its sockets do not come through.
-func (h *Hub) AdmitPoll(from netip.Addr) error {
-	err := h.Admits()
-	if err == nil && h.crowded(from) {
-		err = ErrAddress
-	}
-	if err == nil && (h.joins.Tokens() < 1 || !h.polls.Allow()) {
-		err = ErrRate
-	}
-	h.refuse(err)
-	return err
-}
 
 // pollStep is how many fragments of a poll are had before it is known whether there
 // is room for more.

@@ -55,8 +55,14 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.Code + ": " + r.Message }
 
+// messageBytes bounds what a refusal says: part of it may be the browser's own words.
+const messageBytes = 200
+
 // text is the refusal as a frame's.
 func (r *refusal) text() []byte {
+	if len(r.Message) > messageBytes {
+		r.Message = strings.ToValidUTF8(r.Message[:messageBytes], "") + "…"
+	}
 	text, err := json.Marshal(map[string]*refusal{"error": r})
 	if err != nil {
 		panic(err) // two strings and a number
@@ -69,6 +75,9 @@ func (h *Hub) parseRequest(message []byte) (request, *refusal) {
 	var r request
 	if err := json.Unmarshal(message, &r); err != nil {
 		return r, &refusal{Code: "bad_json", Message: "the frame is not the JSON of a request: " + err.Error(), close: ws.StatusInvalidFramePayloadData}
+	}
+	if max(len(r.Watch), len(r.Unwatch), len(r.Applied)) > h.cfg.MaxProducts {
+		return r, h.tooMany()
 	}
 	for i := range r.Watch {
 		if refused := h.check(&r.Watch[i]); refused != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +33,7 @@ type session struct {
 	born int64 // Unix nanoseconds; static after construction
 	mode Mode  // static after construction
 	wire Wire  // static after construction
+	held int32 // bytes of a message that has come in part, as they count for heldBytes; guarded by mu
 
 	follower *follower // of the Odoo wire, else nil; static after construction
 
@@ -45,70 +45,17 @@ type session struct {
 	finished bool // the last frame is sent
 	closed   bool
 	asking   bool      // it is in the queue of asks
+	paused   bool      // it is not read from until its budget is back
 	ending   ending    // why it is closed, if it is not the browser's doing
-	watching []watched // added to only with Hub.mu held too
+	watching []watched // added to and taken from only with Hub.mu held too
 	out      *outbox   // nil if there is nothing to say
 	pingedAt int64     // lastRead at the last ping: one ping a silence
 	closeBy  int64     // when closing: to be ended then, in Unix nanoseconds
+	paidBy   int64     // when all of its budget is back, in Unix nanoseconds
 }
 
 // slot is where the table has it.
 func (s *session) slot() uint32 { return uint32(s.id) }
-
-// watched is one product of the page.
-type watched struct {
-	topic *topic
-	shown shown
-}
-
-// shown is the version that the page shows, 0 for none; whether it is yet to be
-// compared with the database's; whether the page has said that it shows it; and
-// whether it is owed a newer one.
-type shown int64
-
-const (
-	unasked    shown = 1 << 62
-	reported   shown = 1 << 61
-	owed       shown = 1 << 60 // a newer version was passed over for want of room
-	maxVersion       = 1 << 53 // of a number in JavaScript; the year 2255
-)
-
-func (v shown) version() int64 { return int64(v &^ (unasked | reported | owed)) }
-
-// stale: the page does not show the newest version. One that shows a version
-// that nobody here has heard of is either ahead of the news, or shows what the
-// database has lost; once it has been asked, it can only be the latter.
-func (w watched) stale() bool {
-	newest := w.topic.newest.Load()
-	if newest == 0 || w.shown&unasked != 0 {
-		return w.shown.version() < newest
-	}
-	return w.shown.version() != newest
-}
-
-// takes says whether the page is to be sent that version of the topic: a newer
-// one, or an older one if its own is lost.
-func (w watched) takes(version int64) bool {
-	shows, newest := w.shown.version(), w.topic.newest.Load()
-	return shows < version || w.shown&unasked == 0 && version <= newest && newest < shows
-}
-
-// outbox has what goes before all fragments.
-type outbox struct {
-	control []byte // errors, pings, the close frame
-	pong    []byte // the answer to the browser's last ping; the others need none (RFC 6455, 5.5.3)
-	echo    []byte // the answer to its last request that had a ping
-}
-
-// find needs mu held, and has the index of the topic, or -1.
-func (s *session) find(t *topic) int {
-	for i := range s.watching {
-		if s.watching[i].topic == t {
-			return i
-		}
-	}
-	return -1
-}
 
 // receive takes a message of the browser.
 func (s *session) receive(message []byte, w *work) *refusal {
@@ -120,99 +67,21 @@ func (s *session) receive(message []byte, w *work) *refusal {
 	if refused != nil {
 		return refused
 	}
-	for _, id := range r.Unwatch {
-		s.unwatch(id)
-	}
-	if refused := s.watch(r.Watch); refused != nil {
+	s.charge(0, len(r.Watch)+len(r.Unwatch)+len(r.Applied))
+	if refused := s.register(r.Unwatch, r.Watch); refused != nil {
 		return refused
 	}
 	if r.Ping != nil {
-		s.say(w, func(o *outbox) { o.echo = pongFrame(*r.Ping) })
+		s.say(w, echoLane, pongFrame(*r.Ping))
 	}
 	if len(r.Applied) > 0 {
 		s.applied(r.Applied)
 	}
 	if len(r.Watch) > 0 {
-		s.compare(r.Watch)
+		s.compare(w, r.Watch)
 		s.flush(w)
 	}
 	return nil
-}
-
-// watch registers the session for all news of these products, and only then is
-// it to ask what is current: nothing falls between the answer and the news.
-func (s *session) watch(all []Watch) *refusal {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil
-	}
-	if s.watching == nil {
-		s.watching = make([]watched, 0, min(len(all), s.hub.cfg.MaxProducts))
-	}
-	for _, w := range all {
-		k := kind{w.View, s.mode}
-		if t := s.hub.topic(w.ID, k); t != nil {
-			if _, again := t.watchers[s.slot()]; again {
-				s.watching[s.find(t)].shown = shown(w.Version) | unasked
-				continue
-			}
-		}
-		if len(s.watching) >= s.hub.cfg.MaxProducts {
-			return s.hub.tooMany()
-		}
-		s.watching = append(s.watching, watched{s.hub.watch(s, w.ID, k), shown(w.Version) | unasked})
-	}
-	return nil
-}
-
-func (s *session) unwatch(id int64) {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.watching = slices.DeleteFunc(s.watching, func(w watched) bool {
-		if w.topic.id == id {
-			s.hub.leave(s, w.topic)
-		}
-		return w.topic.id == id
-	})
-}
-
-// compare compares what the page shows with what is current, as far as memory
-// knows it for certain. The rest is asked of the database, together with what
-// other sessions ask.
-func (s *session) compare(all []Watch) {
-	ask := false
-	for _, w := range all {
-		version, certain := s.hub.fragments.Known(w.Rev)
-		if certain {
-			s.settle(w.ID, version)
-		} else {
-			ask = true
-		}
-	}
-	if ask {
-		s.hub.ask(s)
-	}
-}
-
-// settle takes the current version of a product that was unasked.
-func (s *session) settle(id, version int64) {
-	var learned []*topic
-	s.mu.Lock()
-	for i := range s.watching {
-		if w := &s.watching[i]; w.topic.id == id && w.shown&unasked != 0 {
-			learned = append(learned, w.topic)
-			w.shown &^= unasked
-		}
-	}
-	s.mu.Unlock()
-	for _, t := range learned {
-		s.hub.learn(t, version)
-	}
 }
 
 // fresh is how long ago the version was made, if it was made while the session
@@ -242,19 +111,6 @@ func (s *session) applied(revs []store.Rev) {
 	}
 }
 
-// say puts something into the outbox and sends it.
-func (s *session) say(w *work, put func(*outbox)) {
-	s.mu.Lock()
-	if !s.closing && !s.closed {
-		if s.out == nil {
-			s.out = &outbox{}
-		}
-		put(s.out)
-	}
-	s.mu.Unlock()
-	s.flush(w)
-}
-
 // refuse says what was wrong, and closes if the refusal says so.
 func (s *session) refuse(w *work, r *refusal) {
 	s.hub.metrics.refusals.WithLabelValues(r.Code).Inc()
@@ -266,18 +122,7 @@ func (s *session) refuse(w *work, r *refusal) {
 		s.last(w, endRefused, append(s.wire.message(r.text()), s.wire.end(r.close, r.Code)...))
 		return
 	}
-	s.say(w, func(o *outbox) { o.control = append(o.control, s.wire.message(r.text())...) })
-}
-
-// last says the last that this session says. The browser is to close the
-// connection then, and has CloseTimeout for it.
-func (s *session) last(w *work, why ending, frames []byte) {
-	s.say(w, func(o *outbox) {
-		s.ending = why
-		o.control = append(o.control, frames...)
-		s.closing = true
-		s.closeBy = time.Now().Add(s.hub.cfg.CloseTimeout).UnixNano()
-	})
+	s.say(w, controlLane, s.wire.message(r.text()))
 }
 
 // heard notes that the browser has been heard from.
@@ -288,7 +133,7 @@ func (s *session) heard() { s.lastRead.Store(time.Now().UnixNano()) }
 func (s *session) ping(w *work) {
 	if s.wire == EventStream {
 		s.heard()
-		s.say(w, func(o *outbox) { o.control = append(o.control, beat...) })
+		s.say(w, controlLane, beat)
 		return
 	}
 	now := s.lastRead.Load()
@@ -297,7 +142,7 @@ func (s *session) ping(w *work) {
 	s.pingedAt = now
 	s.mu.Unlock()
 	if !asked {
-		s.say(w, func(o *outbox) { o.control = append(o.control, s.wire.ping()...) })
+		s.say(w, controlLane, s.wire.ping())
 	}
 }
 
@@ -311,6 +156,16 @@ func (s *session) endFor(why ending) {
 	s.close()
 	s.mu.Unlock()
 	s.hub.remove(s)
+}
+
+// drop is endFor for a browser that does not take what was written to it: the kernel is not to keep that for minutes.
+func (s *session) drop(why ending) {
+	s.mu.Lock()
+	if !s.closed {
+		s.link.discard()
+	}
+	s.mu.Unlock()
+	s.endFor(why)
 }
 
 // close needs mu held; Hub.remove is to follow, without.

@@ -76,6 +76,15 @@ func (w Wire) end(code ws.StatusCode, reason string) []byte {
 	return ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason)))
 }
 
+// farewell is the answer to a close frame without a code. Odoo's server says 1000: its client takes any other answer as
+// a reason to come back at once.
+func (w Wire) farewell() []byte {
+	if w == Odoo {
+		return w.end(ws.StatusNormalClosure, "")
+	}
+	return ws.MustCompileFrame(ws.NewCloseFrame(nil))
+}
+
 // statusRestart is 1012 of the IANA registry of close codes: service restart.
 const statusRestart ws.StatusCode = 1012
 

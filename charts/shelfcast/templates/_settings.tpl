@@ -31,6 +31,7 @@ SHELFCAST_ODOO_VIEW: {{ $v.shop.odoo.view | quote }}
 SHELFCAST_MAX_SESSIONS: {{ int64 $v.sessions.max | quote }}
 SHELFCAST_JOIN_RATE: {{ int64 $v.sessions.joinRate | quote }}
 SHELFCAST_MAX_SESSIONS_PER_ADDRESS: {{ int64 $v.sessions.maxPerAddress | quote }}
+SHELFCAST_JOIN_RATE_PER_ADDRESS: {{ int64 $v.sessions.joinRatePerAddress | quote }}
 SHELFCAST_PING: {{ $v.sessions.ping | quote }}
 SHELFCAST_MAX_SESSION_AGE: {{ $v.sessions.maxAge | quote }}
 SHELFCAST_MAX_PRODUCTS: {{ int64 $v.sessions.maxProducts | quote }}

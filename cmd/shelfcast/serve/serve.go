@@ -116,7 +116,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 
 	cache := render.NewCache(i.db, i.rdb, i.templates, render.CacheConfig{Memory: s.Memory << 20, Fills: s.Fills, Metrics: i.metrics, Log: i.log})
 	i.hub = realtime.NewHub(cache, realtime.Config{
-		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxPerClient: s.MaxPerAddress, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts, Ping: s.Ping,
+		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxPerClient: s.MaxPerAddress, ClientRate: s.AddressRate, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts, Ping: s.Ping,
 		Odoo: realtime.OdooConfig{Channel: s.Odoo.Channel, View: read.odooView, Changes: i.db, Again: s.Odoo.Again}, Metrics: i.metrics, Log: i.log,
 	})
 	i.bus = realtime.NewBus(i.rdb, i.hub, realtime.BusConfig{Channel: s.Channel, Tracer: tracer, Metrics: i.metrics, Log: i.log})

@@ -63,6 +63,7 @@ type Settings struct {
 	MaxSessions    int           `default:"15000" help:"At most so many sessions; mind the limit of open files."`
 	JoinRate       int           `default:"1000" help:"At most so many new sessions a second; the others are to come back (503)."`
 	MaxPerAddress  int           `name:"max-sessions-per-address" default:"1000" help:"At most so many sessions of an address, or of an IPv6 /64; the others are refused (429). Behind a proxy that is not in --trusted-proxies all are of its address. 0: no limit."`
+	AddressRate    int           `name:"join-rate-per-address" default:"100" help:"At most so many new sessions a second of an address, or of an IPv6 /64, and as many polls; the others are refused (429). 0, or --max-sessions-per-address 0: no limit."`
 	MaxAge         time.Duration `name:"max-session-age" default:"0s" help:"Close sessions of this age, less up to a quarter, so that after a scale-up they come to rest on all instances. 0: never."`
 	Ping           time.Duration `default:"25s" help:"Silence after which a browser is asked whether it is there. Load balancers are to cut no connection that is silent for less than this and 20 s more."`
 	MaxProducts    int           `default:"500" help:"Products that a session watches, at most."`

@@ -73,7 +73,7 @@ func refusal(status int) string {
 	why := map[int]string{
 		http.StatusForbidden:          "the origin, or who asks, is refused: by --origins, or by a proxy in between",
 		http.StatusNotFound:           "there is no /live: is that the public app of Shelfcast?",
-		http.StatusTooManyRequests:    "too many sessions are of this address (--max-sessions-per-address): if it is a proxy's, name it in --trusted-proxies",
+		http.StatusTooManyRequests:    "too many sessions are of this address (--max-sessions-per-address, --join-rate-per-address): if it is a proxy's, name it in --trusted-proxies",
 		http.StatusServiceUnavailable: "it is draining, or full (--max-sessions, --join-rate): /readyz on its admin app says which",
 		http.StatusUpgradeRequired:    "the request came without its Upgrade header: a proxy in between does not pass WebSockets on",
 	}[status]
