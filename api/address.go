@@ -39,13 +39,21 @@ func clientOf(c *fiber.Ctx, proxies []Network) netip.Addr {
 	address = address.Unmap()
 	hops := strings.Split(forwardedFor(c), ",")
 	for i := len(hops) - 1; i >= 0 && covers(proxies, address); i-- {
-		before, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		before, err := parseHop(strings.TrimSpace(hops[i]))
 		if err != nil {
 			break
 		}
 		address = before.Unmap().WithZone("")
 	}
 	return address
+}
+
+// parseHop reads an address, with a port or without.
+func parseHop(text string) (netip.Addr, error) {
+	if with, err := netip.ParseAddrPort(text); err == nil {
+		return with.Addr(), nil
+	}
+	return netip.ParseAddr(text)
 }
 
 // forwardedFor is the whole list: a proxy may begin a line of its own, as HAProxy

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -39,15 +40,44 @@ func newFresh[V any](size int, f *fresh[V]) *fresh[V] {
 	return f
 }
 
-// get has the value of that key. It is another pointer only if it is another
-// value.
-func (f *fresh[V]) get(ctx context.Context, key string) (*V, error) {
+// now returns the value of that key if it need not be read.
+func (f *fresh[V]) now(key string) (*V, bool) {
+	had, found, _ := f.has(key)
+	if found && time.Now().UnixNano() < had.until.Load() {
+		return had.value, true
+	}
+	return nil, false
+}
+
+// get returns the value of that key. It is another pointer only if it is another
+// value. Whoever is to read it is asked for leave first (nil: all may read): if
+// that is refused, what was read before will do.
+func (f *fresh[V]) get(ctx context.Context, key string, leave func(context.Context) error) (*V, error) {
+	for {
+		read := false
+		value, err := f.join(ctx, key, func(ctx context.Context) error {
+			read = true
+			if leave == nil {
+				return nil
+			}
+			return leave(ctx)
+		})
+		// Another one, whose flight this was, may not have been let in.
+		if errors.Is(err, ErrSearches) && !read && ctx.Err() == nil {
+			continue
+		}
+		return value, err
+	}
+}
+
+// join waits for the flight that reads the value, and begins it if there is none.
+func (f *fresh[V]) join(ctx context.Context, key string, leave func(context.Context) error) (*V, error) {
 	had, found, epoch := f.has(key)
 	if found && time.Now().UnixNano() < had.until.Load() {
 		return had.value, nil
 	}
 	flight := f.flights.DoChan(fmt.Sprint(epoch, key), func() (any, error) {
-		return f.again(context.WithoutCancel(ctx), key) // others wait for it too
+		return f.again(context.WithoutCancel(ctx), key, leave) // others wait for it too
 	})
 	var late <-chan time.Time
 	if found {
@@ -81,10 +111,16 @@ func (f *fresh[V]) has(key string) (had *aged[V], found bool, epoch int64) {
 }
 
 // again reads the value.
-func (f *fresh[V]) again(ctx context.Context, key string) (*V, error) {
+func (f *fresh[V]) again(ctx context.Context, key string, leave func(context.Context) error) (*V, error) {
 	had, found, epoch := f.has(key)
 	if found && time.Now().UnixNano() < had.until.Load() {
 		return had.value, nil // a flight has landed since
+	}
+	if err := leave(ctx); err != nil {
+		if found {
+			return had.value, nil
+		}
+		return nil, err
 	}
 	value, err := f.read(ctx, key)
 	until := time.Now().Add(f.keep).UnixNano()

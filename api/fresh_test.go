@@ -36,7 +36,7 @@ func TestAListIsReadOnceASecond(t *testing.T) {
 			var all sync.WaitGroup
 			got := make([]*[]int, 20)
 			for n := range got {
-				all.Go(func() { got[n], _ = f.get(t.Context(), key) })
+				all.Go(func() { got[n], _ = f.get(t.Context(), key, nil) })
 			}
 			all.Wait()
 			for _, v := range got {
@@ -77,7 +77,7 @@ func TestAListIsReadOnceASecond(t *testing.T) {
 			t.Errorf("said %d times", stale.Load())
 		}
 		took(3)
-		if _, err := f.get(t.Context(), "c"); err == nil {
+		if _, err := f.get(t.Context(), "c", nil); err == nil {
 			t.Error("what was never read was had")
 		}
 		// One that hangs keeps nobody waiting who knows that it failed.
@@ -99,9 +99,46 @@ func TestAListIsReadOnceASecond(t *testing.T) {
 		ask("a", 1, 2)
 		down.Store(true)
 		epoch.Add(1)
-		if v, err := f.get(t.Context(), "a"); err == nil {
+		if v, err := f.get(t.Context(), "a", nil); err == nil {
 			t.Errorf("of another epoch: %v", *v)
 		}
 		synctest.Wait()
 	})
+}
+
+// Who may not have a value read is given that of before, or is refused; and those
+// who may are not refused with him, though they ask together.
+func TestWhoMayNotReadKeepsNobodyOut(t *testing.T) {
+	ctx := t.Context()
+	refuse := func(context.Context) error { return ErrSearches }
+	f := newFresh(10, &fresh[int]{
+		keep: time.Hour, same: func(a, b int) bool { return a == b }, stale: func(error) {},
+		read: func(context.Context, string) (int, error) { return 7, nil },
+	})
+	var all sync.WaitGroup
+	for n := range 50 {
+		all.Go(func() {
+			leave := refuse
+			if n%2 == 0 {
+				leave = nil
+			}
+			v, err := f.get(ctx, "a", leave)
+			if leave == nil && err != nil || err == nil && *v != 7 || err != nil && !errors.Is(err, ErrSearches) {
+				t.Errorf("%v, %v", v, err)
+			}
+		})
+	}
+	all.Wait()
+	f.keep = 0 // from now on all is old at once
+	if _, err := f.get(ctx, "b", refuse); !errors.Is(err, ErrSearches) {
+		t.Errorf("never read, and refused: %v", err)
+	}
+	for range 2 {
+		if _, err := f.get(ctx, "b", nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if v, err := f.get(ctx, "b", refuse); err != nil || *v != 7 {
+		t.Errorf("read before, and refused: %v, %v", v, err)
+	}
 }

@@ -56,7 +56,7 @@ func newFront(t testing.TB, dsn string, locales []string, change func(*Public)) 
 	rdb := redis.NewClient(&redis.Options{Addr: storetest.StartRedis(t).Addr(), ContextTimeoutEnabled: true})
 	t.Cleanup(func() { rdb.Close() })
 	log := slog.New(slog.DiscardHandler)
-	f := &front{t: t, db: db, cache: render.NewCache(db, rdb, templates, render.CacheConfig{Log: log})}
+	f := &front{t: t, db: db, cache: render.NewCache(db, rdb, store.NamedShop("tests"), templates, render.CacheConfig{Log: log})}
 	f.cache.Trust(time.Now().Add(time.Hour))
 	f.public = &Public{DB: db, Cache: f.cache, Templates: templates, Assets: assets, PageSize: 4, PublicURL: "https://shop.example", Log: log}
 	if change != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"shelfcast/render"
+	"shelfcast/store"
 	"shelfcast/web"
 )
 
@@ -35,7 +36,7 @@ func FuzzSync(f *testing.F) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1}) // nobody is there
 	f.Cleanup(func() { rdb.Close() })
 	log := slog.New(slog.DiscardHandler)
-	cache := render.NewCache(one{}, rdb, templates, render.CacheConfig{Log: log})
+	cache := render.NewCache(one{}, rdb, store.NamedShop("tests"), templates, render.CacheConfig{Log: log})
 	serve := (&Public{Cache: cache, Templates: templates, Assets: assets, Log: log}).App().Handler()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var ctx fasthttp.RequestCtx

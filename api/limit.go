@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
+
+	"shelfcast/store"
 )
 
 // A Rate is how many calls a key has in a span of time. They may be made all at
@@ -71,11 +73,12 @@ const limitTimeout = 100 * time.Millisecond
 //
 //	ratelimit:<name of the rate>:<key>   when all of the key's calls are back, in microseconds
 //
-// A Redis that fails is left alone for a moment, as by the fragment cache, and
+// behind the shop's own prefix (store.Keys). A Redis that fails is left alone for a moment, as by the fragment cache, and
 // each instance then counts by itself. Its methods may be called concurrently.
 type Limiter struct {
 	rdb     redis.UniversalClient
 	timeout time.Duration // of a round trip to Redis
+	shop    *store.Shop
 	breaker *gobreaker.CircuitBreaker[Allowance]
 	alone   *alone
 	refused *prometheus.CounterVec
@@ -83,10 +86,10 @@ type Limiter struct {
 }
 
 // NewLimiter makes one. rdb has to heed a context's deadline.
-func NewLimiter(rdb redis.UniversalClient, metrics prometheus.Registerer, log *slog.Logger) *Limiter {
+func NewLimiter(rdb redis.UniversalClient, shop *store.Shop, metrics prometheus.Registerer, log *slog.Logger) *Limiter {
 	log = cmp.Or(log, slog.Default())
 	l := &Limiter{
-		rdb: rdb, timeout: limitTimeout, alone: newAlone(),
+		rdb: rdb, shop: shop, timeout: limitTimeout, alone: newAlone(),
 		breaker: gobreaker.NewCircuitBreaker[Allowance](gobreaker.Settings{
 			Name:        "ratelimit",
 			MaxRequests: 1,
@@ -95,7 +98,9 @@ func NewLimiter(rdb redis.UniversalClient, metrics prometheus.Registerer, log *s
 			OnStateChange: func(_ string, from, to gobreaker.State) {
 				log.Warn("the circuit breaker of the rate limits changed", "from", from.String(), "to", to.String())
 			},
-			IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, context.Canceled) },
+			IsSuccessful: func(err error) bool {
+				return err == nil || errors.Is(err, context.Canceled) || errors.Is(err, store.ErrShopUnknown)
+			},
 		}),
 		refused: promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
 			Name: "shelfcast_ratelimit_refused_total", Help: "Calls that were over a rate limit.",
@@ -104,16 +109,17 @@ func NewLimiter(rdb redis.UniversalClient, metrics prometheus.Registerer, log *s
 			Name: "shelfcast_ratelimit_local_total", Help: "Calls that this instance counted by itself, for want of Redis.",
 		}),
 	}
-	for _, name := range []string{callsRate, triesRate} {
+	for _, name := range []string{callsRate, triesRate, searchesRate} {
 		l.refused.WithLabelValues(name)
 	}
 	return l
 }
 
-// The names of the rates of the admin API.
+// The names of the rates.
 const (
-	callsRate = "calls" // of a caller
-	triesRate = "tries" // of an address, with tokens that are not known from there
+	callsRate    = "calls"    // of a caller of the admin API
+	triesRate    = "tries"    // of an address, with tokens that are not known from there
+	searchesRate = "searches" // of an address: lists and searches of the shop that are not in memory
 )
 
 // Take takes a call of the key's, if it has one left. It is one step for the whole
@@ -172,9 +178,13 @@ return {1, math.floor((now + each * calls - back) / each), back - now, 0}`)
 
 // shared takes calls of the key's in Redis, or gives them back if there are less than none.
 func (l *Limiter) shared(ctx context.Context, r Rate, key string, take int) (Allowance, error) {
+	keys, err := l.shop.Keys()
+	if err != nil {
+		return Allowance{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	said, err := quota.Run(ctx, l.rdb, []string{"ratelimit:" + r.Name + ":" + key}, r.each().Microseconds(), r.Calls, take).Int64Slice()
+	said, err := quota.Run(ctx, l.rdb, []string{keys.Key("ratelimit:" + r.Name + ":" + key)}, r.each().Microseconds(), r.Calls, take).Int64Slice()
 	if err != nil {
 		return Allowance{}, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"shelfcast/store"
 	"shelfcast/store/storetest"
 )
 
@@ -43,7 +44,7 @@ func limitersWithin(t *testing.T, answer, dial time.Duration, addrs ...string) (
 		})
 		t.Cleanup(func() { rdb.Close() })
 		metrics := prometheus.NewRegistry()
-		l := &aLimiter{NewLimiter(rdb, metrics, slog.New(slog.DiscardHandler)), metrics}
+		l := &aLimiter{NewLimiter(rdb, store.NamedShop("tests"), metrics, slog.New(slog.DiscardHandler)), metrics}
 		l.timeout = answer
 		return l
 	}
@@ -210,13 +211,13 @@ func TestARefusedCallIsNotGivenBack(t *testing.T) {
 func TestAQuotaOutlivesAClock(t *testing.T) {
 	a, _ := limiters(t, storetest.StartRedis(t).Addr())
 	ahead := time.Now().Add(1000 * time.Hour).UnixMicro()
-	if err := a.rdb.Set(t.Context(), "ratelimit:calls:one", ahead, 0).Err(); err != nil {
+	if err := a.rdb.Set(t.Context(), "shelfcast:tests:ratelimit:calls:one", ahead, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if got := a.Take(t.Context(), perHour, "one"); got.OK || got.Retry > perHour.each() || got.Reset > perHour.Per {
 		t.Errorf("%+v", got)
 	}
-	if err := a.rdb.Set(t.Context(), "ratelimit:calls:two", "no number", 0).Err(); err != nil {
+	if err := a.rdb.Set(t.Context(), "shelfcast:tests:ratelimit:calls:two", "no number", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if got := a.Take(t.Context(), perHour, "two"); !got.OK || got.Remaining != 4 || a.local(t) > 0 {

@@ -84,14 +84,15 @@ func (p *Public) visit(c *fiber.Ctx) (realtime.Mode, error) {
 }
 
 // allowed: the page that asks is of this host or of one that is on the list. A
-// browser always says of which; programs need not.
+// browser always says of which; programs need not. The host is Host's, which a
+// page cannot set: X-Forwarded-Host is whatever somebody has written there.
 func (p *Public) allowed(c *fiber.Ctx) bool {
 	origin := c.Get(fiber.HeaderOrigin)
-	if origin == "" || slices.Contains(p.Origins, "*") || slices.Contains(p.Origins, origin) {
+	if origin == "" || origin == p.PublicURL || slices.Contains(p.Origins, "*") || slices.Contains(p.Origins, origin) {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, c.Hostname())
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, string(c.Request().Host()))
 }
 
 // adopt takes the socket out of its wrappers and hands it to the hub. The

@@ -18,20 +18,6 @@ func ParseOrigin(text string) (string, error) {
 	return u.Scheme + "://" + strings.ToLower(u.Host), nil
 }
 
-// origin is what the shop's own URLs begin with: as it was set, or else as the
-// visitor has it, for which X-Forwarded headers count if a trusted proxy says
-// them. The text is our own.
-func (p *Public) origin(c *fiber.Ctx) string {
-	if p.PublicURL != "" {
-		return p.PublicURL
-	}
-	scheme := "http://"
-	if c.Protocol() == "https" {
-		scheme = "https://"
-	}
-	return scheme + strings.ToLower(c.Hostname()) // a new string, and not the request's
-}
-
 // home is GET /: the shop, in the language that the visitor prefers of those that
 // it has.
 func (p *Public) home() fiber.Handler {

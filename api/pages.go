@@ -29,8 +29,7 @@ type made struct {
 
 // A pageKey says which page it is.
 type pageKey struct {
-	lang   string
-	origin string // of the URLs in it
+	lang string
 	browse
 	product int64 // 0: it is a list
 }

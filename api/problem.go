@@ -52,6 +52,7 @@ var statuses = []struct {
 	{ErrAnswers, http.StatusServiceUnavailable, "too-many-answers"},
 	{ErrAnswersAddress, http.StatusTooManyRequests, "too-many-answers-of-address"},
 	{realtime.ErrHurry, http.StatusTooManyRequests, "too-many-new-sessions-of-address"},
+	{ErrSearches, http.StatusTooManyRequests, "too-many-searches"},
 	{realtime.ErrRate, http.StatusServiceUnavailable, "too-many-new-sessions"},
 }
 

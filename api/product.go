@@ -19,7 +19,7 @@ func (p *Public) product(lang render.Language) fiber.Handler {
 		if err != nil {
 			return fiber.ErrNotFound
 		}
-		key := pageKey{lang: lang.Tag, origin: p.origin(c), product: id}
+		key := pageKey{lang: lang.Tag, product: id}
 		m, found := p.pages.GetIfPresent(key)
 		found = found && p.fit(m, [2]any{})
 		if _, certain := p.Cache.Known(store.Rev{ID: id}); found && certain {
@@ -44,7 +44,7 @@ func (p *Public) makeProduct(ctx context.Context, lang render.Language, key page
 		return nil, err
 	}
 	m.shown = []store.Rev{detail.Rev}
-	page := p.newPage(lang, key.origin, func(l render.Language) string { return l.ProductPath(key.product) })
+	page := p.newPage(lang, func(l render.Language) string { return l.ProductPath(key.product) })
 	page.Title, page.Description = facts.Title, facts.Summary
 	page.Fragments = []template.HTML{template.HTML(detail.HTML)}
 	switch {
@@ -56,12 +56,12 @@ func (p *Public) makeProduct(ctx context.Context, lang render.Language, key page
 		if facts.Vendor != "" {
 			page.Shelf.Vendors = []render.Choice{{Name: facts.Vendor, Value: facts.Vendor, URL: browse{vendor: facts.Vendor}.path(lang.ShopPath())}}
 		}
-		page.Image = absolute(key.origin, facts.ImageURL)
+		page.Image = p.whole(facts.ImageURL)
 		all, err := p.Templates.Text(lang.Tag, "all_products")
 		if err != nil {
 			return nil, err
 		}
-		page.Structured = []any{productData(key.origin, page.Canonical, facts), crumbs(key.origin, lang, all, facts)}
+		page.Structured = []any{productData(p.PublicURL, page.Canonical, facts), crumbs(p.PublicURL, lang, all, facts)}
 	}
 	return p.make(key, "product", page, m)
 }

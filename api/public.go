@@ -23,11 +23,13 @@ type Public struct {
 	Assets         *Assets
 	Health         Health
 	Origins        []string    // that may open sessions, besides the app's own; "*": all
-	TrustedProxies []Network   // whose X-Forwarded-… are believed
+	TrustedProxies []Network   // whose X-Forwarded-For is believed
 	OdooView       render.View // of the answers to an Odoo storefront; render.Card
 	PageSize       int         // products of a page of the shop; 24
 	Videos         bool        // descriptions may have videos, and the pages play them
-	PublicURL      string      // the shop's origin, as ParseOrigin has it; "": as the visitor has it
+	PublicURL      string      // the shop's origin, as ParseOrigin has it; "": answers name no host, as a visitor's word may be a lie
+	Limiter        *Limiter    // of searches; nil: no limit
+	Searches       int         // of an address in a minute: lists and searches that are not in memory; 0: no limit
 	Metrics        prometheus.Registerer
 	Log            *slog.Logger
 

@@ -64,7 +64,7 @@ func anAdmin(t testing.TB, change ...func(*Admin)) *fiber.App {
 	metrics, log := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 	a := &Admin{
 		Templates: templatesOf(t), Assets: assets, Metrics: http.NotFoundHandler(), Registerer: metrics, Log: log,
-		JWT: trusts(t, newProvider(t, edSigner)).JWT, Limiter: NewLimiter(rdb, metrics, log),
+		JWT: trusts(t, newProvider(t, edSigner)).JWT, Limiter: NewLimiter(rdb, store.NamedShop("tests"), metrics, log),
 	}
 	for _, c := range change {
 		c(a)

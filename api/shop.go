@@ -6,6 +6,7 @@ import (
 	"errors"
 	"html/template"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -23,6 +24,7 @@ const (
 	pageBytes  = 64 << 20         // of whole pages
 	mostChips  = 16               // vendors that a page names
 	listTurns  = 4                // lists that the database is asked for at a time
+	textTurns  = 2                // of these, those that look for a text, which reads all products
 	listWait   = time.Second      // of one more, for one of those to end
 )
 
@@ -34,11 +36,12 @@ type storefront struct {
 	maps    *fresh[[]byte]
 	pages   pages
 	turns   *semaphore.Weighted
+	texts   *semaphore.Weighted // taken before turns
 }
 
 func (p *Public) open() {
 	s := &p.storefront
-	s.pages, s.turns = newPages(pageBytes), semaphore.NewWeighted(listTurns)
+	s.pages, s.turns, s.texts = newPages(pageBytes), semaphore.NewWeighted(listTurns), semaphore.NewWeighted(textTurns)
 	stale := func(err error) { p.Log.Warn("lists of the shop are those of before", "error", err) }
 	s.lists = newFresh(lists, &fresh[[]store.Slot]{
 		keep: listAge, same: slices.Equal[[]store.Slot], stale: stale, epoch: p.Cache.Restores,
@@ -47,30 +50,53 @@ func (p *Public) open() {
 			if err := json.Unmarshal([]byte(key), &shelf); err != nil {
 				return nil, err
 			}
-			err = s.turn(ctx, func() (err error) { found, err = p.DB.Shelf(ctx, shelf); return err })
+			read := func() (err error) { found, err = p.DB.Shelf(ctx, shelf); return err }
+			if shelf.Text == "" {
+				err = inTurn(ctx, s.turns, read)
+			} else {
+				err = inTurn(ctx, s.texts, func() error { return inTurn(ctx, s.turns, read) })
+			}
 			return found, err
 		},
 	})
 	s.vendors = newFresh(1, &fresh[[]string]{
 		keep: vendorsAge, same: slices.Equal[[]string], stale: stale,
 		read: func(ctx context.Context, _ string) (found []string, err error) {
-			err = s.turn(ctx, func() (err error) { found, err = p.DB.Vendors(ctx, mostChips); return err })
+			err = inTurn(ctx, s.turns, func() (err error) { found, err = p.DB.Vendors(ctx, mostChips); return err })
 			return found, err
 		},
 	})
 	p.openMaps(stale)
 }
 
-// turn reads the database when it is one's turn: what anybody can ask for is not
+// inTurn reads the database when it is one's turn: what anybody can ask for is not
 // to take what edits need.
-func (s *storefront) turn(ctx context.Context, read func() error) error {
+func inTurn(ctx context.Context, turns *semaphore.Weighted, read func() error) error {
 	wait, cancel := context.WithTimeout(ctx, listWait)
 	defer cancel()
-	if err := s.turns.Acquire(wait, 1); err != nil {
+	if err := turns.Acquire(wait, 1); err != nil {
 		return render.ErrBusy
 	}
-	defer s.turns.Release(1)
+	defer turns.Release(1)
 	return read()
+}
+
+// ErrSearches: the address has asked for too many lists and searches that were
+// not in memory.
+var ErrSearches = errors.New("search is busy, try again in a moment")
+
+// search returns what is to be called before a list is read for the request: it
+// takes one from the rate of the address, and returns ErrSearches if there is
+// none. Anybody can think of ever new searches, and of places in lists that no
+// page has; each is work for the database.
+func (p *Public) search(c *fiber.Ctx) func(context.Context) error {
+	from := clientOf(c, p.TrustedProxies) // now: the request may be over by then
+	return func(ctx context.Context) error {
+		if p.Limiter == nil || p.Limiter.Take(ctx, Rate{searchesRate, p.Searches, time.Minute}, addressKey(from)).OK {
+			return nil
+		}
+		return ErrSearches
+	}
 }
 
 // shop is GET /shop in a language: a page of cards.
@@ -85,15 +111,17 @@ func (p *Public) shop(lang render.Language) fiber.Handler {
 		if b != (browse{}) {
 			listKey = string(p.listKey(b))
 		}
-		list, err := p.storefront.lists.get(c.UserContext(), listKey)
+		list, ok := p.storefront.lists.now(listKey)
+		if !ok {
+			if list, err = p.storefront.lists.get(c.UserContext(), listKey, p.search(c)); err != nil {
+				return err
+			}
+		}
+		vendors, err := p.storefront.vendors.get(c.UserContext(), "", nil)
 		if err != nil {
 			return err
 		}
-		vendors, err := p.storefront.vendors.get(c.UserContext(), "")
-		if err != nil {
-			return err
-		}
-		key := pageKey{lang: lang.Tag, origin: p.origin(c), browse: b}
+		key := pageKey{lang: lang.Tag, browse: b}
 		read := [2]any{list, vendors}
 		if m, ok := p.pages.GetIfPresent(key); ok && p.fit(m, read) {
 			return m.send(c)
@@ -119,7 +147,7 @@ func (p *Public) makeShop(ctx context.Context, lang render.Language, key pageKey
 	m := &made{edition: p.Templates.Edition(), assets: p.Assets.Path(), lists: read, whole: true} // before what is made of it
 	b, shop := key.browse, lang.ShopPath()
 	list, next, previous := b.cut(list, p.PageSize)
-	page := p.newPage(lang, key.origin, func(l render.Language) string {
+	page := p.newPage(lang, func(l render.Language) string {
 		canonical := b
 		canonical.sort = "" // another order of the same
 		if canonical.sort != b.sort {
@@ -164,7 +192,7 @@ func (p *Public) makeShop(ctx context.Context, lang render.Language, key pageKey
 	if page.Description, err = p.Templates.Text(lang.Tag, "shop_description", "Shop", p.Templates.ShopName()); err != nil {
 		return nil, err
 	}
-	page.Structured = listData(key.origin, lang, list)
+	page.Structured = listData(p.PublicURL, lang, list)
 	return p.make(key, "shop", page, m)
 }
 
@@ -210,13 +238,24 @@ func (b browse) sortChoices(shop string) (all []render.Choice) {
 	return all
 }
 
-// newPage is a page that is at that path in each language.
-func (p *Public) newPage(lang render.Language, origin string, path func(render.Language) string) render.Page {
-	page := render.Page{Lang: lang.Tag, Canonical: origin + path(lang)}
+// newPage is a page that is at that path in each language. Without a public URL
+// the canonical link and the structured data have paths, which are of the host
+// that the page is read from; what has to be a whole URL is left out.
+func (p *Public) newPage(lang render.Language, path func(render.Language) string) render.Page {
+	page := render.Page{Lang: lang.Tag, Canonical: p.PublicURL + path(lang), URL: p.whole(path(lang))}
 	for _, l := range p.Templates.Languages() {
-		page.Alternates = append(page.Alternates, render.Alternate{Language: l, Path: path(l), URL: origin + path(l), Current: l.Tag == lang.Tag})
+		page.Alternates = append(page.Alternates, render.Alternate{Language: l, Path: path(l), URL: p.whole(path(l)), Current: l.Tag == lang.Tag})
 	}
 	return page
+}
+
+// whole returns the whole of a URL that may be a path on this host, or "" if
+// nobody has said what the host is called.
+func (p *Public) whole(url string) string {
+	if url = absolute(p.PublicURL, url); strings.HasPrefix(url, "/") {
+		return ""
+	}
+	return url
 }
 
 // unavailable: the database does not answer, or not now.

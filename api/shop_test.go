@@ -2,11 +2,15 @@ package api
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 
 	"shelfcast/store"
 	"shelfcast/store/storetest"
@@ -202,4 +206,42 @@ func FuzzBrowse(f *testing.F) {
 			t.Errorf("%q: %v, %v", typed, parsed, err)
 		}
 	})
+}
+
+// An address may have so many lists read in a minute: searches, and places in
+// lists that no page has. What is in memory costs nothing, and other addresses
+// have their own.
+func TestAnAddressMayHaveSoManyListsRead(t *testing.T) {
+	const rate = 5
+	f := newFront(t, storetest.DSN(t), []string{"en", "de"}, func(p *Public) {
+		rdb := redis.NewClient(&redis.Options{Addr: storetest.StartRedis(t).Addr(), ContextTimeoutEnabled: true})
+		t.Cleanup(func() { rdb.Close() })
+		p.Limiter = NewLimiter(rdb, store.NamedShop("tests"), prometheus.NewRegistry(), p.Log)
+		p.Searches, p.TrustedProxies = rate, []Network{netip.MustParsePrefix("0.0.0.0/0")}
+	})
+	f.stock(11)
+	ways := []string{"?q=word%d", "?vendor=brand%d", "?after=%d1", "?before=%d1", "?sort=price&after=%d.5~7"}
+	for n, way := range ways {
+		from := fmt.Sprint("203.0.113.", n)
+		got := map[int]int{}
+		for i := range 3 * rate {
+			r := f.ask("GET", "/de/shop"+fmt.Sprintf(way, i+1), "X-Forwarded-For", from)
+			got[r.StatusCode()]++
+			if body := string(r.Body()); r.StatusCode() == 429 && (!strings.Contains(body, "Die Suche ist gerade ausgelastet") || len(r.Header.Peek("Retry-After")) == 0) {
+				t.Fatalf("a shopper reads %s %s", r.Header.String(), body)
+			}
+		}
+		if got[200] < rate || got[200] > rate+2 || got[200]+got[429] != 3*rate { // one comes back each 12 s
+			t.Errorf("%s: %v, want %d of 200", way, got, rate)
+		}
+	}
+	f.public.lists.keep = time.Hour
+	if r := f.ask("GET", "/shop?q=lamp", "X-Forwarded-For", "198.51.100.1"); r.StatusCode() != 200 {
+		t.Errorf("another address: %d", r.StatusCode())
+	}
+	for range 3 * rate {
+		if r := f.ask("GET", "/shop?q=lamp", "X-Forwarded-For", "203.0.113.0"); r.StatusCode() != 200 {
+			t.Errorf("what is in memory: %d", r.StatusCode())
+		}
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -28,12 +27,6 @@ const (
 	mapRows = "/sitemaps/products-%d.xml"
 )
 
-// A mapKey says which file it is.
-type mapKey struct {
-	Origin string
-	Number int64
-}
-
 // stretch is how many ids a file has: each product is there once a language.
 func (p *Public) stretch() int64 { return int64(mapURLs / len(p.Templates.Languages())) }
 
@@ -42,38 +35,49 @@ func (p *Public) openMaps(stale func(error)) {
 	s.parts = newFresh(1, &fresh[[]store.Stretch]{
 		keep: mapAge, same: slices.Equal[[]store.Stretch], stale: stale,
 		read: func(ctx context.Context, _ string) (found []store.Stretch, err error) {
-			err = s.turn(ctx, func() (err error) { found, err = p.DB.Stretches(ctx, p.stretch()); return err })
+			err = inTurn(ctx, s.turns, func() (err error) { found, err = p.DB.Stretches(ctx, p.stretch()); return err })
 			return found, err
 		},
 	})
 	s.maps = newFresh(mapsMax, &fresh[[]byte]{
 		keep: mapAge, same: bytes.Equal, stale: stale,
 		read: func(ctx context.Context, key string) ([]byte, error) {
-			var k mapKey
-			if err := json.Unmarshal([]byte(key), &k); err != nil {
+			number, err := strconv.ParseInt(key, 10, 64)
+			if err != nil {
 				return nil, err
 			}
-			return p.compressed(ctx, k)
+			return p.compressed(ctx, number)
 		},
 	})
 }
 
-// robots is GET /robots.txt.
+// errNoMap: a sitemap names whole URLs, and a visitor's word for the host is not
+// to be in what crawlers and caches keep.
+var errNoMap = fiber.NewError(fiber.StatusNotFound, "there is no sitemap without --public-url")
+
+// robots is GET /robots.txt. Without a public URL it names no sitemap.
 func (p *Public) robots(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderCacheControl, "public, max-age=3600")
 	c.Set(fiber.HeaderContentType, fiber.MIMETextPlainCharsetUTF8)
-	return c.SendString("User-agent: *\nDisallow: /live\nDisallow: /fragments\n\nSitemap: " + p.origin(c) + "/sitemap.xml\n")
+	text := "User-agent: *\nDisallow: /live\nDisallow: /fragments\n"
+	if p.PublicURL != "" {
+		text += "\nSitemap: " + p.PublicURL + "/sitemap.xml\n"
+	}
+	return c.SendString(text)
 }
 
 // sitemap is GET /sitemap.xml: the index.
 func (p *Public) sitemap(c *fiber.Ctx) error {
-	parts, err := p.storefront.parts.get(c.UserContext(), "")
+	if p.PublicURL == "" {
+		return errNoMap
+	}
+	parts, err := p.storefront.parts.get(c.UserContext(), "", nil)
 	if err != nil {
 		return err
 	}
 	var body bytes.Buffer
 	body.WriteString(xml.Header + `<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">` + "\n")
-	origin := escaped(p.origin(c))
+	origin := escaped(p.PublicURL)
 	for _, part := range *parts {
 		fmt.Fprintf(&body, "<sitemap><loc>%s"+mapRows+"</loc><lastmod>%s</lastmod></sitemap>\n", origin, part.Number+1, lastmod(part.Newest))
 	}
@@ -83,19 +87,18 @@ func (p *Public) sitemap(c *fiber.Ctx) error {
 
 // products is GET /sitemaps/products-{n}.xml. It is kept compressed.
 func (p *Public) products(c *fiber.Ctx) error {
+	if p.PublicURL == "" {
+		return errNoMap
+	}
 	number, err := strconv.ParseInt(c.Params("number"), 10, 64)
-	parts, failed := p.storefront.parts.get(c.UserContext(), "")
+	parts, failed := p.storefront.parts.get(c.UserContext(), "", nil)
 	if failed != nil {
 		return failed
 	}
 	if err != nil || !slices.ContainsFunc(*parts, func(s store.Stretch) bool { return s.Number == number-1 }) {
 		return fiber.ErrNotFound
 	}
-	key, err := json.Marshal(mapKey{p.origin(c), number - 1})
-	if err != nil {
-		return err
-	}
-	body, err := p.storefront.maps.get(c.UserContext(), string(key))
+	body, err := p.storefront.maps.get(c.UserContext(), strconv.FormatInt(number-1, 10), nil)
 	if err != nil {
 		return err
 	}
@@ -124,14 +127,14 @@ func sendXML(c *fiber.Ctx, body []byte) error {
 
 // compressed reads a file's products, some at a time, so that what is in memory
 // of it is what it is compressed to.
-func (p *Public) compressed(ctx context.Context, key mapKey) ([]byte, error) {
+func (p *Public) compressed(ctx context.Context, number int64) ([]byte, error) {
 	var body bytes.Buffer
 	packed := gzip.NewWriter(&body)
 	io.WriteString(packed, xml.Header+`<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" xmlns:xhtml="http://www.w3.org/1999/xhtml">`+"\n")
-	first, last := key.Number*p.stretch(), (key.Number+1)*p.stretch()
+	first, last := number*p.stretch(), (number+1)*p.stretch()
 	for at := first; at < last; {
 		var some []store.Slot
-		err := p.storefront.turn(ctx, func() (err error) {
+		err := inTurn(ctx, p.turns, func() (err error) {
 			some, err = p.DB.Shelf(ctx, store.Shelf{After: &store.Place{ID: at}, Limit: int(min(mapRead, last-at))})
 			return err
 		})
@@ -140,7 +143,7 @@ func (p *Public) compressed(ctx context.Context, key mapKey) ([]byte, error) {
 		}
 		for _, slot := range some {
 			if slot.ID <= last {
-				p.mapProduct(packed, key.Origin, slot)
+				p.mapProduct(packed, p.PublicURL, slot)
 			}
 		}
 		if len(some) == 0 || some[len(some)-1].ID >= last {

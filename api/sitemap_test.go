@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -77,14 +78,25 @@ func TestSitemap(t *testing.T) {
 	}
 }
 
-// Without a public URL pages name the one that they were asked for by; who is no
-// trusted proxy cannot say another. Visitors are sent to their language.
-func TestWhereTheShopIs(t *testing.T) {
-	f := newFront(t, storetest.DSN(t), []string{"en", "de"}, func(p *Public) { p.PublicURL = "" })
-	f.stock(1)
-	r := f.ask("GET", "/shop", "X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "https")
-	if body := string(r.Body()); !strings.Contains(body, `href="http://visited.example/shop"`) || strings.Contains(body, "evil") {
-		t.Error(body)
+// Without a public URL nothing names a host, for what the visitor calls it may be
+// a lie, even if a trusted proxy passes it on: answers are kept, and shared.
+// Visitors are sent to their language.
+func TestWithoutAPublicURLNoHostIsNamed(t *testing.T) {
+	f := newFront(t, storetest.DSN(t), []string{"en", "de"}, func(p *Public) {
+		p.PublicURL, p.TrustedProxies = "", []Network{netip.MustParsePrefix("0.0.0.0/0")}
+	})
+	p := f.stock(1)[0]
+	product := fmt.Sprint("/shop/products/", p.ID)
+	for path, names := range map[string]string{
+		"/shop": `<link rel="canonical" href="/shop">`, product: `<link rel="canonical" href="` + product + `">`, "/de/shop": `href="/shop" lang="en"`,
+		"/robots.txt": "Disallow: /live", "/sitemap.xml": "--public-url", "/sitemaps/products-1.xml": "--public-url", "/": "",
+	} {
+		r := f.ask("GET", path, "X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "https", "Forwarded", "host=evil.example")
+		said := r.Header.String() + string(r.Body())
+		if strings.Contains(said, "evil.example") || strings.Contains(strings.ReplaceAll(said, "Location: http://visited.example/", ""), "visited.example") ||
+			strings.Contains(said, "Sitemap:") || strings.Contains(said, "og:url") || strings.Contains(said, `rel="alternate"`) || !strings.Contains(said, names) {
+			t.Errorf("%s: %s", path, said)
+		}
 	}
 	for _, c := range [][2]string{{"", "/shop"}, {"de-CH, en;q=0.5", "/de/shop"}, {"fr, en", "/shop"}, {"fr", "/shop"}, {"garbage;;q", "/shop"}} {
 		r := f.ask("GET", "/", "Accept-Language", c[0])

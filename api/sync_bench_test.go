@@ -51,7 +51,7 @@ func BenchmarkSync(b *testing.B) {
 	for name, trusted := range map[string]time.Duration{"current=memory": time.Hour, "current=redis": 0} {
 		b.Run(name, func(b *testing.B) {
 			log := slog.New(slog.DiscardHandler)
-			cache := render.NewCache(one{}, rdb, templates, render.CacheConfig{Log: log})
+			cache := render.NewCache(one{}, rdb, store.NamedShop("tests"), templates, render.CacheConfig{Log: log})
 			cache.Trust(time.Now().Add(trusted))
 			serve := (&Public{Cache: cache, Templates: templates, Assets: assets, Log: log}).App().Handler()
 			var ctx fasthttp.RequestCtx

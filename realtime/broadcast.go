@@ -23,7 +23,7 @@ type broadcast struct {
 func (b *Bus) Broadcast(ctx context.Context, name string, payload json.RawMessage) (instances int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
-	told, err := b.publish(ctx, b.rdb, b.broadcasts, encode(broadcast{name, payload})).Result()
+	told, err := b.publishTo(ctx, broadcasts, encode(broadcast{name, payload}))
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrBus, err)
 	}

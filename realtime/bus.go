@@ -23,7 +23,6 @@ import (
 
 // BusConfig tunes a Bus. The zero value means the defaults.
 type BusConfig struct {
-	Channel string        // of Redis pub/sub; "product_updates"
 	Timeout time.Duration // of a publish; 300ms
 	Probe   time.Duration // between probes, which are published and have to come back; 1s
 	Silence time.Duration // on the subscription, after which it is made anew; 3s
@@ -39,16 +38,14 @@ type BusConfig struct {
 // an array the first). It is the fast path and promises nothing: what it loses,
 // the Feed finds.
 type Bus struct {
-	rdb redis.UniversalClient
-	hub *Hub
-	cfg BusConfig
-	log *slog.Logger
+	rdb  redis.UniversalClient
+	shop *store.Shop
+	hub  *Hub
+	cfg  BusConfig
+	log  *slog.Logger
 
-	sharded    bool   // Redis is a Cluster: pub/sub is sharded, so that a message goes to one shard and not to all nodes
-	name       string // of this instance
-	probe      string // the channel of this instance's probes, and its inbox
-	questions  string // the channel of questions for a census
-	broadcasts string // the channel of what all pages of an Odoo shop are told
+	sharded bool   // Redis is a Cluster: pub/sub is sharded, so that a message goes to one shard and not to all nodes
+	name    string // of this instance
 
 	subscribed chan struct{} // to the probes: capacity 1; never closed
 	asked      chan string   // the questions of others; never closed
@@ -69,9 +66,8 @@ type Bus struct {
 // current is forgotten here, and found in the database by whoever asks.
 const maxUnshared = 100_000
 
-// NewBus makes a Bus that applies to hub what it hears.
-func NewBus(rdb redis.UniversalClient, hub *Hub, cfg BusConfig) *Bus {
-	cfg.Channel = cmp.Or(cfg.Channel, "product_updates")
+// NewBus makes a Bus that applies to hub what it hears on the shop's channels.
+func NewBus(rdb redis.UniversalClient, shop *store.Shop, hub *Hub, cfg BusConfig) *Bus {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 300*time.Millisecond)
 	cfg.Probe = cmp.Or(cfg.Probe, time.Second)
 	cfg.Silence = cmp.Or(cfg.Silence, 3*time.Second)
@@ -86,7 +82,7 @@ func NewBus(rdb redis.UniversalClient, hub *Hub, cfg BusConfig) *Bus {
 		asked:      make(chan string, 16),
 		inbox:      inbox{questions: map[string]chan string{}},
 		counted:    newCensusMetrics(cfg.Metrics),
-		rdb:        rdb, hub: hub, cfg: cfg,
+		rdb:        rdb, shop: shop, hub: hub, cfg: cfg,
 		log:         cmp.Or(cfg.Log, slog.Default()),
 		published:   counter("shelfcast_bus_published_total", "Versions published to Redis."),
 		unpublished: counter("shelfcast_bus_unpublished_total", "Versions that Redis did not take; the feed carries them."),
@@ -96,7 +92,6 @@ func NewBus(rdb redis.UniversalClient, hub *Hub, cfg BusConfig) *Bus {
 		silent:      counter("shelfcast_bus_silent_total", "Subscriptions on which nothing came any more, and which were made anew."),
 		unshared:    map[int64]int64{},
 	}
-	b.probe, b.questions, b.broadcasts = b.inboxOf(b.name), b.beside("census"), b.beside("broadcast")
 	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "shelfcast_bus_probe_age_seconds", Help: "Since a probe last came back through Redis; an hour if none has.",
 	}, func() float64 { return b.Age().Seconds() })
@@ -147,15 +142,22 @@ func (b *Bus) PublishAll(ctx context.Context, revs []store.Rev) {
 func (b *Bus) send(ctx context.Context, messages [][]byte, revs []store.Rev) (lost int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout+time.Duration(len(revs))*50*time.Microsecond)
 	defer cancel()
+	keys, err := b.shop.Keys()
+	if err != nil {
+		for _, r := range revs {
+			b.keep(r)
+		}
+		return len(revs), err
+	}
 	pipe := b.rdb.Pipeline()
 	for _, message := range messages {
-		b.publish(ctx, pipe, b.cfg.Channel, message) // Exec says how it went
+		b.publish(ctx, pipe, keys.Channel(), message) // Exec says how it went
 	}
 	var said []redis.Cmder // the messages
 	for n := 0; n*perMessage < len(revs); n++ {
 		some := revs[n*perMessage : min((n+1)*perMessage, len(revs))]
 		for _, r := range some {
-			render.SetCurrent(ctx, pipe, r)
+			render.SetCurrent(ctx, pipe, keys, r)
 		}
 		done, failed := pipe.Exec(ctx)
 		err = cmp.Or(err, failed)
@@ -203,6 +205,15 @@ func (b *Bus) publish(ctx context.Context, to redis.Cmdable, channel string, mes
 		return to.SPublish(ctx, channel, message)
 	}
 	return to.Publish(ctx, channel, message)
+}
+
+// publishTo publishes on one of the shop's channels.
+func (b *Bus) publishTo(ctx context.Context, channel func(store.Keys) string, message any) (heard int64, err error) {
+	keys, err := b.shop.Keys()
+	if err != nil {
+		return 0, err
+	}
+	return b.publish(ctx, b.rdb, channel(keys), message).Result()
 }
 
 // keep remembers that Redis has to be told of r.

@@ -15,6 +15,14 @@ import (
 	"shelfcast/store/storetest"
 )
 
+var named = store.NamedShop("tests")
+
+// of returns the shop's name of a channel.
+func of(channel func(store.Keys) string) string {
+	keys, _ := named.Keys()
+	return channel(keys)
+}
+
 // An instance is a bus with a hub, listening.
 type instance struct {
 	*Bus
@@ -45,7 +53,7 @@ func listeningBy(t *testing.T, rdb redis.UniversalClient, cfg BusConfig) *instan
 	t.Helper()
 	cfg.Log = slog.New(slog.DiscardHandler)
 	i := &instance{shop: newShop()}
-	i.Bus = NewBus(rdb, quietHub(t, i.shop, Config{}), cfg)
+	i.Bus = NewBus(rdb, named, quietHub(t, i.shop, Config{}), cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); i.Listen(ctx, func() { i.gaps.Add(1) }) }()
@@ -65,7 +73,7 @@ func (i *instance) has(t *testing.T, r store.Rev) {
 
 func current(t *testing.T, i *instance, id int64) string {
 	t.Helper()
-	return i.rdb.Get(t.Context(), fmt.Sprintf("current:{%d}", id)).Val()
+	return i.rdb.Get(t.Context(), fmt.Sprintf("shelfcast:tests:current:{%d}", id)).Val()
 }
 
 func TestTheBusCarriesVersionsToAll(t *testing.T) {
@@ -78,7 +86,7 @@ func TestTheBusCarriesVersionsToAll(t *testing.T) {
 		i.has(t, rev(2, 20))
 	}
 	for _, garbage := range []string{"", "{", "[]", `{"id":0,"version":1}`, `{"id":1,"version":-1}`, `{"id":"x"}`} {
-		if err := a.rdb.Publish(t.Context(), "product_updates", garbage).Err(); err != nil {
+		if err := a.rdb.Publish(t.Context(), "product_updates:tests", garbage).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,11 +213,11 @@ func TestAnArrayWithGarbageIsNoNews(t *testing.T) {
 	server := storetest.StartRedis(t)
 	a, b := patient(t, server), patient(t, server)
 	for _, garbage := range []string{"[", "[]", "[null]", "[[]]", `[{"id":1,"version":10},{"id":0,"version":10}]`, `[{"id":1,"version":10},{"id":2,"version":"x"}]`} {
-		if err := a.rdb.Publish(t.Context(), "product_updates", garbage).Err(); err != nil {
+		if err := a.rdb.Publish(t.Context(), "product_updates:tests", garbage).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := a.rdb.Publish(t.Context(), "product_updates", `[{"id":2,"version":11},{"id":3,"version":11}]`).Err(); err != nil {
+	if err := a.rdb.Publish(t.Context(), "product_updates:tests", `[{"id":2,"version":11},{"id":3,"version":11}]`).Err(); err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range []*instance{a, b} {

@@ -88,7 +88,7 @@ func (b *Bus) Census(ctx context.Context, ids []int64) Census {
 	number, answers := b.inbox.open()
 	defer b.inbox.close(number)
 	b.counted.asked.Inc()
-	listeners, err := b.publish(ctx, b.rdb, b.questions, number+" "+string(encode(question{b.name, asked}))).Result()
+	listeners, err := b.publishTo(ctx, questions, number+" "+string(encode(question{b.name, asked})))
 	if err != nil {
 		b.log.Debug("a census could not be asked for", "error", err)
 	}
@@ -177,7 +177,7 @@ func (b *Bus) answer(ctx context.Context, message string) {
 	a.Pages, a.Products = b.hub.Census(q.IDs)
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
-	if err := b.publish(ctx, b.rdb, b.inboxOf(q.From), number+" "+string(encode(a))).Err(); err != nil {
+	if _, err := b.publishTo(ctx, inboxOf(q.From), number+" "+string(encode(a))); err != nil {
 		b.drop("unsent", message)
 		return
 	}

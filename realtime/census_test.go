@@ -251,7 +251,7 @@ func TestACensusByWhoDoesNotListen(t *testing.T) {
 	deaf := &instance{shop: newShop()}
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer rdb.Close()
-	deaf.Bus = NewBus(rdb, quietHub(t, deaf.shop, Config{}), BusConfig{Timeout: 5 * time.Second, Census: time.Second})
+	deaf.Bus = NewBus(rdb, named, quietHub(t, deaf.shop, Config{}), BusConfig{Timeout: 5 * time.Second, Census: time.Second})
 	deaf.open(t, 2, 1, 2)
 	says(t, "2 pages, map[1:2 2:2], of 1 instances, complete: false", []int64{1, 2}, deaf)
 	other := patient(t, server)
@@ -300,20 +300,20 @@ func TestGarbageInACensus(t *testing.T) {
 	rdb := a.rdb
 	long := strings.Repeat("x", 100)
 	tooMany := `{"from":"x","ids":[` + strings.Repeat("1,", MaxCensus) + `1]}`
-	questions := []string{"", "x", "x {", "x []", `x {"from":7}`, `x {"from":"","ids":[1]}`, `x {"from":"` + long + `"}`, long + ` {"from":"x"}`, "x " + tooMany}
-	for _, question := range questions {
-		if err := rdb.Publish(t.Context(), a.questions, question).Err(); err != nil {
+	garbage := []string{"", "x", "x {", "x []", `x {"from":7}`, `x {"from":"","ids":[1]}`, `x {"from":"` + long + `"}`, long + ` {"from":"x"}`, "x " + tooMany}
+	for _, question := range garbage {
+		if err := rdb.Publish(t.Context(), of(questions), question).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, answer := range []string{"", "x", "x {}", "??"} {
-		if err := rdb.Publish(t.Context(), b.probe, answer).Err(); err != nil {
+		if err := rdb.Publish(t.Context(), of(inboxOf(b.name)), answer).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for n, i := range all {
 		storetest.Eventually(t, "what is no question is counted", func() bool {
-			return testutil.ToFloat64(i.counted.dropped.WithLabelValues("garbled"))+testutil.ToFloat64(i.counted.dropped.WithLabelValues("busy")) == float64(len(questions))
+			return testutil.ToFloat64(i.counted.dropped.WithLabelValues("garbled"))+testutil.ToFloat64(i.counted.dropped.WithLabelValues("busy")) == float64(len(garbage))
 		})
 		want := 0.0
 		if n == 1 {
@@ -327,7 +327,7 @@ func TestGarbageInACensus(t *testing.T) {
 	says(t, "5 pages, map[1:2 2:5], of 3 instances, complete: true", []int64{1, 2}, all...)
 
 	// One that hears the question, and answers before the others.
-	listener := rdb.Subscribe(t.Context(), a.questions)
+	listener := rdb.Subscribe(t.Context(), of(questions))
 	defer listener.Close()
 	if _, err := listener.Receive(t.Context()); err != nil {
 		t.Fatal(err)
@@ -343,7 +343,7 @@ func TestGarbageInACensus(t *testing.T) {
 		}
 		number, _, _ := strings.Cut(m.Payload, " ")
 		for _, answer := range append(answers, "") {
-			rdb.Publish(t.Context(), a.probe, number+" "+answer)
+			rdb.Publish(t.Context(), of(inboxOf(a.name)), number+" "+answer)
 		}
 	})
 	before := testutil.ToFloat64(a.counted.dropped.WithLabelValues("garbled"))
@@ -370,7 +370,7 @@ func TestNewsDoesNotWaitForACensus(t *testing.T) {
 	a, b := patient(t, server), patient(t, server)
 	resume := hang(t, b.hub)
 	for range 2*cap(b.asked) + 1 {
-		if err := a.rdb.Publish(t.Context(), a.questions, `x {"from":"x","ids":[1]}`).Err(); err != nil {
+		if err := a.rdb.Publish(t.Context(), of(questions), `x {"from":"x","ids":[1]}`).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

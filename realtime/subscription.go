@@ -23,6 +23,11 @@ import (
 // after each subscription, the first one too: what was published before it has
 // been missed.
 func (b *Bus) Listen(ctx context.Context, gap func()) error {
+	select {
+	case <-b.shop.Known():
+	case <-ctx.Done():
+		return nil
+	}
 	var g errgroup.Group
 	g.Go(func() error { return b.probing(ctx) })
 	g.Go(func() error { return b.answering(ctx) })
@@ -65,19 +70,15 @@ func (b *Bus) Age() time.Duration {
 // database, a second later.
 func (b *Bus) Healthy() bool { return b.Age() < b.cfg.Silence+b.cfg.Probe }
 
-// beside is another channel in the same slot of a Cluster: a connection is
-// subscribed to channels of one slot only.
-func (b *Bus) beside(name string) string {
-	channel := b.cfg.Channel
-	if !strings.Contains(channel, "{") {
-		channel = "{" + channel + "}"
-	}
-	return channel + ":" + name
-}
+// The channels beside that of changes.
+func questions(k store.Keys) string  { return k.Beside("census") }    // for a census
+func broadcasts(k store.Keys) string { return k.Beside("broadcast") } // for all pages of an Odoo shop
 
-// inboxOf is an instance's own channel: of its probes, and of what others answer
-// it.
-func (b *Bus) inboxOf(name string) string { return b.beside("probe:" + name) }
+// inboxOf returns an instance's own channel: of its probes, and of what others
+// answer it.
+func inboxOf(instance string) func(store.Keys) string {
+	return func(k store.Keys) string { return k.Beside("probe:" + instance) }
+}
 
 // ping is a probe.
 const ping = "?"
@@ -96,7 +97,7 @@ func (b *Bus) probing(ctx context.Context) error {
 			return nil
 		}
 		limited, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
-		if err := b.publish(limited, b.rdb, b.probe, ping).Err(); err != nil {
+		if _, err := b.publishTo(limited, inboxOf(b.name), ping); err != nil {
 			b.log.Debug("a probe could not be published", "error", err)
 		}
 		cancel()
@@ -107,11 +108,15 @@ var errSilent = errors.New("nothing comes on the subscription, not even what thi
 
 // subscribe subscribes once, and receives until that fails or nothing comes.
 func (b *Bus) subscribe(ctx context.Context, gap func()) error {
+	keys, err := b.shop.Keys()
+	if err != nil {
+		return err
+	}
 	subscribe := b.rdb.Subscribe
 	if b.sharded {
 		subscribe = b.rdb.SSubscribe
 	}
-	subscription := subscribe(ctx, b.cfg.Channel, b.probe, b.questions, b.broadcasts)
+	subscription := subscribe(ctx, keys.Channel(), inboxOf(b.name)(keys), questions(keys), broadcasts(keys))
 	defer subscription.Close()
 	stop := context.AfterFunc(ctx, func() { subscription.Close() }) // ends a Receive
 	defer stop()
@@ -132,7 +137,7 @@ func (b *Bus) subscribe(ctx context.Context, gap func()) error {
 			if strings.HasSuffix(m.Kind, "unsubscribe") { // the slot has moved
 				return fmt.Errorf("Redis has ended the subscription to %s", m.Channel)
 			}
-			if m.Channel == b.cfg.Channel {
+			if m.Channel == keys.Channel() {
 				gap()
 				break
 			}
@@ -141,19 +146,19 @@ func (b *Bus) subscribe(ctx context.Context, gap func()) error {
 			default: // a probe is about to be published
 			}
 		case *redis.Message:
-			b.receive(m)
+			b.receive(keys, m)
 		}
 	}
 }
 
-func (b *Bus) receive(m *redis.Message) {
+func (b *Bus) receive(of store.Keys, m *redis.Message) {
 	switch {
-	case m.Channel == b.questions:
-		b.hear(m.Payload)
-	case m.Channel == b.broadcasts:
-		b.hearBroadcast(m.Payload)
-	case m.Channel != b.probe:
+	case m.Channel == of.Channel():
 		b.receiveNews(m.Payload)
+	case m.Channel == questions(of):
+		b.hear(m.Payload)
+	case m.Channel == broadcasts(of):
+		b.hearBroadcast(m.Payload)
 	case m.Payload != ping:
 		b.hearAnswer(m.Payload)
 	default:

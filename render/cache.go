@@ -85,9 +85,9 @@ func (c *Cache) inMemory(form form, r store.Rev) *Fragment {
 	return f
 }
 
-// NewCache makes a Cache over source, shared through rdb with all others that
-// have the same templates.
-func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cfg CacheConfig) *Cache {
+// NewCache makes a Cache over source, shared through rdb with all others of the
+// shop that have the same templates.
+func NewCache(source Source, rdb redis.UniversalClient, shop *store.Shop, templates *Templates, cfg CacheConfig) *Cache {
 	cfg.Memory = cmp.Or(cfg.Memory, 64<<20)
 	cfg.RedisTimeout = cmp.Or(cfg.RedisTimeout, 250*time.Millisecond)
 	cfg.Lease = cmp.Or(cfg.Lease, 2*time.Second)
@@ -111,7 +111,7 @@ func NewCache(source Source, rdb redis.UniversalClient, templates *Templates, cf
 	promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "shelfcast_fragment_memory_bytes", Help: "Fragments in memory, with what they take beside their text.",
 	}, func() float64 { return float64(c.memory.WeightedSize()) })
-	c.shared = newShared(rdb, cfg.RedisTimeout, func(from, to string) {
+	c.shared = newShared(rdb, shop, cfg.RedisTimeout, func(from, to string) {
 		c.log.Warn("the Redis circuit breaker changed", "from", from, "to", to)
 	})
 	return c

@@ -20,6 +20,8 @@ import (
 	"shelfcast/store/storetest"
 )
 
+var shop = store.NamedShop("tests")
+
 func TestMain(m *testing.M) { storetest.Main(m) }
 
 // rows stand for the store, where order and counting are the subject.
@@ -116,7 +118,7 @@ func client(t testing.TB, addr string) *redis.Client {
 }
 
 func cache(t testing.TB, source render.Source, rdb *redis.Client, templates *render.Templates) *render.Cache {
-	return render.NewCache(source, rdb, templates, render.CacheConfig{Log: slog.New(slog.DiscardHandler)})
+	return render.NewCache(source, rdb, shop, templates, render.CacheConfig{Log: slog.New(slog.DiscardHandler)})
 }
 
 func rev(id, version int64) store.Rev { return store.Rev{ID: id, Version: version} }
@@ -266,7 +268,7 @@ func TestGarbageInRedisIsAMiss(t *testing.T) {
 	templates := load(t, render.Config{})
 	rdb := client(t, server.Addr())
 	for id, value := range map[int64]string{1: "garbage", 2: `{"id":1,"version":10,"view":"card","html":"of another"}`} {
-		key := fmt.Sprintf("fragment:card:%s:{%d}:10", templates.Hash(), id)
+		key := fmt.Sprintf("shelfcast:tests:fragment:card:%s:{%d}:10", templates.Hash(), id)
 		if err := rdb.Set(t.Context(), key, value, 0).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +282,7 @@ func TestALeaseThatNobodyGivesBack(t *testing.T) {
 	templates := load(t, render.Config{})
 	rdb := client(t, server.Addr())
 	for id := range int64(2) {
-		key := fmt.Sprintf("lease:card:%s:{%d}", templates.Hash(), id+1)
+		key := fmt.Sprintf("shelfcast:tests:lease:card:%s:{%d}", templates.Hash(), id+1)
 		if err := rdb.Set(t.Context(), key, "the dead", time.Hour).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -319,7 +321,7 @@ func TestARedisThatHangsCostsTimeOnce(t *testing.T) {
 		version++
 		source.set(rev(1, version))
 		want(t, c, render.Card, rev(1, version), rev(1, version))
-		key := fmt.Sprintf("fragment:card:%s:{1}:%d", templates.Hash(), version)
+		key := fmt.Sprintf("shelfcast:tests:fragment:card:%s:{1}:%d", templates.Hash(), version)
 		return client(t, server.Addr()).Exists(t.Context(), key).Val() == 1
 	})
 }
@@ -406,7 +408,7 @@ func TestAfterARestoreNothingIsBelieved(t *testing.T) {
 func TestTheDatabaseIsNotCrowded(t *testing.T) {
 	source, server := newRows(10, 10, 10, 10), storetest.StartRedis(t)
 	source.slow = make(chan struct{})
-	c := render.NewCache(source, client(t, server.Addr()), load(t, render.Config{}), render.CacheConfig{
+	c := render.NewCache(source, client(t, server.Addr()), shop, load(t, render.Config{}), render.CacheConfig{
 		Fills: 2, FillWait: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	})
 	var patient sync.WaitGroup
@@ -432,7 +434,7 @@ func TestAScanOfIdsIsNoScanOfTheDatabase(t *testing.T) {
 	source.set(rev(5, 10))
 	rdb, templates := client(t, server.Addr()), load(t, render.Config{})
 	make := func(keep time.Duration) *render.Cache {
-		return render.NewCache(source, rdb, templates, render.CacheConfig{Unknown: keep, Log: slog.New(slog.DiscardHandler)})
+		return render.NewCache(source, rdb, shop, templates, render.CacheConfig{Unknown: keep, Log: slog.New(slog.DiscardHandler)})
 	}
 	c := make(time.Hour)
 	unknown := func(id int64) {

@@ -186,14 +186,14 @@ func TestListsWaitTheirTurn(t *testing.T) {
 	source, server := newRows(10, 10, 10, 10), storetest.StartRedis(t)
 	templates, rdb := load(t, render.Config{}), client(t, server.Addr())
 	for id := range int64(2) {
-		if err := rdb.Set(t.Context(), fmt.Sprintf("lease:card:%s:{%d}", templates.Hash(), id+1), "the dead", time.Hour).Err(); err != nil {
+		if err := rdb.Set(t.Context(), fmt.Sprintf("shelfcast:tests:lease:card:%s:{%d}", templates.Hash(), id+1), "the dead", time.Hour).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	wantAll(t, cache(t, source, rdb, templates), render.Card, shelf(4, 10), shelf(4, 10))
 
 	source.slow = make(chan struct{})
-	c := render.NewCache(source, rdb, templates, render.CacheConfig{
+	c := render.NewCache(source, rdb, shop, templates, render.CacheConfig{
 		Fills: 1, FillWait: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	})
 	reads := source.reads.Load()

@@ -23,7 +23,8 @@ type Page struct {
 	Status      int    // of the HTTP response; 0: 200
 	NoIndex     bool   // the page is not for search engines
 	Assets      string // the path that scripts and styles are below
-	Canonical   string // the page's one URL; "" if it has none
+	Canonical   string // the page's one address, a path if it is not known what the host is called; "" if it has none
+	URL         string // the whole of it; "" if that is not known
 	Image       string // the URL of a picture of what it is about
 	Alternates  []Alternate
 	Structured  []any // JSON-LD (schema.org)
@@ -40,7 +41,7 @@ type Page struct {
 type Alternate struct {
 	Language
 	Path    string // of the page on this host
-	URL     string // the whole of it
+	URL     string // the whole of it; "" if it is not known what the host is called
 	Current bool   // it is this page
 }
 

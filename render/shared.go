@@ -25,17 +25,20 @@ const keep = 24 * time.Hour
 //	current:{<id>}                                     the newest version
 //	lease:<view>:<template hash>:{<id>}                who makes the fragment just now
 //
+// each behind the shop's own prefix (store.Keys). {<id>} is the hash tag of a Cluster.
+//
 // A value that is late, missing or broken is a miss. A Redis that fails is left
 // alone for a moment, so that it costs time once and not at every request.
 type shared struct {
 	rdb     redis.UniversalClient
+	shop    *store.Shop
 	timeout time.Duration
 	breaker *gobreaker.CircuitBreaker[struct{}]
 }
 
-func newShared(rdb redis.UniversalClient, timeout time.Duration, changed func(from, to string)) *shared {
+func newShared(rdb redis.UniversalClient, shop *store.Shop, timeout time.Duration, changed func(from, to string)) *shared {
 	return &shared{
-		rdb: rdb, timeout: timeout,
+		rdb: rdb, shop: shop, timeout: timeout,
 		breaker: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 			Name:          "redis",
 			MaxRequests:   1,
@@ -47,13 +50,17 @@ func newShared(rdb redis.UniversalClient, timeout time.Duration, changed func(fr
 	}
 }
 
-// do runs commands under the time limit, unless Redis is being left alone. A
-// key that is not there is no error here.
-func (s *shared) do(ctx context.Context, commands func(context.Context) error) error {
-	_, err := s.breaker.Execute(func() (struct{}, error) {
+// do runs commands under the time limit, unless Redis is being left alone or the
+// shop's keys are not known yet. A key that is not there is no error here.
+func (s *shared) do(ctx context.Context, commands func(context.Context, keys) error) error {
+	names, err := s.shop.Keys()
+	if err != nil {
+		return err
+	}
+	_, err = s.breaker.Execute(func() (struct{}, error) {
 		ctx, cancel := context.WithTimeout(ctx, s.timeout)
 		defer cancel()
-		err := commands(ctx)
+		err := commands(ctx, keys{names})
 		if errors.Is(err, redis.Nil) {
 			err = nil
 		}
@@ -62,18 +69,23 @@ func (s *shared) do(ctx context.Context, commands func(context.Context) error) e
 	return err
 }
 
+// keys are those of the shop.
+type keys struct{ store.Keys }
+
+func (k keys) fragment(f form, r store.Rev) string {
+	return k.Key(fmt.Sprintf("fragment:%s:%s:{%d}:%d", f.view, f.hash, r.ID, r.Version))
+}
+
+func (k keys) lease(f form, id int64) string {
+	return k.Key(fmt.Sprintf("lease:%s:%s:{%d}", f.view, f.hash, id))
+}
+
+func (k keys) current(id int64) string { return k.Key(fmt.Sprintf("current:{%d}", id)) }
+
 // A form is a view as templates of that hash make it.
 type form struct {
 	view View
 	hash string
-}
-
-func (f form) fragmentKey(r store.Rev) string {
-	return fmt.Sprintf("fragment:%s:%s:{%d}:%d", f.view, f.hash, r.ID, r.Version)
-}
-
-func (f form) leaseKey(id int64) string {
-	return fmt.Sprintf("lease:%s:%s:{%d}", f.view, f.hash, id)
 }
 
 // parse reads what there is under the key of that fragment; nil: it is not what
@@ -85,8 +97,6 @@ func (f form) parse(text []byte, r store.Rev) *Fragment {
 	}
 	return fragment
 }
-
-func currentKey(id int64) string { return fmt.Sprintf("current:{%d}", id) }
 
 // greatest sets a version and its expiry unless there is a greater one. Both
 // are compared as text, longer or later in order being greater: Lua's numbers
@@ -109,8 +119,8 @@ return 0`)
 // SetCurrent adds to a pipeline that r is, or was, a current version. Eval and
 // not EvalSha: within a pipeline there is no second try when the script is new
 // to the server.
-func SetCurrent(ctx context.Context, pipe redis.Pipeliner, r store.Rev) {
-	greatest.Eval(ctx, pipe, []string{currentKey(r.ID)}, r.Version, keep.Milliseconds())
+func SetCurrent(ctx context.Context, pipe redis.Pipeliner, shop store.Keys, r store.Rev) {
+	greatest.Eval(ctx, pipe, []string{keys{shop}.current(r.ID)}, r.Version, keep.Milliseconds())
 }
 
 // find looks for the fragment of the version wanted, or of the current one if
@@ -119,11 +129,11 @@ func (s *shared) find(ctx context.Context, form form, want store.Rev) (*Fragment
 	ctx, span := tracing.Start(ctx, "redis find")
 	defer span.End()
 	var version, encoded *redis.StringCmd
-	err := s.do(ctx, func(ctx context.Context) error {
+	err := s.do(ctx, func(ctx context.Context, of keys) error {
 		pipe := s.rdb.Pipeline()
-		version = pipe.Get(ctx, currentKey(want.ID))
+		version = pipe.Get(ctx, of.current(want.ID))
 		if want.Version > 0 {
-			encoded = pipe.Get(ctx, form.fragmentKey(want))
+			encoded = pipe.Get(ctx, of.fragment(form, want))
 		}
 		_, err := pipe.Exec(ctx)
 		return err
@@ -133,8 +143,8 @@ func (s *shared) find(ctx context.Context, form form, want store.Rev) (*Fragment
 	}
 	if newest, _ := strconv.ParseInt(version.Val(), 10, 64); newest > want.Version {
 		want.Version = newest
-		err = s.do(ctx, func(ctx context.Context) error {
-			encoded = s.rdb.Get(ctx, form.fragmentKey(want))
+		err = s.do(ctx, func(ctx context.Context, of keys) error {
+			encoded = s.rdb.Get(ctx, of.fragment(form, want))
 			return encoded.Err()
 		})
 	}
@@ -149,10 +159,10 @@ func (s *shared) find(ctx context.Context, form form, want store.Rev) (*Fragment
 func (s *shared) put(ctx context.Context, f *Fragment) error {
 	ctx, span := tracing.Start(ctx, "redis put")
 	defer span.End()
-	return s.do(ctx, func(ctx context.Context) error {
+	return s.do(ctx, func(ctx context.Context, of keys) error {
 		pipe := s.rdb.Pipeline()
-		pipe.Set(ctx, f.form().fragmentKey(f.Rev), f.JSON(), keep)
-		SetCurrent(ctx, pipe, f.Rev)
+		pipe.Set(ctx, of.fragment(f.form(), f.Rev), f.JSON(), keep)
+		SetCurrent(ctx, pipe, of.Keys, f.Rev)
 		_, err := pipe.Exec(ctx)
 		return err
 	})
@@ -160,26 +170,31 @@ func (s *shared) put(ctx context.Context, f *Fragment) error {
 
 // forget sets back what is current to what the database has.
 func (s *shared) forget(ctx context.Context, r store.Rev) {
-	_ = s.do(ctx, func(ctx context.Context) error { // else the next reader does it
-		return s.rdb.Set(ctx, currentKey(r.ID), r.Version, keep).Err()
+	_ = s.do(ctx, func(ctx context.Context, of keys) error { // else the next reader does it
+		return s.rdb.Set(ctx, of.current(r.ID), r.Version, keep).Err()
 	})
 }
 
 // forgetAll deletes what is current of all products. It is not under the time
 // limit of a round trip: there may be many, and it is done once in years.
 func (s *shared) forgetAll(ctx context.Context) error {
+	names, err := s.shop.Keys()
+	if err != nil {
+		return err
+	}
+	all := names.Key("current:{*}")
 	if cluster, ok := s.rdb.(*redis.ClusterClient); ok {
 		return cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
-			return deleteCurrent(ctx, master)
+			return deleteAll(ctx, master, all)
 		})
 	}
-	return deleteCurrent(ctx, s.rdb)
+	return deleteAll(ctx, s.rdb, all)
 }
 
-func deleteCurrent(ctx context.Context, rdb redis.Cmdable) error {
+func deleteAll(ctx context.Context, rdb redis.Cmdable, pattern string) error {
 	const some = 1000
 	for cursor := uint64(0); ; {
-		keys, next, err := rdb.Scan(ctx, cursor, "current:{*}", some).Result()
+		keys, next, err := rdb.Scan(ctx, cursor, pattern, some).Result()
 		if err != nil {
 			return err
 		}
@@ -200,11 +215,11 @@ func deleteCurrent(ctx context.Context, rdb redis.Cmdable) error {
 // lease asks to be the one who makes a fragment. With true comes the function
 // that gives the lease back; it ends by itself after d.
 func (s *shared) lease(ctx context.Context, form form, id int64, d time.Duration) (giveBack func(), ok bool, err error) {
-	key, holder := form.leaseKey(id), rand.Text()
+	holder := rand.Text()
 	_, span := tracing.Start(ctx, "redis lease")
 	defer span.End()
-	err = s.do(ctx, func(ctx context.Context) (err error) {
-		ok, err = s.rdb.SetNX(ctx, key, holder, d).Result()
+	err = s.do(ctx, func(ctx context.Context, of keys) (err error) {
+		ok, err = s.rdb.SetNX(ctx, of.lease(form, id), holder, d).Result()
 		return err
 	})
 	if err != nil || !ok {
@@ -213,8 +228,8 @@ func (s *shared) lease(ctx context.Context, form form, id int64, d time.Duration
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 		defer cancel()
-		_ = s.do(ctx, func(ctx context.Context) error { // else it ends by itself
-			return release.Run(ctx, s.rdb, []string{key}, holder).Err()
+		_ = s.do(ctx, func(ctx context.Context, of keys) error { // else it ends by itself
+			return release.Run(ctx, s.rdb, []string{of.lease(form, id)}, holder).Err()
 		})
 	}, true, nil
 }

@@ -14,11 +14,11 @@ import (
 func (s *shared) findAll(ctx context.Context, form form, asks []*ask) error {
 	current := make([]*redis.StringCmd, len(asks))
 	encoded := make([]*redis.StringCmd, len(asks))
-	err := s.pipelined(ctx, func(pipe redis.Pipeliner) {
+	err := s.pipelined(ctx, func(pipe redis.Pipeliner, of keys) {
 		for i, a := range asks {
-			current[i] = pipe.Get(ctx, currentKey(a.want.ID))
+			current[i] = pipe.Get(ctx, of.current(a.want.ID))
 			if a.want.Version > 0 {
-				encoded[i] = pipe.Get(ctx, form.fragmentKey(a.want))
+				encoded[i] = pipe.Get(ctx, of.fragment(form, a.want))
 			}
 		}
 	})
@@ -37,9 +37,9 @@ func (s *shared) findAll(ctx context.Context, form form, asks []*ask) error {
 	if len(newer) == 0 {
 		return nil
 	}
-	err = s.pipelined(ctx, func(pipe redis.Pipeliner) {
+	err = s.pipelined(ctx, func(pipe redis.Pipeliner, of keys) {
 		for _, i := range newer {
-			encoded[i] = pipe.Get(ctx, form.fragmentKey(asks[i].want))
+			encoded[i] = pipe.Get(ctx, of.fragment(form, asks[i].want))
 		}
 	})
 	for _, i := range newer {
@@ -63,10 +63,10 @@ func (s *shared) leaseAll(ctx context.Context, form form, asks []*ask, d time.Du
 	holder = rand.Text()
 	leases := make([]*redis.BoolCmd, len(asks))
 	encoded := make([]*redis.StringCmd, len(asks))
-	err = s.pipelined(ctx, func(pipe redis.Pipeliner) {
+	err = s.pipelined(ctx, func(pipe redis.Pipeliner, of keys) {
 		for i, a := range asks {
-			leases[i] = pipe.SetNX(ctx, form.leaseKey(a.want.ID), holder, d)
-			encoded[i] = pipe.Get(ctx, form.fragmentKey(a.want))
+			leases[i] = pipe.SetNX(ctx, of.lease(form, a.want.ID), holder, d)
+			encoded[i] = pipe.Get(ctx, of.fragment(form, a.want))
 		}
 	})
 	if err != nil {
@@ -84,14 +84,14 @@ func (s *shared) leaseAll(ctx context.Context, form form, asks []*ask, d time.Du
 func (s *shared) putAll(ctx context.Context, form form, asks []*ask, made bool) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
-	err := s.pipelined(ctx, func(pipe redis.Pipeliner) {
+	err := s.pipelined(ctx, func(pipe redis.Pipeliner, of keys) {
 		for _, a := range asks {
 			if made && a.got != nil {
-				pipe.Set(ctx, form.fragmentKey(a.got.Rev), a.got.JSON(), keep)
-				SetCurrent(ctx, pipe, a.got.Rev)
+				pipe.Set(ctx, of.fragment(form, a.got.Rev), a.got.JSON(), keep)
+				SetCurrent(ctx, pipe, of.Keys, a.got.Rev)
 			}
 			if a.holder != "" {
-				release.Eval(ctx, pipe, []string{form.leaseKey(a.want.ID)}, a.holder)
+				release.Eval(ctx, pipe, []string{of.lease(form, a.want.ID)}, a.holder)
 			}
 		}
 	})
@@ -100,10 +100,10 @@ func (s *shared) putAll(ctx context.Context, form form, asks []*ask, made bool) 
 
 // pipelined sends commands in one round trip (to each node of a Cluster). Of
 // those that fail by themselves the others know nothing: each is to be looked at.
-func (s *shared) pipelined(ctx context.Context, commands func(redis.Pipeliner)) error {
-	return s.do(ctx, func(ctx context.Context) error {
+func (s *shared) pipelined(ctx context.Context, commands func(redis.Pipeliner, keys)) error {
+	return s.do(ctx, func(ctx context.Context, of keys) error {
 		pipe := s.rdb.Pipeline()
-		commands(pipe)
+		commands(pipe, of)
 		_, err := pipe.Exec(ctx)
 		return err
 	})

@@ -17,7 +17,7 @@ import (
 var queries = []string{
 	"answered", "batch", "by_sku", "changed_last", "changed_since", "check_schema", "clock", "create", "create_token",
 	"external", "forget_answers", "highest", "history", "install_triggers", "latest", "list", "once", "ping",
-	"product", "products", "refresh", "replica", "reprice", "revoke_token", "shelf", "stretches", "token", "tokens",
+	"product", "products", "refresh", "replica", "reprice", "revoke_token", "shelf", "shop", "stretches", "token", "tokens",
 	"use_token", "vendors", "versions", string(Edited), string(Archived), string(Restored),
 }
 

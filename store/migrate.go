@@ -19,8 +19,9 @@ var migrations embed.FS
 // instance holds; the others wait for it.
 const migrationLock = "shelfcast.migrate"
 
-// Migrate brings the schema up to date and says how many migrations it ran. Any
-// number of instances may call it at once: one works, the others wait.
+// Migrate brings the schema up to date, gives the shop its id unless it has one,
+// and says how many migrations it ran. Any number of instances may call it at
+// once: one works, the others wait.
 func (db *DB) Migrate(ctx context.Context) (ran int, err error) {
 	provider, err := db.provider()
 	if err != nil {
@@ -29,7 +30,10 @@ func (db *DB) Migrate(ctx context.Context) (ran int, err error) {
 	err = db.locked(ctx, func() error {
 		results, err := provider.Up(ctx)
 		ran = len(results)
-		return err
+		if err != nil {
+			return err
+		}
+		return db.makeShopID(ctx)
 	})
 	return ran, err
 }

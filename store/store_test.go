@@ -293,6 +293,7 @@ func TestPricesHaveTheDigitsOfTheirCurrency(t *testing.T) {
 func TestTenInstancesMigrateAtOnce(t *testing.T) {
 	dsn := storetest.DSN(t)
 	var ran [10]int
+	var ids [10]string
 	var all sync.WaitGroup
 	for i := range ran {
 		all.Go(func() {
@@ -308,9 +309,18 @@ func TestTenInstancesMigrateAtOnce(t *testing.T) {
 			if err := db.CheckSchema(t.Context()); err != nil {
 				t.Error(err)
 			}
+			if ids[i], err = db.ShopID(t.Context()); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 	all.Wait()
+	for _, id := range ids {
+		if id != ids[0] || len(id) != 12 {
+			t.Errorf("the shop has several ids, or a wrong one: %v", ids)
+			break
+		}
+	}
 	worked := 0
 	for _, n := range ran {
 		if n > 0 {

@@ -46,6 +46,7 @@ var needs = []struct{ right, table, statement string }{
 	{"INSERT", "answers", `INSERT INTO answers (caller) VALUES ('')`},
 	{"UPDATE", "answers", `UPDATE answers SET answer = '' WHERE FALSE`},
 	{"DELETE", "answers", `DELETE FROM answers WHERE FALSE`},
+	{"SELECT", "shop", `SELECT id FROM shop WHERE FALSE`},
 	{"SELECT", "goose_db_version", `SELECT version_id FROM goose_db_version WHERE FALSE`},
 }
 

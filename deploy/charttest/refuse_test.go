@@ -122,7 +122,7 @@ func TestSafeMixesAreInstalled(t *testing.T) {
 		"{autoscaling: {enabled: true, targetCPU: 0}, resources: {requests: {cpu: null}}}",
 		"autoscaling: {enabled: true, kind: keda, targetSessions: 0}",
 		"{ingress: {enabled: true, hosts: [a.example], paths: [{path: /administration, pathType: Prefix}]}, trustedProxies: [10.0.0.0/8]}",
-		"{ingress: {enabled: true, hosts: [a.example]}, sessions: {maxPerAddress: 0}}",
+		"{ingress: {enabled: true, hosts: [a.example]}, sessions: {maxPerAddress: 0}, shop: {searchesPerMinute: 0}}",
 		"service: {public: {type: LoadBalancer, externalTrafficPolicy: Local}}",
 		"{existingSecret: '', mysql: {dsn: 'u:p@tcp(db:3307)/shop'}, redis: {url: 'redis://r'}, networkPolicy: {enabled: false}}",
 		"{existingSecret: '', mysql: {dsn: 'u:p@tcp(db)/shop'}, redis: {url: 'rediss://u:12345@r:6379/0', ca: {existingSecret: a}}}",

@@ -131,16 +131,16 @@ autoscaling.kind keda asks Prometheus for the sessions: set autoscaling.keda.pro
 {{ $name }}.paths has {{ .path }}, which is the admin app's, and that is never to be reached from outside: take it away. Staff and programs come through the Service for admin, from inside or by `kubectl port-forward`.
 {{ end -}}
 {{- end -}}
-{{- if and (gt (int64 $v.sessions.maxPerAddress) 0) (not $v.trustedProxies) }}
-With {{ $name }}.enabled and no trustedProxies all shoppers are of the load balancer's address, and only sessions.maxPerAddress ({{ int64 $v.sessions.maxPerAddress }}) of them would be let in: name its networks in trustedProxies, or set sessions.maxPerAddress to 0.
+{{- if and (gt (add (int64 $v.sessions.maxPerAddress) (int64 $v.shop.searchesPerMinute)) 0) (not $v.trustedProxies) }}
+With {{ $name }}.enabled and no trustedProxies all shoppers are of the load balancer's address, and share what sessions.maxPerAddress ({{ int64 $v.sessions.maxPerAddress }}) and shop.searchesPerMinute ({{ int64 $v.shop.searchesPerMinute }}) let one have: name its networks in trustedProxies, or set both to 0.
 {{ end -}}
 {{- end -}}
 {{- end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}
 httpRoute.enabled needs a Gateway to be a route of: name it in httpRoute.parentRefs.
 {{ end -}}
-{{- if and (ne $v.service.public.type "ClusterIP") (ne $v.service.public.externalTrafficPolicy "Local") (gt (int64 $v.sessions.maxPerAddress) 0) (not $v.trustedProxies) }}
-service.public.type {{ $v.service.public.type }} hides the shoppers' addresses behind the nodes', and only sessions.maxPerAddress ({{ int64 $v.sessions.maxPerAddress }}) of each would be let in: set service.public.externalTrafficPolicy to Local, or sessions.maxPerAddress to 0.
+{{- if and (ne $v.service.public.type "ClusterIP") (ne $v.service.public.externalTrafficPolicy "Local") (gt (add (int64 $v.sessions.maxPerAddress) (int64 $v.shop.searchesPerMinute)) 0) (not $v.trustedProxies) }}
+service.public.type {{ $v.service.public.type }} hides the shoppers' addresses behind the nodes', which share what sessions.maxPerAddress ({{ int64 $v.sessions.maxPerAddress }}) and shop.searchesPerMinute ({{ int64 $v.shop.searchesPerMinute }}) let one have: set service.public.externalTrafficPolicy to Local, or both to 0.
 {{ end -}}
 {{- end -}}
 

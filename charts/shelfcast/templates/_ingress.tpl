@@ -20,7 +20,11 @@ haproxy.org/check: "true"
 haproxy.org/check-http: /readyz
 haproxy.org/check-interval: 1s
 haproxy.org/load-balance: leastconn
+# It is appended to what the visitor says, which an instance reads from the right. The others
+# that a visitor may send are taken off; where the controller has snippets disabled no instance reads them.
 haproxy.org/forwarded-for: "true"
+haproxy.org/backend-config-snippet: |
+  http-request del-header ^(x[-_]forwarded[-_](host|port|server|prefix)|x[-_]real[-_]ip|forwarded)$ -m reg
 {{- else if eq $preset "traefik" -}}
 # Traefik has no time-out of connections that were upgraded, or of answers.
 {{- if .Values.ingress.tls }}
@@ -34,7 +38,9 @@ alb.ingress.kubernetes.io/scheme: internet-facing
 alb.ingress.kubernetes.io/target-type: ip
 alb.ingress.kubernetes.io/listen-ports: '[{"HTTP":80},{"HTTPS":443}]'
 alb.ingress.kubernetes.io/ssl-redirect: "443"
-alb.ingress.kubernetes.io/load-balancer-attributes: idle_timeout.timeout_seconds=3600
+# It appends the visitor's address to X-Forwarded-For, which an instance reads from the right. X-Forwarded-Host
+# it passes on as the visitor has it: no instance reads that. Host goes through as it came, so that origins can be compared.
+alb.ingress.kubernetes.io/load-balancer-attributes: idle_timeout.timeout_seconds=3600,routing.http.xff_header_processing.mode=append,routing.http.xff_client_port.enabled=false,routing.http.preserve_host_header.enabled=true,routing.http.drop_invalid_header_fields.enabled=true
 # What is still open when a pod has had its time is cut off; by then nothing is.
 alb.ingress.kubernetes.io/target-group-attributes: deregistration_delay.timeout_seconds={{ include "shelfcast.grace" . }},load_balancing.algorithm.type=least_outstanding_requests
 alb.ingress.kubernetes.io/healthcheck-path: /readyz

@@ -7,7 +7,6 @@ the program. A test compares the names with those that the program has.
 SHELFCAST_MYSQL_TIMEOUT: {{ $v.mysql.timeout | quote }}
 SHELFCAST_MYSQL_CONNECTIONS: {{ int64 $v.mysql.connections | quote }}
 SHELFCAST_MYSQL_CA: {{ if include "shelfcast.hasCA" $v.mysql.ca }}/etc/shelfcast/mysql/ca.crt{{ else }}""{{ end }}
-SHELFCAST_REDIS_CHANNEL: {{ $v.redis.channel | quote }}
 SHELFCAST_REDIS_CA: {{ if include "shelfcast.hasCA" $v.redis.ca }}/etc/shelfcast/redis/ca.crt{{ else }}""{{ end }}
 SHELFCAST_ADMIN_CALLS_PER_MINUTE: {{ int64 $v.admin.callsPerMinute | quote }}
 SHELFCAST_ADMIN_TRIES_PER_MINUTE: {{ int64 $v.admin.triesPerMinute | quote }}
@@ -22,6 +21,7 @@ SHELFCAST_PUBLIC_URL: {{ $v.shop.publicUrl | quote }}
 SHELFCAST_LOCALES: {{ join "," $v.shop.locales | quote }}
 SHELFCAST_VIDEOS: {{ if $v.shop.videos }}"true"{{ else }}""{{ end }}
 SHELFCAST_PAGE_SIZE: {{ int64 $v.shop.pageSize | quote }}
+SHELFCAST_SEARCHES_PER_MINUTE: {{ int64 $v.shop.searchesPerMinute | quote }}
 SHELFCAST_ORIGINS: {{ join "," $v.shop.origins | quote }}
 SHELFCAST_TEMPLATES: {{ include "shelfcast.folder" (dict "name" "templates" "folder" $v.shop.templates) | quote }}
 SHELFCAST_ASSETS: {{ include "shelfcast.folder" (dict "name" "assets" "folder" $v.shop.assets) | quote }}

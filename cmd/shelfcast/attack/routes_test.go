@@ -14,6 +14,7 @@ import (
 
 	"shelfcast/api"
 	"shelfcast/render"
+	"shelfcast/store"
 	"shelfcast/web"
 )
 
@@ -35,7 +36,7 @@ var routes = sync.OnceValue(func() []route {
 		panic(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	public := &api.Public{Templates: templates, Assets: assets, Cache: render.NewCache(nil, nil, templates, render.CacheConfig{Log: log}), Log: log}
+	public := &api.Public{Templates: templates, Assets: assets, Cache: render.NewCache(nil, nil, store.NewShop(), templates, render.CacheConfig{Log: log}), Log: log}
 	admin := &api.Admin{Templates: templates, Assets: assets, Metrics: promhttp.Handler(), Registerer: prometheus.NewRegistry(), Log: log}
 	all := routesOf(public.App(), false)
 	if all = append(all, routesOf(admin.App(), true)...); len(all) < 40 {

@@ -12,9 +12,15 @@ var book = map[string]page{
 	"settings.public_url": {
 		"an instance does not start: the pages, structured data and the sitemap would name addresses that are none",
 		"set --public-url to the scheme and host that shoppers see, and nothing else: https://shop.example"},
+	"settings.no_public_url": {
+		"the shop's pages name no host: canonical links are paths, and hreflang, og:url and the sitemap are missing, so that search engines find less. It is no matter for an instance whose shop pages nobody sees, as in front of Odoo",
+		"set --public-url to the scheme and host that shoppers see: https://shop.example. It is never taken from a request, in which anybody may say anything"},
+	"mysql.shop": {
+		"an instance does not start: what it keeps in Redis would have no name of its own",
+		"run `shelfcast migrate`, which makes the id where there is none"},
 	"settings.https": {
 		"canonical links, structured data and the sitemap name http, so that search engines index addresses that redirect, and a page on https opens no ws:// connection",
-		"set --public-url to https://…, and have the load balancer say X-Forwarded-Proto: https"},
+		"set --public-url to https://…"},
 	"settings.origins": {
 		"pages of an origin that is not named open no session (403) unless the request's Host is the page's own; such pages stay as they were loaded",
 		"name in --origins each origin as a browser says it: scheme and host in lower case, a port only if it is not the usual one, no path, as https://shop.example"},
@@ -22,8 +28,8 @@ var book = map[string]page{
 		"pages of any site may open sessions here, and use up the session budget",
 		"name the shop's own origins in --origins instead of *"},
 	"settings.proxies": {
-		"all shoppers seem to come from the load balancer's address: beyond --max-sessions-per-address of them all are refused (429), and links are made with the scheme of the last hop",
-		"name the load balancers' addresses or networks in --trusted-proxies, or set --max-sessions-per-address 0 if nothing stands in between"},
+		"all shoppers seem to come from the load balancer's address: beyond --max-sessions-per-address of them all are refused (429), and so are searches beyond --searches-per-minute",
+		"name the load balancers' addresses or networks in --trusted-proxies, or set --max-sessions-per-address and --searches-per-minute to 0 if nothing stands in between"},
 	"settings.proxies_any": {
 		"anybody may claim any address by an X-Forwarded-For header, and get around the limits for addresses",
 		"name the load balancers' networks only"},
@@ -122,10 +128,10 @@ var book = map[string]page{
 		"a Cluster is redis+cluster://node1:6379?addr=node2:6379, Sentinel redis://sentinel:26379/0?master_name=NAME, a single server (its primary) redis://host:6379/0"},
 	"redis.rights": {
 		"fragments are not shared, rate limits count by instance, or what is current is not known to instances that start",
-		"give the ACL user ~fragment:* ~current:* ~lease:* ~ratelimit:* and +get +set +del +unlink +scan +eval +evalsha +time +ping +publish +subscribe +unsubscribe (in a Cluster +spublish +ssubscribe +sunsubscribe +cluster)"},
+		"give the ACL user ~shelfcast:* (or ~shelfcast:ID:*, with the ID of mysql.shop) and +get +set +del +unlink +scan +eval +evalsha +time +ping +publish +subscribe +unsubscribe (in a Cluster +spublish +ssubscribe +sunsubscribe +cluster)"},
 	"redis.pubsub": {
 		"edits come to the pages by the database, a second late, and the instance says degraded",
-		"give the ACL user +publish +subscribe (in a Cluster +spublish +ssubscribe) and the channels &CHANNEL and &{CHANNEL}:*, where CHANNEL is --redis-channel; and see that no proxy in between leaves pub/sub out"},
+		"give the ACL user +publish +subscribe (in a Cluster +spublish +ssubscribe) and the channels &product_updates:* and &{product_updates:*; and see that no proxy in between leaves pub/sub out"},
 	"redis.eviction": {
 		"when its memory is full Redis refuses writes: fragments are no longer shared and rate limits count by instance, until keys expire (a day)",
 		"set maxmemory-policy allkeys-lru (or allkeys-lfu, volatile-lru, volatile-lfu, volatile-ttl: all that Shelfcast keeps expires and may be lost)"},

@@ -28,7 +28,7 @@ func Examine(ctx context.Context, s serve.Settings, o Options) Report {
 	var r Report
 	r.settings(s)
 	r.system(s, o)
-	r.mysql(ctx, s, o)
-	r.redis(ctx, s, o)
+	shop := r.mysql(ctx, s, o)
+	r.redis(ctx, s, o, shop)
 	return r
 }

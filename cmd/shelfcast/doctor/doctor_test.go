@@ -100,7 +100,7 @@ func one(code string, severity Severity) map[string]Severity {
 func TestNothingIsWrong(t *testing.T) {
 	r := Examine(t.Context(), healthy(t), Options{})
 	wrong(t, r, nil)
-	for _, code := range []string{"settings.valid", "system.files", "mysql.rights", "mysql.schema", "mysql.clock", "redis.rights", "redis.pubsub"} {
+	for _, code := range []string{"settings.valid", "system.files", "mysql.rights", "mysql.schema", "mysql.shop", "mysql.clock", "redis.rights", "redis.pubsub"} {
 		if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == code && f.Severity == OK }) {
 			t.Errorf("%s was not looked at", code)
 		}
@@ -129,7 +129,7 @@ func TestSettingsOneByOne(t *testing.T) {
 		"http, on this machine": {func(s *serve.Settings, _ *Options) {
 			s.PublicURL, s.Origins, s.TrustedProxies = "http://localhost:8080", nil, nil
 		}, nil, ""},
-		"no public URL": {func(s *serve.Settings, _ *Options) { s.PublicURL, s.Origins = "", nil }, nil, ""},
+		"no public URL": {func(s *serve.Settings, _ *Options) { s.PublicURL, s.Origins = "", nil }, one("settings.no_public_url", Warning), "not set"},
 		"origins that miss the public URL": {func(s *serve.Settings, _ *Options) { s.Origins = []string{"https://www.shop.example"} },
 			one("settings.origins", Warning), "does not have the public URL"},
 		"an origin with a path":         {func(s *serve.Settings, _ *Options) { s.Origins = append(s.Origins, "https://b.example/") }, one("settings.origins", Error), "it would be https://b.example"},

@@ -17,7 +17,8 @@ import (
 	"shelfcast/store"
 )
 
-func (r *Report) mysql(ctx context.Context, s serve.Settings, o Options) {
+// mysql returns the id of the shop; "" if it cannot be read.
+func (r *Report) mysql(ctx context.Context, s serve.Settings, o Options) (shop string) {
 	d := s.Database
 	d.Timeout = cmp.Or(d.Timeout, 3*time.Second)
 	d.MaxOpen = cmp.Or(d.MaxOpen, 16)
@@ -28,20 +29,21 @@ func (r *Report) mysql(ctx context.Context, s serve.Settings, o Options) {
 	db, err := asked.Open(false, nil)
 	if err != nil {
 		r.bad(Error, "mysql.dsn", "%v", err)
-		return
+		return ""
 	}
 	defer db.Close()
 	release, err := db.Release()
 	if err != nil {
 		r.bad(Error, "settings.valid", "%v", err)
-		return
+		return ""
 	}
 	primary, err := db.Survey(ctx)
 	if err != nil {
 		r.unreachable(err)
-		return
+		return ""
 	}
 	r.primary(primary, facts{release: release, pool: d.MaxOpen, instances: o.Instances})
+	shop = r.shop(ctx, db, primary.Schema >= release)
 	replica, named, err := db.SurveyReplica(ctx)
 	switch {
 	case !named:
@@ -50,6 +52,21 @@ func (r *Report) mysql(ctx context.Context, s serve.Settings, o Options) {
 	default:
 		r.replica(primary, replica, time.Now())
 	}
+	return shop
+}
+
+// shop returns the id of the shop, which other programs need that publish to
+// Redis. Without the schema or the right to read it there is a finding already.
+func (r *Report) shop(ctx context.Context, db *store.DB, migrated bool) string {
+	id, err := db.ShopID(ctx)
+	switch {
+	case err == nil:
+		keys, _ := store.NamedShop(id).Keys()
+		r.ok("mysql.shop", "the shop's id is %s, and its channel in Redis %s", id, keys.Channel())
+	case migrated && errors.Is(err, store.ErrSchema):
+		r.bad(Error, "mysql.shop", "the shop has no id: the table shop has no row")
+	}
+	return id
 }
 
 // unreachable says why no connection to the primary was made, or was lost.

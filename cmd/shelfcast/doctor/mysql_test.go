@@ -87,7 +87,7 @@ func TestRightsOneByOne(t *testing.T) {
 		"by a role":              {[]string{"CREATE OR REPLACE ROLE rDB", "GRANT SELECT, INSERT, UPDATE, DELETE ON DB.* TO rDB", "GRANT rDB TO USER", "SET DEFAULT ROLE rDB FOR USER"}, nil, nil},
 		"table by table": {[]string{
 			"GRANT SELECT, INSERT, UPDATE ON DB.products TO USER", "GRANT SELECT, INSERT ON DB.product_history TO USER", "GRANT SELECT, INSERT, UPDATE ON DB.tokens TO USER",
-			"GRANT SELECT, INSERT, UPDATE, DELETE ON DB.answers TO USER", "GRANT SELECT ON DB.goose_db_version TO USER",
+			"GRANT SELECT, INSERT, UPDATE, DELETE ON DB.answers TO USER", "GRANT SELECT ON DB.goose_db_version TO USER", "GRANT SELECT ON DB.shop TO USER",
 		}, nil, nil},
 		"only to read": {[]string{"GRANT SELECT ON DB.* TO USER"}, one("mysql.rights", Error), []string{"INSERT on products", "UPDATE on tokens", "DELETE on answers"}},
 		"all but one":  {[]string{"GRANT SELECT, INSERT, UPDATE ON DB.* TO USER"}, one("mysql.rights", Error), []string{"the user lacks DELETE on answers\n"}},
@@ -108,6 +108,7 @@ func TestSchemasOneByOne(t *testing.T) {
 	}{
 		"none":  {"", one("mysql.schema", Error), "no schema of Shelfcast"},
 		"old":   {"DELETE FROM goose_db_version ORDER BY version_id DESC LIMIT 1", one("mysql.schema", Error), "and this release needs"},
+		"no id": {"DELETE FROM shop", one("mysql.shop", Error), "has no id"},
 		"newer": {"INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, TRUE)", one("mysql.schema_newer", Warning), "at 999"},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -18,9 +18,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/store"
 )
 
-func (r *Report) redis(ctx context.Context, s serve.Settings, o Options) {
+// redis looks at Redis as the instances of that shop use it. If its id is not
+// known ("") names of another shop stand in.
+func (r *Report) redis(ctx context.Context, s serve.Settings, o Options, shop string) {
 	ctx, cancel := context.WithTimeout(ctx, o.Limit)
 	defer cancel()
 	rdb, err := s.OpenRedis()
@@ -45,8 +48,9 @@ func (r *Report) redis(ctx context.Context, s serve.Settings, o Options) {
 		}
 	}
 	if usable { // or each command would be said to be refused
-		r.commands(ctx, rdb)
-		r.pubsub(ctx, rdb, cmp.Or(s.Channel, "product_updates"), form == "cluster")
+		keys, _ := store.NamedShop(cmp.Or(shop, "doctor")).Keys()
+		r.commands(ctx, rdb, keys)
+		r.pubsub(ctx, rdb, keys, form == "cluster")
 	}
 }
 
@@ -289,7 +293,7 @@ const noScript = "0000000000000000000000000000000000000000"
 // commands tries each command that an instance uses, on each kind of key, in a way
 // that changes nothing: a SET with XX of a key that is not there asks for the
 // right and for memory, and writes nothing; nor is there a script to be kept.
-func (r *Report) commands(ctx context.Context, rdb redis.UniversalClient) {
+func (r *Report) commands(ctx context.Context, rdb redis.UniversalClient, keys store.Keys) {
 	name := "{doctor-" + rand.Text() + "}" // one slot
 	var denied []string
 	full := false
@@ -305,14 +309,14 @@ func (r *Report) commands(ctx context.Context, rdb redis.UniversalClient) {
 		}
 	}
 	for _, kind := range []string{"fragment:", "current:", "lease:", "ratelimit:"} {
-		key := kind + name
+		key := keys.Key(kind + name)
 		try("GET "+kind+"*", rdb.Get(ctx, key).Err())
 		try("SET "+kind+"*", rdb.SetArgs(ctx, key, "1", redis.SetArgs{Mode: "XX", TTL: time.Second}).Err())
 		try("EVALSHA "+kind+"*", rdb.EvalSha(ctx, noScript, []string{key}).Err())
 	}
-	try("DEL lease:*", rdb.Del(ctx, "lease:"+name).Err())
-	try("UNLINK current:*", rdb.Unlink(ctx, "current:"+name).Err())
-	try("SCAN", rdb.Scan(ctx, 0, "current:"+name, 1).Err())
+	try("DEL lease:*", rdb.Del(ctx, keys.Key("lease:"+name)).Err())
+	try("UNLINK current:*", rdb.Unlink(ctx, keys.Key("current:"+name)).Err())
+	try("SCAN", rdb.Scan(ctx, 0, keys.Key("current:"+name), 1).Err())
 	try("TIME", rdb.Time(ctx).Err())
 	r.check(full, Error, "redis.full", "Redis is full, and refuses writes", "Redis takes writes")
 	r.check(len(denied) > 0, Error, "redis.rights", "the user may not: "+strings.Join(denied, ", "), "the user may do what an instance does")
@@ -326,30 +330,26 @@ const wait = 2 * time.Second
 
 // pubsub subscribes to the channels of an instance, and waits for what it
 // publishes to itself on the channel of an inbox that nobody else has.
-func (r *Report) pubsub(ctx context.Context, rdb redis.UniversalClient, channel string, sharded bool) {
+func (r *Report) pubsub(ctx context.Context, rdb redis.UniversalClient, keys store.Keys, sharded bool) {
 	const code = "redis.pubsub"
-	slot := channel
-	if !strings.Contains(slot, "{") {
-		slot = "{" + slot + "}"
-	}
-	inbox := slot + ":probe:doctor-" + rand.Text()
+	channel, inbox := keys.Channel(), keys.Beside("probe:doctor-"+rand.Text())
 	subscription := rdb.Subscribe(ctx)
 	defer subscription.Close()
 	subscribe, publish := subscription.Subscribe, rdb.Publish
 	if sharded {
 		subscribe, publish = subscription.SSubscribe, rdb.SPublish
 	}
-	channels := []string{channel, slot + ":census", slot + ":broadcast", inbox}
+	channels := []string{channel, keys.Beside("census"), keys.Beside("broadcast"), inbox}
 	err := subscribe(ctx, channels...)
 	for confirmed := 0; err == nil && confirmed < len(channels); confirmed++ {
 		_, err = subscription.ReceiveTimeout(ctx, wait)
 	}
 	if err != nil {
-		r.bad(Error, code, "an instance's channels (%s, %s:*) cannot be subscribed to: %v", channel, slot, err)
+		r.bad(Error, code, "an instance's channels (%s, %s) cannot be subscribed to: %v", channel, keys.Beside("*"), err)
 		return
 	}
 	if err := publish(ctx, inbox, "doctor").Err(); err != nil {
-		r.bad(Error, code, "nothing can be published on %s:*: %v", slot, err)
+		r.bad(Error, code, "nothing can be published on %s: %v", keys.Beside("*"), err)
 		return
 	}
 	for {

@@ -20,7 +20,7 @@ func heard(t *testing.T, url, ca string) Report {
 	s := settled()
 	s.Redis, s.RedisCA = url, ca
 	var r Report
-	r.redis(t.Context(), s, Options{Limit: 10 * time.Second})
+	r.redis(t.Context(), s, Options{Limit: 10 * time.Second}, "k3xq")
 	return r
 }
 
@@ -56,8 +56,8 @@ func TestRedisRightsOneByOne(t *testing.T) {
 	t.Cleanup(func() { root.Close() })
 	url := "redis://shop:" + password + "@" + server.Addr() + "/0"
 	const (
-		keys     = "~fragment:* ~current:* ~lease:* ~ratelimit:*"
-		channels = "&product_updates &{product_updates}:*"
+		keys     = "~shelfcast:k3xq:*"
+		channels = "&product_updates:* &{product_updates:*"
 		commands = "+get +set +del +unlink +scan +eval +evalsha +time +ping +publish +subscribe +unsubscribe"
 		looks    = "+info +config|get"
 	)
@@ -72,9 +72,10 @@ func TestRedisRightsOneByOne(t *testing.T) {
 		"no PUBLISH":         {strings.Join([]string{keys, channels, commands, looks, "-publish"}, " "), one("redis.pubsub", Error), []string{"nothing can be published"}},
 		"no SUBSCRIBE":       {strings.Join([]string{keys, channels, commands, looks, "-subscribe"}, " "), one("redis.pubsub", Error), []string{"cannot be subscribed to"}},
 		"no channels":        {strings.Join([]string{keys, commands, looks}, " "), one("redis.pubsub", Error), []string{"NOPERM"}},
-		"no inbox":           {strings.Join([]string{keys, "&product_updates", commands, looks}, " "), one("redis.pubsub", Error), []string{"NOPERM"}},
-		"no news":            {strings.Join([]string{keys, "&{product_updates}:*", commands, looks}, " "), one("redis.pubsub", Error), []string{"NOPERM"}},
-		"fragments only":     {strings.Join([]string{"~fragment:*", channels, commands, looks}, " "), one("redis.rights", Error), []string{"GET current:*", "SET lease:*", "EVALSHA ratelimit:*"}},
+		"no inbox":           {strings.Join([]string{keys, "&product_updates:*", commands, looks}, " "), one("redis.pubsub", Error), []string{"NOPERM"}},
+		"no news":            {strings.Join([]string{keys, "&{product_updates:*", commands, looks}, " "), one("redis.pubsub", Error), []string{"NOPERM"}},
+		"fragments only":     {strings.Join([]string{"~shelfcast:k3xq:fragment:*", channels, commands, looks}, " "), one("redis.rights", Error), []string{"GET current:*", "SET lease:*", "EVALSHA ratelimit:*"}},
+		"of another shop":    {strings.Join([]string{"~shelfcast:other:*", channels, commands, looks}, " "), one("redis.rights", Error), []string{"GET fragment:*"}},
 		"only to read":       {strings.Join([]string{"%R~*", channels, commands, looks}, " "), one("redis.rights", Error), []string{"SET fragment:*", "DEL lease:*"}},
 		"no scripts":         {strings.Join([]string{keys, channels, commands, looks, "-@scripting"}, " "), one("redis.rights", Error), []string{"EVALSHA current:*"}},
 		"no SCAN, no TIME":   {strings.Join([]string{keys, channels, commands, looks, "-scan -time"}, " "), one("redis.rights", Error), []string{"the user may not: SCAN, TIME\n"}},

@@ -30,7 +30,7 @@ func (r *Report) settings(s serve.Settings) {
 
 func (r *Report) publicURL(s serve.Settings) {
 	if s.PublicURL == "" {
-		r.ok("settings.public_url", "not set: links are made of what the visitor asked for")
+		r.bad(Warning, "settings.no_public_url", "--public-url is not set")
 		return
 	}
 	u, err := url.Parse(strings.TrimSuffix(s.PublicURL, "/"))
@@ -102,7 +102,7 @@ func (r *Report) proxies(s serve.Settings) {
 	}
 	// A public URL that is not of this machine's own port says that something
 	// stands in front.
-	r.check(len(s.TrustedProxies) == 0 && s.MaxPerAddress > 0 && strings.HasPrefix(s.PublicURL, "https://"), Warning, "settings.proxies",
+	r.check(len(s.TrustedProxies) == 0 && (s.MaxPerAddress > 0 || s.Searches > 0) && strings.HasPrefix(s.PublicURL, "https://"), Warning, "settings.proxies",
 		"the shop is on https, so something stands in front that ends TLS, and --trusted-proxies names nobody",
 		cmp.Or(strings.Join(s.TrustedProxies, ", "), "none"))
 }

@@ -88,6 +88,26 @@ func CheckHAProxy(t testing.TB, c Config) {
 	}
 }
 
+// Compose starts HAProxy with deploy/compose/haproxy.cfg, with addresses of the
+// test's in it, before two instances. It ends with the test.
+func Compose(t testing.TB, public, admin []string) (shop, desk string) {
+	t.Helper()
+	shop, desk = loopback(t), loopback(t)
+	changes := []string{"bind :8080\n", "bind " + shop + "\n", "bind :8081\n", "bind " + desk + "\n", "127.0.0.1:8404", loopback(t), "maxconn 60000", "maxconn 1000"}
+	for n := range public {
+		changes = append(changes, fmt.Sprintf("shelfcast-%d:8080", n+1), public[n], fmt.Sprintf("shelfcast-%d:8081", n+1), admin[n])
+	}
+	text := read(t, Example(t, "compose/haproxy.cfg"))
+	for n := 0; n < len(changes); n += 2 {
+		if !strings.Contains(text, changes[n]) {
+			t.Fatalf("there is no %q in haproxy.cfg", changes[n])
+		}
+	}
+	file := write(t, shortDir(t), "haproxy.cfg", strings.NewReplacer(changes...).Replace(text))
+	storetest.StartServer(t, Answers("http://"+desk+"/readyz"), nil, storetest.Program(t, "haproxy", "haproxy"), "-db", "-f", file)
+	return shop, desk
+}
+
 // Nginx starts one with deploy/nginx/nginx.conf, with addresses, paths and times
 // of the test's in it. It ends with the test.
 func Nginx(t testing.TB, c Config) *Balancer {

@@ -17,7 +17,7 @@ import (
 // readings are what settings come to, before anything but a folder is opened.
 type readings struct {
 	proxies   []api.Network
-	publicURL string // an origin; "": what the visitor asked for
+	publicURL string // an origin; "": not known
 	templates *render.Templates
 	odooView  render.View
 	assets    *api.Assets

@@ -16,7 +16,7 @@ import (
 )
 
 // example is a file of deploy/odoo for these addresses.
-func (f *fleet) example(t testing.TB, file, listen, odoo string) string {
+func example(t testing.TB, file, listen, odoo string, tiers []string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../../deploy/odoo/" + file)
 	if err != nil {
@@ -24,27 +24,27 @@ func (f *fleet) example(t testing.TB, file, listen, odoo string) string {
 	}
 	_, port, _ := strings.Cut(listen, ":")
 	return strings.NewReplacer("bind :80\n", "bind "+listen+"\n", "listen 80;", "listen 127.0.0.1:"+port+";",
-		"tier1:8080", f.instances[0].PublicAddr(), "tier2:8080", f.instances[1].PublicAddr(), "odoo:8069", odoo).Replace(string(text))
+		"tier1:8080", tiers[0], "tier2:8080", tiers[1], "odoo:8069", odoo).Replace(string(text))
 }
 
 // haproxyOf and nginxOf start the real programs with the examples.
-func (f *fleet) haproxyOf(t testing.TB, odoo string) (address string) {
+func haproxyOf(t testing.TB, odoo string, tiers []string) (address string) {
 	t.Helper()
 	address = fmt.Sprint("127.0.0.1:", storetest.FreePort(t))
 	file := filepath.Join(t.TempDir(), "haproxy.cfg")
-	if err := os.WriteFile(file, []byte(f.example(t, "haproxy.cfg", address, odoo)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(example(t, "haproxy.cfg", address, odoo, tiers)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	storetest.StartServer(t, fleettest.Answers("http://"+address+"/websocket/health"), nil, storetest.Program(t, "haproxy", "haproxy"), "-db", "-f", file)
 	return address
 }
 
-func (f *fleet) nginxOf(t testing.TB, odoo string) (address string) {
+func nginxOf(t testing.TB, odoo string, tiers []string) (address string) {
 	t.Helper()
 	address = fmt.Sprint("127.0.0.1:", storetest.FreePort(t))
 	dir := t.TempDir()
 	site, main := filepath.Join(dir, "site.conf"), filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(site, []byte(f.example(t, "nginx.conf", address, odoo)), 0o600); err != nil {
+	if err := os.WriteFile(site, []byte(example(t, "nginx.conf", address, odoo, tiers)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	text := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error;
@@ -70,11 +70,11 @@ func TestOdooBehindTheExamples(t *testing.T) {
 		_, _ = io.WriteString(w, "Odoo: "+r.URL.Path)
 	}))
 	t.Cleanup(odoo.Close)
-	for name, start := range map[string]func(*fleet, testing.TB, string) string{"haproxy": (*fleet).haproxyOf, "nginx": (*fleet).nginxOf} {
+	for name, start := range map[string]func(testing.TB, string, []string) string{"haproxy": haproxyOf, "nginx": nginxOf} {
 		t.Run(name, func(t *testing.T) {
 			f := startFleet(t, func(s *serve.Settings) { once(s); s.TrustedProxies = []string{"127.0.0.1"} })
 			lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
-			address := start(f, t, strings.TrimPrefix(odoo.URL, "http://"))
+			address := start(t, strings.TrimPrefix(odoo.URL, "http://"), f.tiers())
 			for _, path := range []string{"/", "/shop", "/bus/websocket_worker_bundle", "/websocketx", "/product/tree"} {
 				if _, _, body := call(t, "GET", "http://"+address+path, "", nil); body != "Odoo: "+path {
 					t.Errorf("%s: %s", path, body)

@@ -26,25 +26,25 @@ func (f *fleet) whole(t testing.TB) {
 // restarted.
 func TestRedisComesInSeveralForms(t *testing.T) {
 	t.Parallel()
-	for name, start := range map[string]func(t *testing.T, s *serve.Settings) (kill func()){
-		"password": func(t *testing.T, s *serve.Settings) func() {
+	for name, start := range map[string]func(t *testing.T, s *serve.Settings) (kill func(*fleet)){
+		"password": func(t *testing.T, s *serve.Settings) func(*fleet) {
 			s.Redis = strings.Replace(storetest.StartRedis(t, "--requirepass", "secret").URL(), "//", "//:secret@", 1)
 			return nil
 		},
-		"TLS": func(t *testing.T, s *serve.Settings) func() {
+		"TLS": func(t *testing.T, s *serve.Settings) func(*fleet) {
 			server, ca := storetest.StartRedisTLS(t)
 			s.Redis, s.RedisCA = "rediss://:secret@"+server.Addr()+"/0", ca
 			return nil
 		},
-		"Sentinel": func(t *testing.T, s *serve.Settings) func() {
+		"Sentinel": func(t *testing.T, s *serve.Settings) func(*fleet) {
 			redis := storetest.StartSentinel(t)
 			s.Redis = redis.URL()
-			return redis.Primary.Kill
+			return func(*fleet) { redis.Primary.Kill() }
 		},
-		"Cluster": func(t *testing.T, s *serve.Settings) func() {
+		"Cluster": func(t *testing.T, s *serve.Settings) func(*fleet) {
 			redis := storetest.StartRedisCluster(t)
 			s.Redis = "redis+cluster" + strings.TrimPrefix(redis.URL(), "redis")
-			return func() { redis.Owner("product_updates").Kill() }
+			return func(f *fleet) { redis.Owner(f.channel(t)).Kill() }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestRedisComesInSeveralForms(t *testing.T) {
 				return
 			}
 			gaps := f.counter(t, "shelfcast_bus_gaps_total")
-			kill()
+			kill(f)
 			mug = f.edit(t, 1, mug.Rev, `{"stock":1}`)
 			for _, s := range shoppers {
 				if got := s.next().Fragments; len(got) != 1 || got[0].Rev != mug.Rev {

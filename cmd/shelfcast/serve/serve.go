@@ -50,6 +50,7 @@ type Instance struct {
 	db    *store.DB
 	ownDB bool
 	rdb   redis.UniversalClient
+	shop  *store.Shop
 	hub   *realtime.Hub
 	bus   *realtime.Bus
 	feed  *realtime.Feed
@@ -76,7 +77,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 		return nil, err
 	}
 	i := &Instance{
-		settings: s, log: o.Log, db: o.DB, metrics: prometheus.NewRegistry(), closing: make(chan struct{}), forget: func() {}, flush: func() {},
+		settings: s, log: o.Log, db: o.DB, shop: store.NewShop(), metrics: prometheus.NewRegistry(), closing: make(chan struct{}), forget: func() {}, flush: func() {},
 		templates: read.templates, assets: read.assets, reload: o.Reload,
 	}
 	if i.log == nil {
@@ -107,25 +108,33 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 			return nil, err
 		}
 	}
-	switch err := i.db.CheckSchema(ctx); {
+	err = i.db.CheckSchema(ctx)
+	if err == nil {
+		err = i.shop.Learn(ctx, i.db)
+	}
+	switch {
 	case errors.Is(err, store.ErrSchema):
 		return nil, err
 	case err != nil:
 		i.log.Warn("the database does not answer yet", "error", err)
 	}
 
-	cache := render.NewCache(i.db, i.rdb, i.templates, render.CacheConfig{Memory: s.Memory << 20, Fills: s.Fills, Metrics: i.metrics, Log: i.log})
+	cache := render.NewCache(i.db, i.rdb, i.shop, i.templates, render.CacheConfig{Memory: s.Memory << 20, Fills: s.Fills, Metrics: i.metrics, Log: i.log})
 	i.hub = realtime.NewHub(cache, realtime.Config{
 		MaxSessions: s.MaxSessions, JoinRate: s.JoinRate, MaxPerClient: s.MaxPerAddress, ClientRate: s.AddressRate, MaxAge: s.MaxAge, MaxProducts: s.MaxProducts, Ping: s.Ping,
 		Odoo: realtime.OdooConfig{Channel: s.Odoo.Channel, View: read.odooView, Changes: i.db, Again: s.Odoo.Again}, Metrics: i.metrics, Log: i.log,
 	})
-	i.bus = realtime.NewBus(i.rdb, i.hub, realtime.BusConfig{Channel: s.Channel, Tracer: tracer, Metrics: i.metrics, Log: i.log})
+	i.bus = realtime.NewBus(i.rdb, i.shop, i.hub, realtime.BusConfig{Tracer: tracer, Metrics: i.metrics, Log: i.log})
 	i.feed = realtime.NewFeed(i.db, i.hub, i.bus, realtime.FeedConfig{Metrics: i.metrics, Log: i.log})
 
+	if read.publicURL == "" {
+		i.log.Warn("no --public-url: pages name no host in links for search engines, and there is no sitemap")
+	}
 	health := i.health() // of both apps, as it knows what was well once
+	limiter := api.NewLimiter(i.rdb, i.shop, i.metrics, i.log)
 	i.public = (&api.Public{
 		DB: i.db, Cache: cache, Hub: i.hub, Templates: i.templates, Assets: i.assets, Health: health,
-		Origins: s.Origins, TrustedProxies: read.proxies, PageSize: s.PageSize, Videos: s.Videos, PublicURL: read.publicURL, OdooView: read.odooView, Metrics: i.metrics, Log: i.log,
+		Origins: s.Origins, TrustedProxies: read.proxies, PageSize: s.PageSize, Videos: s.Videos, PublicURL: read.publicURL, Limiter: limiter, Searches: s.Searches, OdooView: read.odooView, Metrics: i.metrics, Log: i.log,
 	}).App()
 	providers, err := i.jwt()
 	if err != nil {
@@ -133,7 +142,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	}
 	i.admin = (&api.Admin{
 		DB: i.db, Hub: i.hub, Bus: i.bus, Templates: i.templates, Assets: i.assets, Health: health,
-		Token: s.AdminToken, JWT: providers, Limiter: api.NewLimiter(i.rdb, i.metrics, i.log),
+		Token: s.AdminToken, JWT: providers, Limiter: limiter,
 		CallsPerMinute: s.AdminCalls, TriesPerMinute: s.AdminTries, TrustedProxies: read.proxies, Closing: i.closing,
 		Metrics: promhttp.HandlerFor(i.metrics, promhttp.HandlerOpts{}), Tracer: tracer, Registerer: i.metrics, Version: o.Version, Log: i.log,
 	}).App()
@@ -227,6 +236,7 @@ func (i *Instance) Run(ctx context.Context) error {
 	g.Go(func() error { return i.hub.Run(delivering) })
 	g.Go(func() error { return i.bus.Listen(delivering, i.feed.Ask) })
 	g.Go(func() error { return i.feed.Run(delivering) })
+	g.Go(func() error { return i.learnShop(delivering) })
 	g.Go(func() error { return i.tidy(running) })
 	g.Go(func() error { return i.reloadWhenTold(running) })
 	g.Go(func() error { return i.public.Listener(i.publicL) })
@@ -239,6 +249,24 @@ func (i *Instance) Run(ctx context.Context) error {
 	err := g.Wait()
 	i.log.Info("stopped")
 	return err
+}
+
+// learnShop reads the shop's id when MySQL was away as this instance was made.
+// Until it is known, Redis is left alone.
+func (i *Instance) learnShop(ctx context.Context) error {
+	for {
+		switch err := i.shop.Learn(ctx, i.db); {
+		case err == nil:
+			return nil
+		case ctx.Err() == nil:
+			i.log.Debug("the shop's id cannot be read yet", "error", err)
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // tidy drops the answers that nobody asks for again. All instances do, now and

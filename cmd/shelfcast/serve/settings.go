@@ -44,15 +44,14 @@ type Settings struct {
 	AdminTries     int           `name:"admin-tries-per-minute" default:"30" help:"Invalid tokens that an address may try in a minute, over all instances; then it gets 429, for valid ones too that were not used from there before. 0: no limit."`
 	JWT            JWT           `embed:"" prefix:"jwt-"`
 	Traces         Traces        `embed:""`
-	Redis          string        `default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis, as redis://user:password@host:6379/0, or rediss:// for TLS. Sentinel: redis://host:26379/0?master_name=NAME&addr=host2:26379; Cluster: redis+cluster://host:6379?addr=host2:6379."`
+	Redis          string        `default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis, as redis://user:password@host:6379/0, or rediss:// for TLS. Any number of shops may share one. Sentinel: redis://host:26379/0?master_name=NAME&addr=host2:26379; Cluster: redis+cluster://host:6379?addr=host2:6379."`
 	RedisCA        string        `name:"redis-ca" type:"existingfile" placeholder:"FILE" help:"Certificates (PEM) of those whom Redis's TLS certificate is to be from; by default the system's."`
-	Channel        string        `name:"redis-channel" default:"product_updates" help:"Pub/sub channel. Two shops on one Redis need two, and two database numbers."`
 	Odoo           Odoo          `embed:"" prefix:"odoo-"`
 	Origins        []string      `placeholder:"ORIGIN" help:"Origins whose pages may open sessions, besides this host's own, as https://shop.example; * for all."`
-	TrustedProxies []string      `placeholder:"NET" help:"Addresses or networks of load balancers, whose X-Forwarded headers are believed."`
+	TrustedProxies []string      `placeholder:"NET" help:"Addresses or networks of load balancers, whose X-Forwarded-For is believed."`
 	Templates      string        `type:"existingdir" help:"Folder with templates that stand before the built-in ones of the same name, views of its own and messages. Read again on SIGHUP."`
 	Assets         string        `type:"existingdir" help:"Folder with assets that stand before the built-in ones of the same name. Read again on SIGHUP."`
-	PublicURL      string        `name:"public-url" placeholder:"URL" help:"Origin of the shop, as https://shop.example: what the pages, their structured data and the sitemap name. Without it that is what the visitor asked for."`
+	PublicURL      string        `name:"public-url" placeholder:"URL" help:"Origin of the shop, as https://shop.example: what the pages, their structured data and the sitemap name. Without it they name no host, and there is no sitemap."`
 	ShopName       string        `default:"Shelfcast" help:"As the pages show it."`
 	Locales        []string      `placeholder:"LANG" help:"Languages of the shop, as en,de or de-AT; its first in front, the others' pages are below /LANG/. Without it there is en."`
 	Locale         string        `placeholder:"LANG" help:"The same for a shop with one language."`
@@ -64,6 +63,7 @@ type Settings struct {
 	JoinRate       int           `default:"1000" help:"At most so many new sessions a second; the others are to come back (503)."`
 	MaxPerAddress  int           `name:"max-sessions-per-address" default:"1000" help:"At most so many sessions of an address, or of an IPv6 /64; the others are refused (429). Behind a proxy that is not in --trusted-proxies all are of its address. 0: no limit."`
 	AddressRate    int           `name:"join-rate-per-address" default:"100" help:"At most so many new sessions a second of an address, or of an IPv6 /64, and as many polls; the others are refused (429). 0, or --max-sessions-per-address 0: no limit."`
+	Searches       int           `name:"searches-per-minute" default:"120" help:"Lists and searches of the shop that are not in memory, and that an address, or an IPv6 /64, may ask for in a minute, over all instances; the others are refused (429). Behind a proxy that is not in --trusted-proxies all are of its address. 0: no limit."`
 	MaxAge         time.Duration `name:"max-session-age" default:"0s" help:"Close sessions of this age, less up to a quarter, so that after a scale-up they come to rest on all instances. 0: never."`
 	Ping           time.Duration `default:"25s" help:"Silence after which a browser is asked whether it is there. Load balancers are to cut no connection that is silent for less than this and 20 s more."`
 	MaxProducts    int           `default:"500" help:"Products that a session watches, at most."`

@@ -349,7 +349,7 @@ func (f *fleet) messages(t *testing.T) <-chan string {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: f.redis.Addr()})
 	t.Cleanup(func() { rdb.Close() })
-	subscription := rdb.Subscribe(t.Context(), "product_updates")
+	subscription := rdb.Subscribe(t.Context(), f.channel(t))
 	if _, err := subscription.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +368,7 @@ func (f *fleet) publish(t *testing.T, message string) {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: f.redis.Addr()})
 	defer rdb.Close()
-	if err := rdb.Publish(t.Context(), "product_updates", message).Err(); err != nil {
+	if err := rdb.Publish(t.Context(), f.channel(t), message).Err(); err != nil {
 		t.Fatal(err)
 	}
 }

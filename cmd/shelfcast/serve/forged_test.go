@@ -1,0 +1,167 @@
+package serve_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"shelfcast/cmd/shelfcast/fleettest"
+	"shelfcast/cmd/shelfcast/serve"
+)
+
+// lie says of a request what no visitor may say: where it is from, and how it
+// came.
+func lie(r *http.Request) {
+	r.Host = "evil.example"
+	for name, values := range map[string][]string{
+		"X-Forwarded-For": {"203.0.113.7", "198.51.100.7"}, "X-Real-Ip": {"203.0.113.7"}, "Forwarded": {"for=203.0.113.7;host=evil.example;proto=forged"},
+		"X-Forwarded-Host": {"evil.example"}, "X-Forwarded-Proto": {"forged"}, "X-Forwarded-Port": {"forged"}, "X-Forwarded-Server": {"evil.example"},
+		"X-Forwarded-Prefix": {"/forged"}, "X-Forwarded-Protocol": {"forged"}, "X-Forwarded-Ssl": {"forged"}, "X-Url-Scheme": {"forged"},
+		"X_Forwarded_For": {"203.0.113.7"}, "X_Forwarded_Host": {"evil.example"}, "X_Real_Ip": {"203.0.113.7"},
+	} {
+		r.Header[name] = values
+	}
+}
+
+// lies returns all of the answer to a visitor who lies.
+func lies(t testing.TB, url string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lie(request)
+	response, err := http.DefaultTransport.RoundTrip(request) // follows nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(response.Status, response.Header, string(body))
+}
+
+// Each load balancer that we ship is believed by the instances behind it. So
+// nothing passes that a visitor says of himself, on whatever path.
+func TestNoShippedProxyPassesOnALie(t *testing.T) {
+	t.Parallel()
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(r.Header)
+	}))
+	t.Cleanup(echo.Close)
+	behind := strings.TrimPrefix(echo.URL, "http://")
+	tiers := []string{behind, behind, behind}
+	for name, start := range map[string]func(*testing.T) []string{
+		"haproxy": func(t *testing.T) []string {
+			return []string{fleettest.HAProxy(t, fleettest.Config{Tiers: tiers}).Addr}
+		},
+		"nginx": func(t *testing.T) []string { return []string{fleettest.Nginx(t, fleettest.Config{Tiers: tiers}).Addr} },
+		"compose": func(t *testing.T) []string {
+			shop, desk := fleettest.Compose(t, tiers[:2], tiers[:2])
+			return []string{shop, desk}
+		},
+		"odoo/haproxy": func(t *testing.T) []string { return []string{haproxyOf(t, behind, tiers)} },
+		"odoo/nginx":   func(t *testing.T) []string { return []string{nginxOf(t, behind, tiers)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, address := range start(t) {
+				for _, path := range []string{"/", "/shop", "/robots.txt", "/assets/x", "/fragments", "/fragments/card/1", "/product/tree/sync", "/live", "/live/sse", "/live/poll", "/websocket", "/websocket/health", "/api/v1/products"} {
+					request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+path, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					lie(request)
+					response, err := http.DefaultTransport.RoundTrip(request)
+					if err != nil {
+						t.Fatal(err)
+					}
+					var got http.Header
+					err = json.NewDecoder(response.Body).Decode(&got)
+					response.Body.Close()
+					if err != nil {
+						t.Fatalf("%s: %v", path, err)
+					}
+					if from := got["X-Forwarded-For"]; !slices.Equal(from, []string{"127.0.0.1"}) {
+						t.Errorf("%s%s: X-Forwarded-For is %q", address, path, from)
+					}
+					if proto := got["X-Forwarded-Proto"]; !slices.Equal(proto, []string{"http"}) {
+						t.Errorf("%s%s: X-Forwarded-Proto is %q", address, path, proto)
+					}
+					if strings.HasPrefix(name, "odoo") { // is what Host is, for Odoo's proxy_mode
+						delete(got, "X-Forwarded-Host")
+					}
+					for header, values := range got {
+						for _, mark := range []string{"203.0.113.7", "198.51.100.7", "evil.example", "forged"} {
+							if strings.Contains(strings.Join(values, " "), mark) {
+								t.Errorf("%s%s: the visitor's own %s gets through: %q", address, path, header, values)
+							}
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// With the balancer of compose.yaml in front of real instances: an address has
+// its limits, whatever it says, and nothing of the lie is in what caches keep.
+func TestBehindComposeNobodyLies(t *testing.T) {
+	t.Parallel()
+	const tries, searches = 5, 4
+	f := startFleet(t, func(s *serve.Settings) {
+		s.TrustedProxies, s.AdminTries, s.Searches = []string{"127.0.0.1"}, tries, searches
+	})
+	f.product(t, "lamp")
+	var public, admin []string
+	for _, i := range f.instances {
+		public, admin = append(public, i.PublicAddr()), append(admin, i.AdminAddr())
+	}
+	shop, desk := fleettest.Compose(t, public, admin)
+	statuses := func(n int, ask func(int) (*http.Request, error)) map[int]int {
+		t.Helper()
+		got := map[int]int{}
+		for i := range n {
+			request, err := ask(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lie(request)
+			request.Header["X-Forwarded-For"] = []string{fmt.Sprintf("203.0.113.%d", i)}
+			response, err := http.DefaultTransport.RoundTrip(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			got[response.StatusCode]++
+		}
+		return got
+	}
+	got := statuses(4*tries, func(n int) (*http.Request, error) {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+desk+"/api/v1/products", nil)
+		if err == nil {
+			r.Header.Set("Authorization", fmt.Sprint("Bearer wrong", n))
+		}
+		return r, err
+	})
+	if got[http.StatusUnauthorized] > tries+1 || got[http.StatusUnauthorized]+got[http.StatusTooManyRequests] != 4*tries {
+		t.Errorf("an address that lies may try more tokens: %v", got)
+	}
+	got = statuses(4*searches, func(n int) (*http.Request, error) {
+		return http.NewRequestWithContext(t.Context(), "GET", fmt.Sprint("http://", shop, "/shop?q=word", n), nil)
+	})
+	if got[http.StatusOK] > searches+1 || got[http.StatusOK]+got[http.StatusTooManyRequests] != 4*searches {
+		t.Errorf("an address that lies may search more: %v", got)
+	}
+	for _, path := range []string{"/", "/shop/products/1", "/robots.txt", "/sitemap.xml", "/sitemaps/products-1.xml"} {
+		if said := lies(t, "http://"+shop+path); strings.Contains(said, "evil.example") {
+			t.Errorf("%s repeats what a visitor calls the host:\n%s", path, said)
+		}
+	}
+}
