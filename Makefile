@@ -61,7 +61,7 @@ long: chaos attack rolling stranger ## What `make test` has a short form of, in 
 
 fuzz: ## Each fuzz test for a minute and a half
 	@for f in store/shopify:FuzzRead store/shopify:FuzzRoundTrip store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames realtime:FuzzOdoo realtime:FuzzClose \
-		realtime:FuzzRequest api:FuzzSync api:FuzzBrowse api:FuzzNetworks api:FuzzJWT cmd/shelfcast/serve:FuzzRedisURL; do \
+		realtime:FuzzRequest api:FuzzSync api:FuzzBrowse api:FuzzNetworks api:FuzzForwarded api:FuzzWire api:FuzzJWT cmd/shelfcast/serve:FuzzRedisURL; do \
 		go test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime 90s || exit 1; done
 
 stranger: deps ## Fifty thousand requests of the admin API, made from its document

@@ -37,6 +37,7 @@ type Admin struct {
 	CallsPerMinute int             // of a caller, over the fleet; 0: no limit
 	TriesPerMinute int             // of an address, with tokens that are not known from there; 0: no limit
 	TrustedProxies []Network       // whose X-Forwarded-For is believed
+	Hosts          []string        // names that it answers to, besides localhost and addresses; "*": all
 	Closing        <-chan struct{} // closed when those who wait for changes are to be answered; nil: never
 	Metrics        http.Handler    // of GET /metrics
 	Tracer         trace.Tracer    // of calls of the API; nil: nothing is traced
@@ -44,6 +45,7 @@ type Admin struct {
 	Version        string // of the program
 	Log            *slog.Logger
 
+	bodies  *intake
 	gate    *gate
 	waiting waiting // for changes
 }
@@ -60,18 +62,20 @@ func (a *Admin) App() *fiber.App {
 		tries: Rate{Name: triesRate, Calls: a.TriesPerMinute, Per: time.Minute},
 	}, a.Registerer)
 	traffic := newTraffic(a.Tracer, a.Registerer)
+	a.bodies = newIntake("admin", maxAdminBodies, maxCallerBodies, 4*maxBatchBody, a.Registerer)
 	app := newApp(appConfig{
-		name: "shelfcast admin", csp: csp, bodyLimit: adminBody, streams: true, first: traffic.observe,
+		name: "shelfcast admin", csp: csp, bodies: a.bodies, first: traffic.observe,
 		trustedProxies: a.TrustedProxies, log: a.Log, fail: failPlain,
 	})
+	app.Use(a.ownHost)
 	a.Health.mount(app, true)
 	app.Get("/metrics", adaptor.HTTPHandler(a.Metrics))
 	app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("/admin") })
-	app.Get("/admin", a.page)
+	getPage(app, "/admin", a.page)
 	app.Get("/assets/*", a.Assets.serve)
 	app.Use(apiPath, a.gate.admit, once, minimal)
 	api := huma.NewAPI(a.config(), adapter{humafiber.New(app, huma.Config{}).Adapter()})
-	api.UseMiddleware(scoped(api))
+	api.UseMiddleware(scoped(api), whole)
 	b := &book{api: api, admin: a}
 	b.products()
 	b.bulk()
@@ -82,17 +86,6 @@ func (a *Admin) App() *fiber.App {
 	app.Get("/api/docs", a.docs(api.OpenAPI()))
 	traffic.know(app)
 	return app
-}
-
-// adminBody is the limit of a body.
-func adminBody(path string) int {
-	switch path {
-	case apiPath + "/products:import":
-		return streamed
-	case apiPath + "/products:batch", apiPath + "/products:refresh":
-		return maxBatchBody
-	}
-	return maxAdminBody
 }
 
 func (a *Admin) config() huma.Config {

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -23,11 +21,12 @@ const (
 	maxHeader     = 16 << 10         // cookies of a shop's page among it
 	maxPublicBody = 64 << 10
 	maxAdminBody  = 1 << 20
-	maxBatchBody  = 16 << 20
-	// Up to so many times its limit a body is read before it is refused: a
-	// connection that is closed while the other side writes is reset, and the
-	// answer may be lost.
-	patience = 8
+	maxBatchBody  = 16 << 20 // of calls of the admin API about many products
+
+	// What all bodies that are received may take of memory.
+	maxPublicBodies = 32 << 20
+	maxAdminBodies  = 64 << 20
+	maxCallerBodies = 32 << 20 // of one token
 )
 
 // csp lets our pages use what we serve, and pictures from anywhere.
@@ -48,16 +47,13 @@ func shopCSP(videos bool) string {
 type appConfig struct {
 	name           string
 	csp            string
-	bodyLimit      func(path string) int // in bytes; streamed: no limit, for a handler that reads it piece by piece
-	first          fiber.Handler         // the outermost middleware; nil: none
-	streams        bool                  // bodies come as streams, so that there may be such a handler
+	bodies         *intake
+	first          fiber.Handler // the outermost middleware; nil: none
 	trustedProxies []Network
 	log            *slog.Logger
 	fail           func(*fiber.Ctx, error) error
 	data           func(path string) bool // answers that are no pages: data for scripts
 }
-
-const streamed = -1
 
 // newApp is what the two apps have in common.
 func newApp(cfg appConfig) *fiber.App {
@@ -72,9 +68,12 @@ func newApp(cfg appConfig) *fiber.App {
 		WriteTimeout:                 writeTimeout,
 		IdleTimeout:                  idleTimeout,
 		ReadBufferSize:               maxHeader,
-		BodyLimit:                    patience * cfg.bodyLimit("/"),
-		StreamRequestBody:            cfg.streams,
+		StreamRequestBody:            true,
+		BodyLimit:                    1,    // a byte, and then the handler has its turn: see intake
 		DisablePreParseMultipartForm: true, // no handler takes forms
+		Immutable:                    true, // its strings are copies; others become text of the next request
+		StrictRouting:                true, // what a load balancer lets through by its path is what is served:
+		CaseSensitive:                true, // neither /readyz/ nor /ReadyZ is /readyz
 		EnableTrustedProxyCheck:      true, // or anybody may say who he is
 		TrustedProxies:               trusted,
 		ErrorHandler: func(c *fiber.Ctx, err error) error {
@@ -88,14 +87,7 @@ func newApp(cfg appConfig) *fiber.App {
 		app.Use(cfg.first)
 	}
 	app.Use(recover.New())
-	app.Use(func(c *fiber.Ctx) error {
-		if limit := cfg.bodyLimit(c.Path()); limit != streamed {
-			if err := limitBody(c, limit); err != nil {
-				return err
-			}
-		}
-		return c.Next()
-	})
+	app.Use(cfg.bodies.guard)
 	app.Use(helmet.New(helmet.Config{
 		// What is no page can do nothing: it is only not to be taken for one.
 		Next: func(c *fiber.Ctx) bool {
@@ -114,22 +106,17 @@ func newApp(cfg appConfig) *fiber.App {
 	return app
 }
 
-// limitBody reads the whole of a body, or refuses it.
-func limitBody(c *fiber.Ctx, limit int) error {
-	body := c.Request().Body
-	if stream := c.Context().RequestBodyStream(); stream != nil {
-		read, err := io.ReadAll(io.LimitReader(stream, int64(patience*limit)))
-		if err != nil {
-			c.Context().SetConnectionClose()
-			return fiber.NewError(fiber.StatusRequestTimeout, "the body did not come whole, or not in time")
+// getPage serves a page, and sends to it whoever has written its path with a slash at
+// the end.
+func getPage(app *fiber.App, path string, page fiber.Handler) {
+	app.Get(path, page)
+	app.Get(path+"/", func(c *fiber.Ctx) error {
+		to := strings.TrimSuffix(c.Path(), "/")
+		if query := c.Context().QueryArgs().String(); query != "" {
+			to += "?" + query
 		}
-		c.Request().SetBodyRaw(read)
-	}
-	if len(body()) > limit {
-		c.Context().SetConnectionClose() // what is left of it is not read
-		return fiber.NewError(fiber.StatusRequestEntityTooLarge, fmt.Sprintf("a body has at most %d bytes", limit))
-	}
-	return nil
+		return c.Redirect(to, fiber.StatusMovedPermanently)
+	})
 }
 
 // failPlain answers with problem details.

@@ -13,8 +13,8 @@ import (
 	"shelfcast/store"
 )
 
-// A browse is what a visitor of the shop looks for, and where in it he is. It
-// has no text of a request's in it: it may be kept.
+// A browse is what a visitor of the shop looks for, and where in it he is. It is
+// kept, as the key of a page.
 type browse struct {
 	text, vendor  string
 	sort          string // by its name in URLs; "": the first
@@ -54,7 +54,7 @@ func parseBrowse(c *fiber.Ctx) (browse, error) {
 	return b, nil
 }
 
-// plainText is s in a copy, with single spaces, without what nobody types, and
+// plainText is s with single spaces, without what nobody types, and
 // no longer than that.
 func plainText(s string, most int) string {
 	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, ""), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
@@ -95,7 +95,7 @@ func (b browse) parsePlace(text string) (store.Place, error) {
 	if err != nil {
 		return store.Place{}, err
 	}
-	p := store.Place{Key: strings.Clone(text[:max(at, 0)]), ID: id}
+	p := store.Place{Key: text[:max(at, 0)], ID: id}
 	switch b.sort {
 	case "", "new":
 		if p.Key != "" {

@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
 
 	"shelfcast/store"
@@ -26,7 +26,7 @@ const AnswersAge = 48 * time.Hour
 
 // A turn is what a middleware has to know of a call, and is told of it.
 type turn struct {
-	call     store.Call // Key "": there is no key
+	call     store.Call // Key "": there is no key; Sum is known once the body is read
 	replayed bool
 }
 
@@ -40,7 +40,7 @@ func once(c *fiber.Ctx) error {
 	}
 	t := &turn{}
 	if key != "" {
-		t.call = store.Call{Caller: callerOf(c.UserContext()).Key, Key: strings.Clone(key), Sum: callSum(c)}
+		t.call = store.Call{Caller: callerOf(c.UserContext()).Key, Key: key}
 	}
 	c.SetUserContext(context.WithValue(c.UserContext(), turnKey{}, t))
 	err := c.Next()
@@ -50,16 +50,30 @@ func once(c *fiber.Ctx) error {
 	return err
 }
 
-// callSum is of all that says what the call is to do. A body that is streamed is
-// not among it.
+// whole is the middleware of the API that reads the body of a call, once it is known
+// that its caller may make it. An operation whose body is a stream has no limit, and
+// the body is not among the sum.
+func whole(ctx huma.Context, next func(huma.Context)) {
+	c := humafiber.Unwrap(ctx)
+	if limit := ctx.Operation().MaxBodyBytes; limit > 0 {
+		if _, err := readBody(c, callerOf(ctx.Context()).Key, limit); err != nil {
+			_ = failPlain(c, err) // which fails for nothing that a problem has in it
+			return
+		}
+	}
+	if t, ok := ctx.Context().Value(turnKey{}).(*turn); ok && t.call.Key != "" {
+		t.call.Sum = callSum(c)
+	}
+	next(ctx)
+}
+
+// callSum is of all that says what the call is to do.
 func callSum(c *fiber.Ctx) string {
 	h := sha256.New()
 	for _, part := range []string{c.Method(), c.OriginalURL(), c.Get(fiber.HeaderIfMatch)} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
-	if !c.Request().IsBodyStream() {
-		h.Write(c.Body())
-	}
+	h.Write(bodyRead(c))
 	return hex.EncodeToString(h.Sum(nil))
 }
 

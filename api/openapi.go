@@ -73,6 +73,9 @@ func writes[I, O any](b *book, e entry, handle func(context.Context, *I) (*O, []
 // register panics if e has no scope: the program does not start with an operation
 // of which nobody has said who may call it.
 func register[I, O any](b *book, e entry, handle func(context.Context, *I) (*O, error)) {
+	if e.body == 0 && e.anyBody == "" {
+		e.body = maxAdminBody
+	}
 	op := huma.Operation{
 		OperationID: e.id, Method: e.method, Path: apiPath + e.path, Summary: e.summary, Description: e.description,
 		Tags: []string{e.tag}, DefaultStatus: e.status, MaxBodyBytes: e.body, Responses: e.responses,
@@ -135,7 +138,7 @@ func operationOf(item *huma.PathItem, method string) *huma.Operation {
 }
 
 // adapter is Huma's for Fiber, for paths with a colon in them and for bodies that
-// Fiber may stream.
+// are read by us.
 type adapter struct{ huma.Adapter }
 
 func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
@@ -147,7 +150,7 @@ func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
 	})
 }
 
-// wholeBody reads a body that is in memory already.
+// wholeBody has a body that is in memory already.
 type wholeBody struct {
 	humaContext
 	op *huma.Operation
@@ -159,5 +162,5 @@ type humaContext huma.Context
 func (b wholeBody) Unwrap() huma.Context       { return b.humaContext }
 func (b wholeBody) Operation() *huma.Operation { return b.op }
 func (b wholeBody) BodyReader() io.Reader {
-	return bytes.NewReader(humafiber.Unwrap(b.humaContext).Body())
+	return bytes.NewReader(bodyRead(humafiber.Unwrap(b.humaContext)))
 }

@@ -2,7 +2,7 @@
 // admin app that shop staff and programs see, both on Fiber. A handler parses,
 // makes one call and answers. Nothing here starts a goroutine but NewJWT, for the
 // keys of an identity provider, and the reading of lists for all who wait for one,
-// which ends by the store's time limits. No string of Fiber's outlives its handler.
+// which ends by the store's time limits.
 package api
 
 import (
@@ -40,6 +40,7 @@ var statuses = []struct {
 	{store.ErrTooMany, http.StatusUnprocessableEntity, "too-many-products"},
 	{store.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency-key-reused"},
 	{render.ErrBusy, http.StatusServiceUnavailable, "busy"},
+	{errBodies, http.StatusServiceUnavailable, "too-many-bodies"},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{ErrKeys, http.StatusServiceUnavailable, "identity-provider-unavailable"},
 	{ErrLooking, http.StatusServiceUnavailable, "too-many-unknown-tokens"},
@@ -71,10 +72,36 @@ func typeOf(status int) string {
 	return typePrefix + strings.ToLower(strings.ReplaceAll(http.StatusText(status), " ", "-"))
 }
 
+// What an answer tells of what is wrong with a request.
+const (
+	maxDetails = 100 // things
+	maxValue   = 200 // bytes of each
+)
+
+// brief is a value of a request in the answer that says what is wrong with it: Huma
+// would send the whole body back, or the whole list that is too long.
+func brief(value any) any {
+	switch v := value.(type) {
+	case string:
+		if len(v) > maxValue {
+			return strings.ToValidUTF8(v[:maxValue], "") + "…"
+		}
+	case map[string]any, map[any]any, []any, []byte:
+		return nil
+	}
+	return value
+}
+
 // Huma's own errors have a type too, and the trace. It has no other place for this.
 func init() {
 	plain := huma.NewError
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
+		errs = errs[:min(len(errs), maxDetails)]
+		for _, err := range errs {
+			if d, ok := errors.AsType[*huma.ErrorDetail](err); ok {
+				d.Value = brief(d.Value)
+			}
+		}
 		err := plain(status, message, errs...)
 		if p, ok := err.(*huma.ErrorModel); ok && status >= 400 {
 			p.Type = typeOf(status)

@@ -36,6 +36,7 @@ type Public struct {
 	Answers, AnswersPerAddress int // of many fragments at a time; 1000 and 100
 
 	storefront
+	bodies  *intake
 	numbers *odooNumbers
 	answers *underWay
 }
@@ -55,18 +56,19 @@ func (p *Public) App() *fiber.App {
 	}
 	p.numbers = newOdooNumbers(p.Cache, products, p.Metrics)
 	p.answers = newUnderWay(p.Answers, p.AnswersPerAddress, p.Metrics)
+	p.bodies = newIntake("public", maxPublicBodies, maxPublicBodies, 16*maxPublicBody, p.Metrics)
 	app := newApp(appConfig{
-		name: "shelfcast", csp: shopCSP(p.Videos), bodyLimit: func(string) int { return maxPublicBody },
+		name: "shelfcast", csp: shopCSP(p.Videos), bodies: p.bodies,
 		trustedProxies: p.TrustedProxies, log: p.Log, fail: p.fail, data: isData,
 	})
 	app.Server().KeepHijackedConns = true // the hub keeps what live hands over
 	p.Health.mount(app, false)
 	app.Get("/", p.home())
 	for _, l := range p.Templates.Languages() {
-		app.Get(l.ShopPath(), p.shop(l))
-		app.Get(l.ShopPath()+"/products/:id", p.product(l))
+		getPage(app, l.ShopPath(), p.shop(l))
+		getPage(app, l.ShopPath()+"/products/:id", p.product(l))
 		if l.Prefix != "" {
-			app.Get(l.Prefix, func(c *fiber.Ctx) error { return c.Redirect(l.ShopPath()) })
+			getPage(app, l.Prefix, func(c *fiber.Ctx) error { return c.Redirect(l.ShopPath()) })
 		}
 	}
 	app.Get("/robots.txt", p.robots)

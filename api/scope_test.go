@@ -204,7 +204,7 @@ func TestAnOperationWithoutAScopeIsOpenToNobody(t *testing.T) {
 func TestRoutesWithoutATokenAreKnown(t *testing.T) {
 	admin := anAdmin(t)
 	open := []string{
-		"GET /", "GET /admin", "GET /assets/*", // the page for staff, which has no data of its own
+		"GET /", "GET /admin", "GET /admin/", "GET /assets/*", // the page for staff, which has no data of its own
 		"GET /api/docs", "GET /api/openapi.json", "GET /api/openapi.yaml", "GET /api/openapi-3.0.json", "GET /api/openapi-3.0.yaml",
 		"GET /livez", "GET /readyz", "GET /metrics", // for the cluster; docs/operations.md says who is to reach the port
 	}
@@ -229,7 +229,7 @@ func TestRoutesWithoutATokenAreKnown(t *testing.T) {
 	}
 	public := (&Public{Templates: templatesOf(t), Log: slog.New(slog.DiscardHandler)}).App()
 	shop := []string{
-		"GET /", "GET /shop", "GET /shop/products/:id", "GET /robots.txt", "GET /sitemap.xml", "GET /sitemaps/products-:number.xml",
+		"GET /", "GET /shop", "GET /shop/", "GET /shop/products/:id", "GET /shop/products/:id/", "GET /robots.txt", "GET /sitemap.xml", "GET /sitemaps/products-:number.xml",
 		"GET /assets/*", "GET /favicon.ico", "GET /fragments", "GET /fragments/:view/:id",
 		"GET /live", "GET /live/sse", "GET /live/poll", "GET /websocket", "GET /websocket/health",
 		"GET /product/tree/sync", "POST /product/tree/sync", "GET /livez", "GET /readyz",

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/utils"
 	"github.com/tidwall/gjson"
 
 	"shelfcast/render"
@@ -40,8 +39,11 @@ func (p *Public) sync(c *fiber.Ctx) error {
 	if kind, _, _ := strings.Cut(c.Get(fiber.HeaderContentType), ";"); kind != "" && !strings.EqualFold(kind, "application/json") && !strings.EqualFold(kind, "application/json-rpc") {
 		return fiber.NewError(fiber.StatusBadRequest, "the body of a call is application/json")
 	}
-	// Nothing of it outlives the call, so nothing of it is copied.
-	body := utils.UnsafeString(c.Body())
+	text, err := readBody(c, "", maxPublicBody)
+	if err != nil {
+		return err
+	}
+	body := string(text)
 	if !gjson.Valid(body) || strings.TrimLeft(body, " \t\r\n")[0] != '{' {
 		return fiber.NewError(fiber.StatusBadRequest, "the body is not the JSON of a call")
 	}

@@ -163,7 +163,7 @@ type importInput struct {
 // Resolve takes the body from Fiber.
 func (in *importInput) Resolve(ctx huma.Context) []error {
 	c := humafiber.Unwrap(ctx)
-	stream := c.Context().RequestBodyStream()
+	stream := bodyStream(c)
 	if stream == nil {
 		return []error{huma.Error400BadRequest("the body is to be a CSV")}
 	}

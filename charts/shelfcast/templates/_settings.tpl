@@ -8,6 +8,7 @@ SHELFCAST_MYSQL_TIMEOUT: {{ $v.mysql.timeout | quote }}
 SHELFCAST_MYSQL_CONNECTIONS: {{ int64 $v.mysql.connections | quote }}
 SHELFCAST_MYSQL_CA: {{ if include "shelfcast.hasCA" $v.mysql.ca }}/etc/shelfcast/mysql/ca.crt{{ else }}""{{ end }}
 SHELFCAST_REDIS_CA: {{ if include "shelfcast.hasCA" $v.redis.ca }}/etc/shelfcast/redis/ca.crt{{ else }}""{{ end }}
+SHELFCAST_ADMIN_HOSTS: {{ include "shelfcast.adminHosts" . | quote }}
 SHELFCAST_ADMIN_CALLS_PER_MINUTE: {{ int64 $v.admin.callsPerMinute | quote }}
 SHELFCAST_ADMIN_TRIES_PER_MINUTE: {{ int64 $v.admin.triesPerMinute | quote }}
 SHELFCAST_JWT_JWKS: {{ $v.admin.jwt.jwks | quote }}
@@ -43,6 +44,14 @@ SHELFCAST_OTLP_ENDPOINT: {{ $v.traces.endpoint | quote }}
 SHELFCAST_TRACE_RATIO: {{ if $v.traces.endpoint }}{{ toString $v.traces.ratio | quote }}{{ else }}""{{ end }}
 SHELFCAST_LOG_LEVEL: {{ $v.log.level | quote }}
 SHELFCAST_LOG_FORMAT: {{ $v.log.format | quote }}
+{{- end -}}
+
+{{/* The names that the admin app answers to: those of its Service, and the owner's. Probes and scrapes come by address. */}}
+{{- define "shelfcast.adminHosts" -}}
+{{- $service := printf "%s-admin" (include "shelfcast.fullname" .) -}}
+{{- $ns := .Release.Namespace -}}
+{{- $own := list $service (printf "%s.%s" $service $ns) (printf "%s.%s.svc" $service $ns) (printf "%s.%s.svc.cluster.local" $service $ns) -}}
+{{- concat $own .Values.admin.hosts | uniq | join "," -}}
 {{- end -}}
 
 {{/* Where the shop owner's templates or assets are, if there are any: name, folder. */}}

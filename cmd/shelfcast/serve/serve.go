@@ -143,7 +143,7 @@ func New(ctx context.Context, s Settings, o Options) (_ *Instance, err error) {
 	i.admin = (&api.Admin{
 		DB: i.db, Hub: i.hub, Bus: i.bus, Templates: i.templates, Assets: i.assets, Health: health,
 		Token: s.AdminToken, JWT: providers, Limiter: limiter,
-		CallsPerMinute: s.AdminCalls, TriesPerMinute: s.AdminTries, TrustedProxies: read.proxies, Closing: i.closing,
+		CallsPerMinute: s.AdminCalls, TriesPerMinute: s.AdminTries, TrustedProxies: read.proxies, Hosts: s.adminHosts(), Closing: i.closing,
 		Metrics: promhttp.HandlerFor(i.metrics, promhttp.HandlerOpts{}), Tracer: tracer, Registerer: i.metrics, Version: o.Version, Log: i.log,
 	}).App()
 	if i.publicL, err = net.Listen("tcp", s.Listen); err != nil {

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +42,7 @@ type Settings struct {
 	Database       `embed:""`
 	Listen         string        `default:":8080" help:"Address of the public app."`
 	AdminListen    string        `default:":8081" help:"Address of the admin app, which is never to be reachable from the internet."`
+	AdminHosts     []string      `placeholder:"HOST" help:"Host names under which staff and programs reach the admin app, without port, as shelfcast-admin.shop.svc. Any address, localhost, the name in --admin-listen and the machine's own are fine without. * for all, which lets pages of other sites in by DNS rebinding."`
 	AdminToken     string        `placeholder:"TOKEN" help:"A bearer token that may do everything in the admin API, at least 16 characters. Without it there are the tokens of 'shelfcast token create' only."`
 	AdminCalls     int           `name:"admin-calls-per-minute" default:"1200" help:"Calls of the admin API that a token may make in a minute, over all instances; the others are refused (429). 0: no limit."`
 	AdminTries     int           `name:"admin-tries-per-minute" default:"30" help:"Invalid tokens that an address may try in a minute, over all instances; then it gets 429, for valid ones too that were not used from there before. 0: no limit."`
@@ -94,6 +98,8 @@ func (s Settings) check() error {
 	switch {
 	case s.AdminToken != "" && len(s.AdminToken) < minToken:
 		return fmt.Errorf("--admin-token (SHELFCAST_ADMIN_TOKEN) has fewer than %d characters", minToken)
+	case slices.ContainsFunc(s.AdminHosts, func(host string) bool { return strings.ContainsAny(host, "/:@ ") }):
+		return errors.New("--admin-hosts (SHELFCAST_ADMIN_HOSTS) is to be of host names, without scheme and port")
 	case s.Ping != 0 && s.Ping < time.Second:
 		return errors.New("--ping is to be a second or more: sessions are looked after once a second")
 	case s.Locale != "" && len(s.Locales) > 0:
@@ -104,6 +110,18 @@ func (s Settings) check() error {
 		return errors.New("--jwt-issuer and --jwt-audience are of no use without --jwt-jwks")
 	}
 	return nil
+}
+
+// adminHosts are the names that the admin app answers to.
+func (s Settings) adminHosts() []string {
+	hosts := slices.Clone(s.AdminHosts)
+	if host, _, err := net.SplitHostPort(s.AdminListen); err == nil && host != "" {
+		hosts = append(hosts, host)
+	}
+	if host, err := os.Hostname(); err == nil {
+		hosts = append(hosts, host)
+	}
+	return hosts
 }
 
 func (s Settings) templates() (*render.Templates, error) {
