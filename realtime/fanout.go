@@ -17,7 +17,7 @@ import (
 type news struct {
 	topic   *topic
 	version int64
-	again   bool   // it was told before: see repeats
+	again   bool   // it was told before: see repeats, and passOver
 	text    []byte // as an element of a frame's list; shared, never changed
 	way     *way   // that it goes; nil: it is not traced
 	frame   []byte // the whole frame of one that is sent only this; made by a round
@@ -144,7 +144,9 @@ func (h *Hub) fanOut(all []news) {
 			h.table.mark(at)
 		}
 	}
-	for _, n := range r.news {
+	for i := range r.news {
+		n := &r.news[i]
+		n.again, n.topic.told = n.topic.told == n.version, n.version
 		size += len(n.topic.watchers)
 		for at := range n.topic.watchers {
 			h.table.mark(at)
@@ -246,14 +248,16 @@ func (r *round) push(s *session, w *work) {
 
 // passOver needs the session's mu held. It notes what the session, which has no
 // room, was not told from that product on; what it was not told before either is
-// one version that it will never be sent.
+// one version that it will never be sent. A version that is told again, for the sake
+// of others, is none more.
 func (r *round) passOver(s *session, from int, w *work) {
 	for i := from; i < len(s.watching); i++ {
 		watched := &s.watching[i]
-		if at := r.find(watched.topic); at < 0 || !watched.takes(r.news[at].version) {
+		at := r.find(watched.topic)
+		if at < 0 || !watched.takes(r.news[at].version) {
 			continue
 		}
-		if watched.shown&owed != 0 {
+		if watched.shown&owed != 0 && !r.news[at].again {
 			w.passedOver++
 		}
 		watched.shown |= owed

@@ -270,6 +270,43 @@ func TestBrowsersAreAskedForASignOfLife(t *testing.T) {
 	})
 }
 
+// One that does not read cannot answer: its silence says nothing, and when it reads
+// again it has its time to answer.
+func TestABrowserThatWasSlowIsAskedBeforeItIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(rev(1, 10), rev(2, 10))
+		h := quietHub(t, s, Config{Ping: 20 * time.Second, Pong: 10 * time.Second})
+		unasked, asked := join(t, h, Full), join(t, h, Full)
+		unasked.watch(rev(1, 10), rev(2, 10))
+		synctest.Wait()
+		s.set(rev(1, 11))
+		h.Apply(rev(1, 11))
+		time.Sleep(40 * time.Second) // the one has its ping to read, the other what is before it
+		unasked.sees(rev(1, 11))
+		for _, b := range []*browser{asked, unasked} {
+			if f := b.frame(); f.Header.OpCode != ws.OpPing {
+				t.Errorf("got %v %s", f.Header.OpCode, f.Payload)
+			}
+			time.Sleep(5 * time.Second)
+			if err := wsutil.WriteClientMessage(b.conn, ws.OpPong, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		if n := h.Sessions(); n != 2 {
+			t.Errorf("%d sessions", n)
+		}
+		for _, b := range []*browser{asked, unasked} {
+			if f := b.frame(); f.Header.OpCode != ws.OpPing {
+				t.Errorf("got %v %s", f.Header.OpCode, f.Payload)
+			}
+			if _, err := ws.ReadFrame(b.conn); err != io.EOF {
+				t.Errorf("one that reads and does not answer is asked again, or not closed: %v", err)
+			}
+		}
+	})
+}
+
 func TestAFullHubTurnsAwayAndForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(rev(1, 10)), Config{MaxSessions: 2})

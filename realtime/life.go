@@ -90,8 +90,8 @@ func (h *Hub) sweep(now time.Time, turn int) {
 
 // lookAfter pings a session that was not heard from for a while, and ends one
 // that did not answer. One whose write is blocked is slow, and not gone, as
-// long as its machine takes some of it now and then. One that was not read from
-// is, if its budget is back.
+// long as its machine takes some of it now and then; its time to answer begins
+// when it is blocked no more. One that was not read from is, if its budget is back.
 func (s *session) lookAfter(now time.Time, w *work) (slow bool) {
 	cfg := &s.hub.cfg
 	last := s.lastRead.Load()
@@ -99,6 +99,10 @@ func (s *session) lookAfter(now time.Time, w *work) (slow bool) {
 	s.mu.Lock()
 	overdue := s.closing && now.UnixNano() > s.closeBy
 	blocked, closing := s.blocked, s.closing
+	if (blocked || s.paused) && s.asked() { // the ping, or the answer, has no way yet
+		s.pingedAt = now.UnixNano()
+	}
+	unanswered := s.asked() && now.UnixNano()-s.pingedAt > int64(cfg.Pong)
 	// Of a browser that never answers only its machine can tell.
 	lost := (blocked || s.wire == EventStream) && !s.closed && s.link.lost()
 	stalled := !s.closed && s.link.stalled(now)
@@ -111,7 +115,7 @@ func (s *session) lookAfter(now time.Time, w *work) (slow bool) {
 	switch {
 	case overdue:
 		s.drop(endLeft)
-	case lost || !blocked && !closing && silent > cfg.Ping+cfg.Pong:
+	case lost || !blocked && !closing && unanswered:
 		s.drop(endSilent)
 	case stalled:
 		s.drop(endStalled)

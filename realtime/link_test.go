@@ -62,7 +62,7 @@ func (d *door) enter(t testing.TB) *browser {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second)) // or a fault would hang
+	conn.SetDeadline(time.Now().Add(time.Minute)) // or a fault would hang
 	return &browser{t, conn}
 }
 

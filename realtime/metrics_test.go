@@ -155,6 +155,40 @@ func TestWhatASlowSessionIsNotSentIsCounted(t *testing.T) {
 	})
 }
 
+// A session that gets room while a fragment is fetched has it fetched once more,
+// and told once more; it is one version all the same.
+func TestAVersionThatIsToldTwiceIsPassedOverOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, metrics := newShop(rev(1, 10), rev(2, 10)), prometheus.NewRegistry()
+		h := quietHub(t, s, Config{Metrics: metrics})
+		slow, late := join(t, h, Full), join(t, h, Full)
+		slow.watch(rev(1, 10), rev(2, 10))
+		late.watch(rev(1, 10), rev(2, 10))
+		synctest.Wait()
+		apply := func(r store.Rev) {
+			s.set(r)
+			h.Apply(r)
+			synctest.Wait()
+		}
+		apply(rev(1, 11))
+		late.sees(rev(1, 11)) // and the slow one does not read it
+		synctest.Wait()
+		apply(rev(2, 11)) // which the late one reads while the next one is fetched
+		s.delay(time.Second, 2)
+		apply(rev(2, 12))
+		time.Sleep(500 * time.Millisecond)
+		late.sees(rev(2, 11))
+		late.sees(rev(2, 12))
+		time.Sleep(time.Second)
+		if n := s.filled(); n != 4 {
+			t.Errorf("fragments were fetched %d times, of three versions", n)
+		}
+		if n := value(t, metrics, "shelfcast_coalesced_total", "session"); n != 1 { // 11 of product 2
+			t.Errorf("%v versions were passed over", n)
+		}
+	})
+}
+
 func TestVersionsThatFoldAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, metrics := newShop(), prometheus.NewRegistry()

@@ -33,11 +33,15 @@ func vanish(t *testing.T, conn net.Conn) {
 // soon as any other; one that only does not read stays.
 func TestTheDeadAreFoundWhileAWriteIsUnderWay(t *testing.T) {
 	s := newShop(rev(1, 1), rev(2, 1))
-	s.html = strings.Repeat("x", 200_000)
-	h := quietHub(t, s, Config{Ping: time.Second, Pong: 500 * time.Millisecond})
+	s.html = strings.Repeat("x", 20_000)
+	h := quietHub(t, s, Config{Ping: 500 * time.Millisecond, Pong: 2 * time.Second})
 	d := openDoor(t, h)
 	gone, slow := d.enter(t), d.enter(t)
 	for _, b := range []*browser{gone, slow} {
+		// Or there are megabytes to read before the ping that is to be answered.
+		if err := b.conn.(*net.TCPConn).SetReadBuffer(16 << 10); err != nil {
+			t.Fatal(err)
+		}
 		b.watch(rev(1, 1), rev(2, 1))
 		b.nothing()
 	}

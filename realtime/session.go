@@ -49,7 +49,7 @@ type session struct {
 	ending   ending    // why it is closed, if it is not the browser's doing
 	watching []watched // added to and taken from only with Hub.mu held too
 	out      *outbox   // nil if there is nothing to say
-	pingedAt int64     // lastRead at the last ping: one ping a silence
+	pingedAt int64     // when it was last pinged, or seen unable to read the ping, in Unix nanoseconds
 	closeBy  int64     // when closing: to be ended then, in Unix nanoseconds
 	paidBy   int64     // when all of its budget is back, in Unix nanoseconds
 }
@@ -136,15 +136,20 @@ func (s *session) ping(w *work) {
 		s.say(w, controlLane, beat)
 		return
 	}
-	now := s.lastRead.Load()
 	s.mu.Lock()
-	asked := s.pingedAt == now
-	s.pingedAt = now
+	asked := s.asked()
+	if !asked {
+		s.pingedAt = time.Now().UnixNano()
+	}
 	s.mu.Unlock()
 	if !asked {
 		s.say(w, controlLane, s.wire.ping())
 	}
 }
+
+// asked needs mu held. It reports whether the browser was pinged, and not heard from
+// since.
+func (s *session) asked() bool { return s.pingedAt > s.lastRead.Load() }
 
 // end closes the connection, at once.
 func (s *session) end() { s.endFor(endLeft) }

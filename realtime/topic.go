@@ -34,7 +34,7 @@ type topic struct {
 	held   int                 // fragments of it that are had for the batch, or wait in it; guarded by batch.mu
 
 	// Guarded by Hub.mu.
-	told     int64               // of those who follow the channel: the version that they know
+	told     int64               // the version that was told last; those who follow the channel know it
 	watchers map[uint32]struct{} // the slots of sessions
 }
 
