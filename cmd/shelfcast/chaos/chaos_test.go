@@ -74,9 +74,10 @@ const products = 40
 
 // play lets the faults happen, one after the other, and judges.
 func play(t *testing.T, binary string, withSentinel bool, all []fault, random *rand.Rand, pages int, bar time.Duration, long bool) []*phase {
-	h := startHouse(t, binary, withSentinel)
+	h := newHouse(t, withSentinel)
 	s := &scene{house: h, random: random, ledger: &ledger{}}
 	stock := s.stock()
+	h.serve(binary)
 	s.backup()
 	b := open(t, h.public, pages, s.paths())
 	storetest.Eventually(t, "all pages are connected", func() bool { return b.connected() == pages })
@@ -142,6 +143,9 @@ func wait(d time.Duration) { <-time.After(d) }
 // stock makes the products.
 func (s *scene) stock() []store.Product {
 	s.t.Helper()
+	if len(s.instances) > 0 {
+		s.t.Fatal("the shop is open already: see house.serve")
+	}
 	var made []store.Product
 	for n := range products {
 		sku := fmt.Sprint("thing ", n)

@@ -26,6 +26,7 @@ type house struct {
 	redis    *storetest.RedisServer // nil with sentinels
 	sentinel *storetest.Sentinel    // or nil
 
+	dsn              string
 	db               *store.DB // the database itself, for what passes by the instances
 	plain            *sql.DB   // and by our own code
 	toMySQL, toRedis *toxiproxy.Proxy
@@ -42,36 +43,46 @@ type instance struct {
 	before   float64 // what those processes had rendered that are gone
 }
 
-// startHouse starts all of it, which ends with the test.
-func startHouse(t testing.TB, binary string, withSentinel bool) *house {
+// newHouse starts what the instances stand on, which ends with the test: first there
+// is stock (scene.stock), then they serve it.
+func newHouse(t testing.TB, withSentinel bool) *house {
 	t.Helper()
 	h := &house{t: t, mysql: storetest.StartMySQL(t)}
-	dsn := h.mysql.Database(t)
-	h.db = fleettest.DB(t, dsn)
+	h.dsn = h.mysql.Database(t)
+	h.db = fleettest.DB(t, h.dsn)
 	if err := h.db.InstallTriggers(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h.plain = storetest.SQL(t, dsn)
-	host, name, _ := strings.Cut(strings.TrimPrefix(dsn, "root@tcp("), ")/")
-	h.toMySQL = proxy(t, "mysql", host)
-	dsn = fmt.Sprintf("root@tcp(%s)/%s", h.toMySQL.Listen, name)
-
-	var url string
+	h.plain = storetest.SQL(t, h.dsn)
 	if withSentinel {
 		h.sentinel = storetest.StartSentinel(t)
-		url = h.sentinel.URL()
 	} else {
 		h.redis = storetest.StartRedis(t)
-		h.toRedis = proxy(t, "redis", h.redis.Addr())
+	}
+	return h
+}
+
+// serve starts the instances and the load balancer, which looks at the shop at once:
+// an instance takes a list of products to be what it was for a second, and so a page
+// that came just then would be of an empty shop if there was no stock yet.
+func (h *house) serve(binary string) {
+	h.t.Helper()
+	host, name, _ := strings.Cut(strings.TrimPrefix(h.dsn, "root@tcp("), ")/")
+	h.toMySQL = proxy(h.t, "mysql", host)
+	dsn := fmt.Sprintf("root@tcp(%s)/%s", h.toMySQL.Listen, name)
+	var url string
+	if h.sentinel != nil {
+		url = h.sentinel.URL()
+	} else {
+		h.toRedis = proxy(h.t, "redis", h.redis.Addr())
 		url = "redis://" + h.toRedis.Listen
 	}
 	for n := range 3 {
-		i := fleettest.Start(t, binary, "SHELFCAST_MYSQL="+dsn, "SHELFCAST_REDIS="+url, "SHELFCAST_TRUSTED_PROXIES=127.0.0.1",
+		i := fleettest.Start(h.t, binary, "SHELFCAST_MYSQL="+dsn, "SHELFCAST_REDIS="+url, "SHELFCAST_TRUSTED_PROXIES=127.0.0.1",
 			"SHELFCAST_PAGE_SIZE=8", "SHELFCAST_DRAIN=2s", fmt.Sprint("SHELFCAST_SHOP_NAME=Shop ", n))
 		h.instances = append(h.instances, &instance{Instance: i})
 	}
-	h.balance(t)
-	return h
+	h.balance(h.t)
 }
 
 func proxy(t testing.TB, name, upstream string) *toxiproxy.Proxy {

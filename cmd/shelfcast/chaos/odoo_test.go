@@ -49,10 +49,11 @@ func TestOdooPagesThroughFaults(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	h := startHouse(t, fleettest.Build(t), false)
-	h.instances[2].Stop()
+	h := newHouse(t, false)
 	s := &scene{house: h, random: rand.New(rand.NewPCG(seed, 0)), ledger: &ledger{}}
 	stock := s.stock()
+	h.serve(fleettest.Build(t))
+	h.instances[2].Stop()
 	var numbers []int64
 	for i, p := range stock { // Odoo's own numbers for every other
 		number := p.ID
