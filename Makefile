@@ -32,10 +32,10 @@ demo-test: ## The demo's tests, as a module of its own and in the workspace
 	GOWORK= go build -o /dev/null ./cmd/demo
 
 web-test: web/node_modules/.package-lock.json ## The client's types and tests
-	cd web && npm test --silent
+	cd web && ../scripts/with-node npm test --silent
 
 web/node_modules/.package-lock.json: web/package-lock.json
-	cd web && npm ci --no-audit --no-fund --silent
+	cd web && ../scripts/with-node npm ci --no-audit --no-fund --silent
 
 bench: deps ## The benchmarks that the README quotes
 	go test -run '^$$' -bench 'Hub|Delivery|Fragment|Sync' -benchmem ./realtime ./render ./api

@@ -3,6 +3,7 @@
 package shelfcast_test
 
 import (
+	"cmp"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -105,5 +106,34 @@ func TestThePapersPointToWhatIsThere(t *testing.T) {
 	})
 	if err != nil || seen < 50 {
 		t.Errorf("%d links were seen: %v", seen, err)
+	}
+}
+
+// Node is often missing or too old: scripts/with-node finds one, and nothing runs it
+// in another way.
+func TestNodeIsFoundInOnePlace(t *testing.T) {
+	bare := map[string]*regexp.Regexp{
+		"Makefile": regexp.MustCompile(`(?m)^\t(.*[ @])?(node|npm|npx) .*`),
+		".go":      regexp.MustCompile(`exec\.Command(Context)?\([^\n]*"(node|npm|npx)"`),
+	}
+	through := regexp.MustCompile(`with-node (node|npm|npx) `)
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git") {
+			return fs.SkipDir
+		}
+		calls := bare[cmp.Or(filepath.Ext(path), path)]
+		if err != nil || calls == nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		seen += len(through.FindAll(text, -1))
+		for _, call := range calls.FindAll(through.ReplaceAll(text, nil), -1) {
+			t.Errorf("%s: %s", path, call)
+		}
+		return err
+	})
+	if err != nil || seen < 2 {
+		t.Errorf("%d calls were seen: %v", seen, err)
 	}
 }

@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/store/storetest"
 )
 
@@ -48,19 +46,8 @@ func (s *sight) UnmarshalJSON(b []byte) error {
 // open opens pages in several processes, which end with the test.
 func open(t testing.TB, origin string, pages int, paths []string) *browsers {
 	t.Helper()
-	script, err := filepath.Abs("../../../web/test/browsers.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat("../../../web/node_modules"); err != nil {
-		t.Fatal("the browser's modules are missing: make web-test installs them")
-	}
 	b := &browsers{pages: pages}
-	const processes = 2
-	for n := range processes {
-		args := append([]string{script, origin, fmt.Sprint(pages / processes), fmt.Sprint(n * pages / processes)}, paths...)
-		cmd := exec.Command("node", args...)
-		cmd.Stderr = os.Stderr
+	for _, cmd := range fleettest.Pages(t, origin, pages, paths...) {
 		in, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)

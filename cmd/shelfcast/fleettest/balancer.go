@@ -240,13 +240,19 @@ func (b *Balancer) States(t testing.TB) []string {
 // Example is the path of a file in deploy/.
 func Example(t testing.TB, name string) string {
 	t.Helper()
+	return filepath.Join(root(t), "deploy", name)
+}
+
+// root returns the project's folder.
+func root(t testing.TB) string {
+	t.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for { // the folder of a test's package, or one above it
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "deploy", name)
+			return dir
 		}
 		if dir == filepath.Dir(dir) {
 			t.Fatal("the test does not run within the project")

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/store"
 	"shelfcast/store/storetest"
@@ -99,15 +99,10 @@ func TestAThousandBrowsersAndOneRequest(t *testing.T) {
 // in notify mode, and waits until all are live. It has what they come to show.
 func browse(t testing.TB, origin string, pages int, paths ...string) <-chan store.Rev {
 	t.Helper()
-	if _, err := os.Stat("../../../web/node_modules"); err != nil {
-		t.Fatal("the browser's modules are missing: make web-test installs them")
-	}
 	shown, live := make(chan store.Rev, pages), make(chan int, pages)
-	const processes, ended = 2, -1
-	for n := range processes {
-		cmd := exec.Command("node", append([]string{"../../../web/test/browsers.js", origin, fmt.Sprint(pages / processes), fmt.Sprint(n * pages / processes)}, paths...)...)
+	const ended = -1
+	for _, cmd := range fleettest.Pages(t, origin, pages, paths...) {
 		cmd.Env = append(os.Environ(), "MODE=notify")
-		cmd.Stderr = os.Stderr
 		in, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)

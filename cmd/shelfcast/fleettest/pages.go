@@ -1,0 +1,28 @@
+package fleettest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Pages returns the commands, not started yet, that open so many pages of a
+// shop between them, in turns at these paths, each with the client that browsers
+// have. web/test/browsers.js says what they tell and take.
+func Pages(t testing.TB, origin string, pages int, paths ...string) []*exec.Cmd {
+	t.Helper()
+	root := root(t)
+	if _, err := os.Stat(filepath.Join(root, "web/node_modules")); err != nil {
+		t.Fatal("the browser's modules are missing: make web-test installs them")
+	}
+	cmds := make([]*exec.Cmd, 2)
+	for n := range cmds {
+		each := pages / len(cmds)
+		args := append([]string{"node", filepath.Join(root, "web/test/browsers.js"), origin, fmt.Sprint(each), fmt.Sprint(n * each)}, paths...)
+		cmds[n] = exec.Command(filepath.Join(root, "scripts/with-node"), args...)
+		cmds[n].Stderr = os.Stderr
+	}
+	return cmds
+}
