@@ -107,7 +107,7 @@ func FuzzForwarded(f *testing.F) {
 		named := []netip.Addr{asked}
 		hops := strings.Split(forwardedFor(c), ",")
 		for _, hop := range slices.Backward(hops) {
-			address, err := netip.ParseAddr(strings.TrimSpace(hop))
+			address, err := parseHop(strings.TrimSpace(hop))
 			if err != nil {
 				break
 			}
