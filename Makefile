@@ -35,7 +35,7 @@ web-test: web/node_modules/.package-lock.json ## The client's types and tests
 	cd web && ../scripts/with-node npm test --silent
 
 web/node_modules/.package-lock.json: web/package-lock.json
-	cd web && ../scripts/with-node npm ci --no-audit --no-fund --silent
+	cd web && ../scripts/with-node npm ci --no-audit --no-fund --loglevel=error
 
 bench: deps ## The benchmarks that the README quotes
 	go test -run '^$$' -bench 'Hub|Delivery|Fragment|Sync' -benchmem ./realtime ./render ./api
