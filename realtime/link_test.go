@@ -57,7 +57,12 @@ func openDoor(t testing.TB, h *Hub) *door {
 
 func (d *door) enter(t testing.TB) *browser {
 	t.Helper()
-	conn, err := net.Dial("tcp", d.l.Addr().String())
+	return d.enterBy(t, &net.Dialer{})
+}
+
+func (d *door) enterBy(t testing.TB, by *net.Dialer) *browser {
+	t.Helper()
+	conn, err := by.Dial("tcp", d.l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
