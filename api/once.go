@@ -100,7 +100,7 @@ func changes[I, O any](a *Admin, handle func(context.Context, *I) (*O, []store.R
 		if t == nil || t.call.Key == "" {
 			out, news, err := handle(ctx, in)
 			if err == nil {
-				a.Bus.PublishAll(ctx, news)
+				a.announce(ctx, news)
 			}
 			return out, err
 		}
@@ -123,9 +123,45 @@ func changes[I, O any](a *Admin, handle func(context.Context, *I) (*O, []store.R
 		case err != nil:
 			return nil, err
 		}
-		a.Bus.PublishAll(ctx, news)
+		a.announce(ctx, news)
 		return out, nil
 	})
+}
+
+// announce tells all instances of versions that were committed together. Of products
+// of which shoppers may not know only the staff's own feed of changes hears. If the
+// database does not say which they are, the feeds find them.
+func (a *Admin) announce(ctx context.Context, news []store.Rev) {
+	if len(news) == 0 {
+		return
+	}
+	ids := make([]int64, len(news))
+	for i, r := range news {
+		ids[i] = r.ID
+	}
+	public, err := a.DB.Versions(context.WithoutCancel(ctx), ids)
+	if err != nil {
+		a.Log.WarnContext(ctx, "what has changed is left to the feeds", "versions", len(news), "error", err)
+		return
+	}
+	known := make(map[int64]bool, len(public))
+	for _, r := range public {
+		known[r.ID] = true
+	}
+	var told []store.Rev
+	var hidden store.Rev
+	for _, r := range news {
+		switch {
+		case known[r.ID]:
+			told = append(told, r)
+		case r.Version > hidden.Version:
+			hidden = r
+		}
+	}
+	a.Bus.PublishAll(ctx, told)
+	if hidden.Version > 0 {
+		a.Bus.PublishHidden(ctx, hidden)
+	}
 }
 
 // refusal is the answer to keep of a call that fails, or nil if it may succeed

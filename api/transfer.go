@@ -114,7 +114,7 @@ func (a *Admin) importAll(ctx context.Context, in *importInput, upload io.Reader
 	out := &importAnswer{importReport{Lines: []importLine{}}}
 	var news []store.Rev
 	tell := func() {
-		a.Bus.PublishAll(ctx, news)
+		a.announce(ctx, news)
 		news = nil
 	}
 	tally, err := shopify.Import(ctx, a.DB, upload, in.Currency, func(o shopify.Outcome) {

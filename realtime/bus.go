@@ -118,7 +118,7 @@ func (b *Bus) PublishAll(ctx context.Context, revs []store.Rev) {
 	var messages [][]byte
 	if len(revs) == 1 {
 		b.hub.apply(revs[0], wayOf(ctx))
-		messages = append(messages, encode(sent{revs[0], tracing.Parent(ctx)}))
+		messages = append(messages, encode(sent{Rev: revs[0], Traceparent: tracing.Parent(ctx)}))
 	} else {
 		b.hub.applyAll(revs, wayOf(ctx))
 		for some := range slices.Chunk(revs, perMessage) {
@@ -133,6 +133,20 @@ func (b *Bus) PublishAll(ctx context.Context, revs []store.Rev) {
 		tracing.Fail(span, err)
 		b.log.WarnContext(ctx, "publish", "product", revs[0].ID, "version", revs[0].Version, "versions", len(revs), "unpublished", lost, "error", err)
 	}
+}
+
+// PublishHidden tells every instance that something has changed of which shoppers
+// may not know: it wakes those of the staff who wait for changes (Hub.Changed), and
+// nobody else hears of it.
+func (b *Bus) PublishHidden(ctx context.Context, r store.Rev) {
+	b.hub.changed.note(r.Version, true)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.Timeout)
+	defer cancel()
+	if _, err := b.publishTo(ctx, store.Keys.Channel, encode(sent{Rev: r, Hidden: true})); err != nil {
+		b.unpublished.Inc() // the feed finds it
+		return
+	}
+	b.published.Inc()
 }
 
 // send publishes these messages, of perMessage versions each, and then tells
@@ -180,6 +194,7 @@ func (b *Bus) send(ctx context.Context, messages [][]byte, revs []store.Rev) (lo
 type sent struct {
 	store.Rev
 	Traceparent string `json:"traceparent,omitempty"`
+	Hidden      bool   `json:"hidden,omitempty"` // shoppers may not know of it
 }
 
 func encodeAll(revs []store.Rev, traceparent string) []byte {

@@ -183,6 +183,15 @@ func (s *shop) ChangedSince(_ context.Context, after store.Rev, _ int) (revs []s
 	return revs, s.fails
 }
 
+func (s *shop) News(ctx context.Context, after store.Rev, limit int) ([]store.News, error) {
+	revs, err := s.ChangedSince(ctx, after, limit)
+	news := make([]store.News, len(revs))
+	for i, r := range revs {
+		news[i] = store.News{Rev: r}
+	}
+	return news, err
+}
+
 // ChangedLast makes a shop the Recents of an OdooConfig.
 func (s *shop) ChangedLast(_ context.Context, after int64, limit int) ([]store.Recent, error) {
 	s.mu.Lock()

@@ -18,7 +18,7 @@ import (
 // them.
 type Changes interface {
 	Clock(ctx context.Context) (int64, error)
-	ChangedSince(ctx context.Context, after store.Rev, limit int) ([]store.Rev, error)
+	News(ctx context.Context, after store.Rev, limit int) ([]store.News, error)
 	Latest(ctx context.Context, limit int) ([]store.Rev, error)
 	Versions(ctx context.Context, ids []int64) ([]store.Rev, error)
 }
@@ -165,17 +165,25 @@ func (f *Feed) read(ctx context.Context) error {
 	after := store.Rev{Version: since - store.Overlap.Microseconds()}
 	var news []store.Rev
 	for {
-		revs, err := f.changes.ChangedSince(ctx, after, page)
+		rows, err := f.changes.News(ctx, after, page)
 		if err != nil {
 			return err
 		}
-		f.rows.Add(float64(len(revs)))
+		f.rows.Add(float64(len(rows)))
+		revs := make([]store.Rev, 0, len(rows))
+		for _, row := range rows {
+			if row.Hidden {
+				f.hub.changed.note(row.Version, false)
+			} else {
+				revs = append(revs, row.Rev)
+			}
+		}
 		news = append(news, f.hub.ApplyAll(revs)...)
 		f.witness(revs)
-		if len(revs) < page {
+		if len(rows) < page {
 			break
 		}
-		after = revs[len(revs)-1]
+		after = rows[len(rows)-1].Rev
 	}
 	f.cursor = now
 	f.lastRead.Store(began.UnixNano())

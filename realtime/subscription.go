@@ -181,6 +181,10 @@ func (b *Bus) receiveNews(payload string) {
 		return
 	}
 	b.received.Inc()
+	if s.Hidden {
+		b.hub.changed.note(s.Version, true)
+		return
+	}
 	way, span := b.arrives(s.Traceparent, []store.Rev{s.Rev})
 	defer span.End()
 	b.hub.apply(s.Rev, way)

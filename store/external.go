@@ -47,8 +47,8 @@ type Recent struct {
 	ExternalID string `db:"external_id"`
 }
 
-// ChangedLast has at most limit of the products whose version is above after,
-// those that changed last, newest first. See Overlap for how far back that has
+// ChangedLast has at most limit of the products of which shoppers may know and whose
+// version is above after, those that changed last, newest first. See Overlap for how far back that has
 // to be.
 func (db *DB) ChangedLast(ctx context.Context, after int64, limit int) ([]Recent, error) {
 	var found []Recent
@@ -56,7 +56,7 @@ func (db *DB) ChangedLast(ctx context.Context, after int64, limit int) ([]Recent
 		return db.db.SelectContext(ctx, &found, `
 			SELECT id, version, COALESCE(external_id, '') AS external_id
 			FROM products
-			WHERE version > ?
+			WHERE version > ? AND `+public+`
 			ORDER BY version DESC, id DESC
 			LIMIT ?`, after, limit)
 	})

@@ -16,7 +16,7 @@ import (
 // have them.
 var queries = []string{
 	"answered", "batch", "by_sku", "changed_last", "changed_since", "check_schema", "clock", "create", "create_token",
-	"external", "forget_answers", "highest", "history", "install_triggers", "latest", "list", "once", "ping",
+	"external", "forget_answers", "highest", "history", "install_triggers", "latest", "list", "note_published", "once", "ping",
 	"product", "products", "refresh", "replica", "reprice", "revoke_token", "shelf", "shop", "stretches", "token", "tokens",
 	"use_token", "vendors", "versions", string(Edited), string(Archived), string(Restored),
 }

@@ -105,15 +105,16 @@ func lock(ctx context.Context, conn *sql.Conn) error {
 	}
 }
 
-// triggers give a version to whatever another program writes to products with
+// triggers give a version, and the note that it was published, to whatever another program writes to products with
 // plain SQL, so that its edits reach the pages too.
 var triggers = []string{
 	`DROP TRIGGER IF EXISTS products_version_insert`,
 	`CREATE TRIGGER products_version_insert BEFORE INSERT ON products FOR EACH ROW
-		SET NEW.version = GREATEST(NEW.version, ` + clock + `)`,
+		SET NEW.version = GREATEST(NEW.version, ` + clock + `), NEW.published_once = NEW.published_once OR NEW.published`,
 	`DROP TRIGGER IF EXISTS products_version_update`,
 	`CREATE TRIGGER products_version_update BEFORE UPDATE ON products FOR EACH ROW
-		SET NEW.version = GREATEST(OLD.version + 1, ` + clock + `)`,
+		SET NEW.version = GREATEST(OLD.version + 1, ` + clock + `),
+			NEW.published_once = OLD.published_once OR OLD.published OR NEW.published`,
 }
 
 // InstallTriggers makes the database set the version of every row that changes,

@@ -43,6 +43,7 @@ type Product struct {
 	Stock          int64      `json:"stock" db:"stock"`                       // pieces that can be sold
 	Published      bool       `json:"published" db:"published"`
 	Archived       bool       `json:"archived" db:"archived"`
+	Public         bool       `json:"-" db:"public"` // shoppers may know of it: it is published, or was once
 	CreatedAt      time.Time  `json:"created_at" db:"created_at"`
 	ArchivedAt     *time.Time `json:"archived_at" db:"archived_at"`
 }

@@ -5,12 +5,17 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jmoiron/sqlx"
 )
 
+// public: shoppers may know of the product, as it is published, or was once. What
+// they may not know of is to them as if it were not there, on every way.
+const public = `(published OR published_once)`
+
 const columns = `id, version, sku, COALESCE(external_id, '') AS external_id, title, description, vendor, image_url, price, compare_at_price,
-	currency, stock, published, created_at, archived_at, archived_at IS NOT NULL AS archived`
+	currency, stock, published, ` + public + ` AS public, created_at, archived_at, archived_at IS NOT NULL AS archived`
 
 // clock is the database's time in microseconds since 1970, whatever time zone
 // the connection has.
@@ -31,13 +36,17 @@ func (db *DB) Product(ctx context.Context, id int64) (Product, error) {
 // one; version 0 wants the current one. It is older than wanted only if the
 // database has no such version. Of a product that is unpublished or archived the
 // Rev alone leaves this package, that it is archived, and the external id: a page
-// of another system's that shows it knows it by that. ErrNotFound if there is none.
+// of another system's that shows it knows it by that. ErrNotFound if there is none,
+// or none that was ever published.
 //
 // It is read from the replica if that has it.
 func (db *DB) Shown(ctx context.Context, want Rev) (Product, error) {
 	p, found, err := db.fromReplica(ctx, want)
 	if err == nil && !found {
 		p, err = db.Product(ctx, want.ID)
+	}
+	if err == nil && !p.Public {
+		return Product{}, fmt.Errorf("product %d: %w", want.ID, ErrNotFound)
 	}
 	return p.shown(), err
 }
@@ -60,6 +69,7 @@ func (db *DB) ShownAll(ctx context.Context, wants []Rev) ([]Product, error) {
 		}
 		found = append(found, more...)
 	}
+	found = slices.DeleteFunc(found, func(p Product) bool { return !p.Public })
 	for i, p := range found {
 		found[i] = p.shown()
 	}
@@ -123,14 +133,14 @@ func (db *DB) BySKU(ctx context.Context, sku string) (Product, error) {
 	return p, nil
 }
 
-// Versions has the Rev of each of the ids that exists, in no order. It asks for
+// Versions has the Rev of each of the ids of which shoppers may know, in no order. It asks for
 // a thousand at a time, each under the deadline.
 func (db *DB) Versions(ctx context.Context, ids []int64) ([]Rev, error) {
 	revs := make([]Rev, 0, len(ids))
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), 1000)]
 		ids = ids[len(some):]
-		query, args, err := sqlx.In(`SELECT id, version FROM products WHERE id IN (?)`, some)
+		query, args, err := sqlx.In(`SELECT id, version FROM products WHERE id IN (?) AND `+public, some)
 		if err != nil {
 			return nil, err
 		}
@@ -163,11 +173,59 @@ func (db *DB) ChangedSince(ctx context.Context, after Rev, limit int) ([]Rev, er
 	return revs, err
 }
 
-// Latest has the Revs of the products that changed last, newest first.
+// A News is a product that has changed. Hidden: shoppers may not know of it.
+type News struct {
+	Rev
+	Hidden bool `db:"hidden"`
+}
+
+// News is ChangedSince for those who tell shoppers: each says whether they may.
+func (db *DB) News(ctx context.Context, after Rev, limit int) ([]News, error) {
+	var rows []struct {
+		News
+		Unnoted bool `db:"unnoted"` // it is published, and its row does not say so for later
+	}
+	err := db.read(ctx, "changed_since", func(ctx context.Context) error {
+		return db.db.SelectContext(ctx, &rows, `
+			SELECT id, version, NOT `+public+` AS hidden, published AND NOT published_once AS unnoted
+			FROM products
+			WHERE version >= ? AND (version > ? OR id > ?)
+			ORDER BY version, id
+			LIMIT ?`, after.Version, after.Version, after.ID, limit)
+	})
+	news := make([]News, len(rows))
+	var unnoted []int64
+	for i, row := range rows {
+		if news[i] = row.News; row.Unnoted {
+			unnoted = append(unnoted, row.ID)
+		}
+	}
+	if len(unnoted) > 0 {
+		_ = db.notePublished(ctx, unnoted) // or the next read does: it has these rows again
+	}
+	return news, err
+}
+
+// notePublished notes what somebody has published who knows nothing of the note,
+// as the release before: once it is published no more, pages that show it are to
+// hear of that.
+func (db *DB) notePublished(ctx context.Context, ids []int64) error {
+	query, args, err := sqlx.In(`UPDATE products SET published_once = TRUE WHERE published AND id IN (?)`, ids)
+	if err != nil {
+		return err
+	}
+	return db.write(ctx, "note_published", func(ctx context.Context, tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(ctx, query, args...)
+		return err
+	})
+}
+
+// Latest has the Revs of the products that changed last, of those of which shoppers
+// may know, newest first.
 func (db *DB) Latest(ctx context.Context, limit int) ([]Rev, error) {
 	var revs []Rev
 	err := db.read(ctx, "latest", func(ctx context.Context) error {
-		return db.db.SelectContext(ctx, &revs, `SELECT id, version FROM products ORDER BY version DESC, id DESC LIMIT ?`, limit)
+		return db.db.SelectContext(ctx, &revs, `SELECT id, version FROM products WHERE `+public+` ORDER BY version DESC, id DESC LIMIT ?`, limit)
 	})
 	return revs, err
 }

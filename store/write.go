@@ -12,9 +12,9 @@ import (
 )
 
 // bump is the version of an edited row: the database's clock, and never less
-// than the version before it + 1. Whatever changes a row has it in the same
-// UPDATE.
-const bump = `version = GREATEST(version + 1, ` + clock + `)`
+// than the version before it + 1; and that the product was published, if it was.
+// Whatever changes a row has it in the same UPDATE, before what it changes.
+const bump = `version = GREATEST(version + 1, ` + clock + `), published_once = published_once OR published`
 
 // Create makes a product of e, unpublished unless e says so. Errors:
 // ErrInvalid, ErrDuplicateSKU, ErrDuplicateExternalID, ErrUnavailable.
@@ -55,9 +55,9 @@ func (e Edit) first(videos bool) (Product, error) {
 func insert(ctx context.Context, tx *sqlx.Tx, p Product) (id int64, err error) {
 	made, err := tx.NamedExecContext(ctx, `
 		INSERT INTO products (version, sku, external_id, title, description, vendor, image_url, price,
-			compare_at_price, currency, stock, published, created_at)
+			compare_at_price, currency, stock, published, published_once, created_at)
 		VALUES (`+clock+`, :sku, NULLIF(:external_id, ''), :title, :description, :vendor, :image_url, :price,
-			:compare_at_price, :currency, :stock, :published, UTC_TIMESTAMP(6))`, p)
+			:compare_at_price, :currency, :stock, :published, :published, UTC_TIMESTAMP(6))`, p)
 	if err != nil {
 		return 0, fmt.Errorf("create %q: %w", p.SKU, err)
 	}
@@ -164,7 +164,7 @@ func (p plan) update(ctx context.Context, tx *sqlx.Tx) error {
 	defer span.End()
 	result, err := tx.NamedExecContext(ctx, `
 		UPDATE products
-		SET `+bump+`, sku = :sku, external_id = NULLIF(:external_id, ''), title = :title, description = :description,
+		SET `+bump+` OR :published, sku = :sku, external_id = NULLIF(:external_id, ''), title = :title, description = :description,
 			vendor = :vendor, image_url = :image_url, price = :price,
 			compare_at_price = :compare_at_price, currency = :currency,
 			stock = :stock, published = :published,
