@@ -60,7 +60,7 @@ long: chaos attack rolling stranger ## What `make test` has a short form of, in 
 	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'ForEverybody' ./cmd/shelfcast/serve
 
 fuzz: ## Each fuzz test for a minute and a half
-	@for f in store/shopify:FuzzRead store/shopify:FuzzRoundTrip store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames realtime:FuzzOdoo realtime:FuzzClose \
+	@for f in store/shopify:FuzzRead store/shopify:FuzzRoundTrip store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames realtime:FuzzOdoo realtime:FuzzClose realtime:FuzzWatchList \
 		realtime:FuzzRequest api:FuzzSync api:FuzzBrowse api:FuzzNetworks api:FuzzForwarded api:FuzzWire api:FuzzJWT cmd/shelfcast/serve:FuzzRedisURL; do \
 		go test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime 90s || exit 1; done
 

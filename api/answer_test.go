@@ -44,6 +44,16 @@ func listOf(view render.View, products []store.Product) string {
 	return strings.Join(items, ",")
 }
 
+// unseen is a list of those of which the page shows nothing yet.
+func unseen(list string) string {
+	items := strings.Split(list, ",")
+	for i, item := range items {
+		parts := strings.Split(item, ":")
+		items[i] = parts[0] + ":0:" + parts[2]
+	}
+	return strings.Join(items, ",")
+}
+
 // However many large fragments are asked for, an answer has a frame full of them
 // and says where it ended; asking on from there has all, each once.
 func TestAnAnswerHasNoMoreThanAFrameFull(t *testing.T) {
@@ -53,14 +63,7 @@ func TestAnAnswerHasNoMoreThanAFrameFull(t *testing.T) {
 	items := strings.Split(listOf(render.Detail, all), ",")
 	for name, ask := range map[string]func(rest []string) string{
 		"fragments": func(rest []string) string { return "/fragments?ids=" + strings.Join(rest, ",") },
-		"poll": func(rest []string) string {
-			rest = strings.Split(strings.Join(rest, ","), ",")
-			for i, item := range rest {
-				id, _, _ := strings.Cut(item, ":")
-				rest[i] = id + ":0:detail"
-			}
-			return "/live/poll?watch=" + strings.Join(rest, ",")
-		},
+		"poll":      func(rest []string) string { return "/live/poll?watch=" + unseen(strings.Join(rest, ",")) },
 	} {
 		seen, answers := map[int64]bool{}, 0
 		for rest := items; len(rest) > 0; answers++ {
@@ -126,7 +129,7 @@ func TestSlowReadersAreAnsweredUpToABound(t *testing.T) {
 			return f.public.answers.all == n
 		}
 	}
-	for name, path := range map[string]string{"fragments": "/fragments?ids=" + list, "poll": "/live/poll?watch=" + strings.ReplaceAll(list, ":1", ":0")} {
+	for name, path := range map[string]string{"fragments": "/fragments?ids=" + list, "poll": "/live/poll?watch=" + unseen(list)} {
 		reads := []func(){f.slow(path, "192.0.2.1"), f.slow(path, "192.0.2.1")}
 		storetest.Eventually(t, name+": both are being answered", under(2))
 		refused := func(from string, status int) {

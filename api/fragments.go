@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,6 +30,9 @@ func (p *Public) fragment(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if err := onlyParameter(c, "v"); err != nil {
+		return err
+	}
 	want := store.Rev{ID: id}
 	if v := c.Query("v"); v != "" {
 		if want.Version, err = strconv.ParseInt(v, 10, 64); err != nil || want.Version < 0 {
@@ -39,7 +44,7 @@ func (p *Public) fragment(c *fiber.Ctx) error {
 		return err
 	}
 	c.Set("Surrogate-Key", p.surrogates(realtime.Watch{Rev: want}))
-	if headFragments(c, f.ETag(), want.Version > 0 && f.Version == want.Version) {
+	if headFragments(c, f.ETag(), f.Version == want.Version && asPlain(c, "v", strconv.FormatInt(want.Version, 10))) {
 		return nil
 	}
 	return c.Send(f.JSON()) // not copied
@@ -52,6 +57,9 @@ const mostFragments = 100
 // one request. Products that there are not are left out. If it is more than a frame
 // full, next says how many of the list are answered: the rest is asked for anew.
 func (p *Public) fragments(c *fiber.Ctx) error {
+	if err := onlyParameter(c, "ids"); err != nil {
+		return err
+	}
 	list, err := p.watchList(c.Query("ids"))
 	if err != nil {
 		return err
@@ -66,7 +74,7 @@ func (p *Public) fragments(c *fiber.Ctx) error {
 		}
 		texts, tag, exact, next := cut(list, found)
 		c.Set("Surrogate-Key", p.surrogates(list[:next]...))
-		if headFragments(c, tag, exact) {
+		if headFragments(c, tag, exact && asPlain(c, "ids", plainList(list))) {
 			return nil, nil
 		}
 		if next == len(list) {
@@ -74,6 +82,42 @@ func (p *Public) fragments(c *fiber.Ctx) error {
 		}
 		return realtime.Frame(realtime.Full, texts, next), nil
 	})
+}
+
+// onlyParameter refuses a query that has anything but that parameter, once: whatever
+// keeps answers by their address would keep one more of the same for each.
+func onlyParameter(c *fiber.Ctx, name string) error {
+	seen := 0
+	var other string
+	c.Context().QueryArgs().VisitAll(func(key, _ []byte) {
+		if string(key) != name {
+			other = string(key)
+		}
+		seen++
+	})
+	if other != "" || seen > 1 {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("the query has %s once, and nothing else", name))
+	}
+	return nil
+}
+
+// asPlain reports whether the query is just that one, as everybody asks it: only such
+// an answer is to be kept for ever. Who writes it in other ways gets the same.
+func asPlain(c *fiber.Ctx, name, value string) bool {
+	query := c.Context().URI().QueryString()
+	return string(query) == name+"="+value
+}
+
+// plainList is a list as the client writes it: by view, and then by id.
+func plainList(list []realtime.Watch) string {
+	sorted := slices.SortedFunc(slices.Values(list), func(a, b realtime.Watch) int {
+		return cmp.Or(cmp.Compare(a.View, b.View), cmp.Compare(a.ID, b.ID))
+	})
+	items := make([]string, len(sorted))
+	for i, w := range sorted {
+		items[i] = fmt.Sprintf("%d:%d:%s", w.ID, w.Version, w.View)
+	}
+	return strings.Join(items, ",")
 }
 
 // cut has the fragments of a list, up to a frame full; next is how many of the

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttputil"
@@ -31,6 +32,7 @@ type front struct {
 	t       testing.TB
 	db      *store.DB
 	cache   *render.Cache
+	metrics *prometheus.Registry // of the cache
 	public  *Public
 	browser *fasthttp.HostClient
 }
@@ -56,7 +58,8 @@ func newFront(t testing.TB, dsn string, locales []string, change func(*Public)) 
 	rdb := redis.NewClient(&redis.Options{Addr: storetest.StartRedis(t).Addr(), ContextTimeoutEnabled: true})
 	t.Cleanup(func() { rdb.Close() })
 	log := slog.New(slog.DiscardHandler)
-	f := &front{t: t, db: db, cache: render.NewCache(db, rdb, store.NamedShop("tests"), templates, render.CacheConfig{Log: log})}
+	metrics := prometheus.NewRegistry()
+	f := &front{t: t, db: db, metrics: metrics, cache: render.NewCache(db, rdb, store.NamedShop("tests"), templates, render.CacheConfig{Log: log, Metrics: metrics})}
 	f.cache.Trust(time.Now().Add(time.Hour))
 	f.public = &Public{DB: db, Cache: f.cache, Templates: templates, Assets: assets, PageSize: 4, PublicURL: "https://shop.example", Log: log}
 	if change != nil {

@@ -124,7 +124,7 @@ func (p *Public) language(path string) (render.Language, bool) {
 // parseID reads a product's id.
 func parseID(s string) (int64, error) {
 	id, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || id <= 0 || id == math.MaxInt64 {
+	if err != nil || id <= 0 || id == math.MaxInt64 || strconv.FormatInt(id, 10) != s { // 042 would be one more address of it
 		return 0, fiber.NewError(fiber.StatusBadRequest, "a product's id is a positive number")
 	}
 	return id, nil

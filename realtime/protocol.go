@@ -102,8 +102,8 @@ func (h *Hub) check(w *Watch) *refusal {
 }
 
 // ParseWatch reads a list as it stands in a URL, ID:VERSION:VIEW,… where the
-// view may be missing (render.Card) and with it the version (0). The list may
-// be empty. An error says what is wrong with it, for whoever made it.
+// view may be missing (render.Card) and with it the version (0). Numbers are as we
+// write them, and no product is there twice in a view. The list may be empty. An error says what is wrong with it, for whoever made it.
 func (h *Hub) ParseWatch(list string) ([]Watch, error) {
 	if list == "" {
 		return nil, nil
@@ -113,20 +113,27 @@ func (h *Hub) ParseWatch(list string) ([]Watch, error) {
 		return nil, h.tooMany()
 	}
 	all := make([]Watch, len(items))
+	seen := make(map[Watch]bool, len(items)) // without their versions
 	for i, item := range items {
 		id, rest, _ := strings.Cut(item, ":")
 		version, view, _ := strings.Cut(rest, ":")
 		w := &all[i]
 		var bad, worse error
+		version = cmp.Or(version, "0")
 		w.ID, bad = strconv.ParseInt(id, 10, 64)
-		w.Version, worse = strconv.ParseInt(cmp.Or(version, "0"), 10, 64)
-		if bad != nil || worse != nil {
+		w.Version, worse = strconv.ParseInt(version, 10, 64)
+		if bad != nil || worse != nil || strconv.FormatInt(w.ID, 10) != id || strconv.FormatInt(w.Version, 10) != version {
 			return nil, &refusal{Code: "bad_list", Message: fmt.Sprintf("%.40q is not ID:VERSION:VIEW", item)}
 		}
 		w.View = cmp.Or(render.View(view), render.Card)
 		if refused := h.check(w); refused != nil {
 			return nil, refused
 		}
+		shown := Watch{store.Rev{ID: w.ID}, w.View}
+		if seen[shown] {
+			return nil, &refusal{Code: "bad_list", Message: fmt.Sprintf("%.40q is in the list twice", item), ID: w.ID}
+		}
+		seen[shown] = true
 	}
 	return all, nil
 }

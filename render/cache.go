@@ -123,12 +123,15 @@ func (c *Cache) ParseView(name string) (View, bool) { return c.templates.ParseVi
 
 // Fragment is the product in that view at the version wanted or a newer one;
 // version 0 wants the current one. It may be older than wanted only if the
-// database has no such version. Errors: store.ErrNotFound, ErrBusy, or what kept
+// database has no such version; one that cannot be is not looked for. Errors: store.ErrNotFound, ErrBusy, or what kept
 // the database from answering, or ctx's.
 func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragment, error) {
 	if c.unknown.has(want.ID) {
 		c.metrics.unknown.Inc()
 		return nil, store.ErrNotFound
+	}
+	if !c.current.possible(want.Version) {
+		want.Version = 0
 	}
 	newest, certain := c.current.version(want.ID)
 	certain = certain || want.Version > 0
@@ -192,6 +195,22 @@ func (c *Cache) fill(ctx context.Context, e *edition, form form, want store.Rev,
 			}
 			c.found(ctx, f)
 			return f, nil
+		}
+		if want.Version > c.Newest(want.ID) { // nobody has heard of it: is it there?
+			a := &ask{want: want}
+			if err := c.confirm(ctx, form, []*ask{a}); err != nil {
+				return nil, err
+			}
+			if a.gone {
+				return nil, store.ErrNotFound
+			}
+			if a.got != nil {
+				return a.got, nil
+			}
+			want, certain = a.want, true
+			if a.other {
+				continue
+			}
 		}
 		giveBack, ok, err := c.shared.lease(ctx, form, want.ID, c.cfg.Lease)
 		if err != nil {
@@ -259,6 +278,9 @@ func (c *Cache) make(ctx context.Context, e *edition, form form, want store.Rev,
 	if err != nil {
 		return nil, err
 	}
+	if f := c.inMemory(form, p.Rev); f != nil {
+		return f, nil // a version was wanted that there is not
+	}
 	f, err := c.render(ctx, e, form, p, heard)
 	if err != nil {
 		return nil, err
@@ -289,15 +311,25 @@ func (c *Cache) render(ctx context.Context, e *edition, form form, p store.Produ
 	return f, nil
 }
 
+// turn waits for a turn to read the database, until done is called. ErrBusy: it did
+// not come soon enough.
+func (c *Cache) turn(ctx context.Context) (done func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.FillWait)
+	defer cancel()
+	if err := c.fills.Acquire(ctx, 1); err != nil {
+		c.metrics.busy.Inc()
+		return nil, ErrBusy
+	}
+	return func() { c.fills.Release(1) }, nil
+}
+
 // load reads the product, when it is its turn.
 func (c *Cache) load(ctx context.Context, view View, want store.Rev) (store.Product, error) {
-	turn, cancel := context.WithTimeout(ctx, c.cfg.FillWait)
-	defer cancel()
-	if err := c.fills.Acquire(turn, 1); err != nil {
-		c.metrics.busy.Inc()
-		return store.Product{}, ErrBusy
+	done, err := c.turn(ctx)
+	if err != nil {
+		return store.Product{}, err
 	}
-	defer c.fills.Release(1)
+	defer done()
 	c.metrics.loads.WithLabelValues(string(view)).Inc()
 	p, err := c.source.Shown(ctx, want)
 	if errors.Is(err, store.ErrNotFound) {

@@ -20,6 +20,7 @@ type current struct {
 	until  atomic.Int64 // nanoseconds after start up to which the feed vouches
 
 	restores atomic.Int64
+	highest  atomic.Int64 // version heard of, of all products
 }
 
 // known bounds the products in memory: some 100 bytes each.
@@ -34,6 +35,9 @@ func newCurrent() *current {
 
 // heard folds a Rev in and says whether it was news.
 func (c *current) heard(r store.Rev) (news bool) {
+	for had := c.highest.Load(); had < r.Version && !c.highest.CompareAndSwap(had, r.Version); {
+		had = c.highest.Load()
+	}
 	c.newest.Compute(r.ID, func(old int64, found bool) (int64, otter.ComputeOp) {
 		if found && old >= r.Version {
 			return old, otter.CancelOp
@@ -42,6 +46,17 @@ func (c *current) heard(r store.Rev) (news bool) {
 		return r.Version, otter.WriteOp
 	})
 	return news
+}
+
+// slip is by how much a version may be ahead of our clock and of all that was heard:
+// the database has the clock that counts.
+const slip = time.Minute
+
+// possible: there may be a product of that version. Anybody can ask for one of the
+// future, and each would be looked for on its own.
+func (c *current) possible(version int64) bool {
+	now := time.Now().UnixMicro()
+	return version <= max(now, c.highest.Load())+slip.Microseconds()
 }
 
 // lost takes back what was heard before the database was read and the read did
@@ -85,10 +100,11 @@ func (c *Cache) Newest(id int64) int64 {
 // Known is the current version of a product of which a page shows the given
 // one. It is certain only while the feed vouches, and if the page does not show
 // a newer one: then either the news of it is on its way, or the database has
-// lost it by being restored from a backup, and only the database can tell.
+// lost it by being restored from a backup, and only the database can tell. That of a
+// version that cannot be nobody need ask.
 func (c *Cache) Known(shown store.Rev) (version int64, certain bool) {
 	version, certain = c.current.version(shown.ID)
-	return version, certain && shown.Version <= version
+	return version, certain && (shown.Version <= version || !c.current.possible(shown.Version))
 }
 
 // read folds in what the database has of a product of which the version heard

@@ -17,6 +17,9 @@ type ask struct {
 	certain bool   // want is what is current, or something newer than was heard of
 	holder  string // of the lease that we have; "": none
 	waited  bool   // another instance was making it
+	unheard bool   // nobody had heard of the version that was wanted
+	other   bool   // and it is another that there is
+	gone    bool   // there is no such product
 	got     *Fragment
 }
 
@@ -39,6 +42,9 @@ func (c *Cache) Fragments(ctx context.Context, view View, wants []store.Rev) ([]
 		if c.unknown.has(want.ID) {
 			c.metrics.unknown.Inc()
 			continue
+		}
+		if !c.current.possible(want.Version) {
+			want.Version = 0
 		}
 		newest, certain := c.current.version(want.ID)
 		a := &ask{want: want, certain: certain || want.Version > 0}
@@ -77,7 +83,7 @@ func (c *Cache) Fragments(ctx context.Context, view View, wants []store.Rev) ([]
 // without has those of asks that have not got theirs.
 func without(asks []*ask) (lacking []*ask) {
 	for _, a := range asks {
-		if a.got == nil {
+		if a.got == nil && !a.gone {
 			lacking = append(lacking, a)
 		}
 	}
@@ -88,6 +94,12 @@ func without(asks []*ask) (lacking []*ask) {
 func (c *Cache) fillAll(ctx context.Context, e *edition, form form, asks []*ask) error {
 	patience := time.Now().Add(c.cfg.LeaseWait)
 	err := c.findAll(ctx, form, asks)
+	if err == nil {
+		if err := c.confirm(ctx, form, without(asks)); err != nil {
+			return err
+		}
+		err = c.findAll(ctx, form, unlooked(asks))
+	}
 	for lacking := without(asks); err == nil && len(lacking) > 0; lacking = without(lacking) {
 		var ours, theirs []*ask
 		ours, theirs, err = c.leaseAll(ctx, form, lacking)
@@ -121,8 +133,67 @@ func (c *Cache) fillAll(ctx context.Context, e *edition, form form, asks []*ask)
 	return nil
 }
 
+// confirm asks the database for the versions of those products of which a version is
+// wanted that nobody here has heard of, in one query, and has them want what there is
+// in its place: whoever makes versions up is not to have each of them looked for,
+// leased, loaded and rendered. One that is in memory then has got its fragment.
+func (c *Cache) confirm(ctx context.Context, form form, asks []*ask) error {
+	var ids []int64
+	for _, a := range asks {
+		if a.unheard = a.want.Version > c.Newest(a.want.ID); a.unheard {
+			ids = append(ids, a.want.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	done, err := c.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	found, err := c.Compare(ctx, ids)
+	if err != nil {
+		return err
+	}
+	has := make(map[int64]int64, len(found))
+	for _, r := range found {
+		has[r.ID] = r.Version
+	}
+	for _, a := range asks {
+		if !a.unheard {
+			continue
+		}
+		version, ok := has[a.want.ID]
+		if !ok {
+			a.gone = true
+			c.missing(ctx, a.want.ID)
+			continue
+		}
+		asked := a.want.Version
+		a.want.Version, a.certain = max(version, c.Newest(a.want.ID)), true
+		if a.other = a.want.Version != asked; a.other {
+			a.got = c.inMemory(form, a.want)
+		}
+	}
+	return nil
+}
+
+// unlooked have those whose wants confirm has made others, and that lack theirs.
+func unlooked(asks []*ask) (some []*ask) {
+	for _, a := range without(asks) {
+		if a.other {
+			some = append(some, a)
+		}
+	}
+	return some
+}
+
 // findAll looks for all of them in Redis.
 func (c *Cache) findAll(ctx context.Context, form form, asks []*ask) error {
+	if len(asks) == 0 {
+		return nil
+	}
 	if err := c.shared.findAll(ctx, form, asks); err != nil {
 		return err
 	}
@@ -193,7 +264,9 @@ func (c *Cache) makeAll(ctx context.Context, e *edition, form form, asks []*ask)
 			c.missing(ctx, a.want.ID)
 			continue
 		}
-		a.got, err = c.render(ctx, e, form, p, heard[p.ID])
+		if a.got = c.inMemory(form, p.Rev); a.got == nil {
+			a.got, err = c.render(ctx, e, form, p, heard[p.ID])
+		}
 	}
 	if !c.shared.putAll(ctx, form, asks, true) {
 		c.metrics.unshared.Add(float64(len(asks)))
@@ -203,13 +276,11 @@ func (c *Cache) makeAll(ctx context.Context, e *edition, form form, asks []*ask)
 
 // loadAll reads the products, when it is their turn.
 func (c *Cache) loadAll(ctx context.Context, view View, wants []store.Rev) (map[int64]store.Product, error) {
-	turn, cancel := context.WithTimeout(ctx, c.cfg.FillWait)
-	defer cancel()
-	if err := c.fills.Acquire(turn, 1); err != nil {
-		c.metrics.busy.Inc()
-		return nil, ErrBusy
+	done, err := c.turn(ctx)
+	if err != nil {
+		return nil, err
 	}
-	defer c.fills.Release(1)
+	defer done()
 	c.metrics.loads.WithLabelValues(string(view)).Add(float64(len(wants)))
 	found, err := c.source.ShownAll(ctx, wants)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
