@@ -121,6 +121,18 @@ func cache(t testing.TB, source render.Source, rdb *redis.Client, templates *ren
 	return render.NewCache(source, rdb, shop, templates, render.CacheConfig{Log: slog.New(slog.DiscardHandler)})
 }
 
+// patient is two instances that take no slow machine for a Redis that fails, or for
+// another instance that died: then each makes by itself what it lacks.
+func patient(t testing.TB, source render.Source, redis string, templates *render.Templates) (fleet []*render.Cache) {
+	const long = time.Minute
+	for range 2 {
+		fleet = append(fleet, render.NewCache(source, client(t, redis), shop, templates, render.CacheConfig{
+			RedisTimeout: long, Lease: long, LeaseWait: long, FillTimeout: long, FillWait: long, Log: slog.New(slog.DiscardHandler),
+		}))
+	}
+	return fleet
+}
+
 func rev(id, version int64) store.Rev { return store.Rev{ID: id, Version: version} }
 
 func want(t *testing.T, c *render.Cache, view render.View, ask, want store.Rev) {
@@ -136,7 +148,7 @@ func want(t *testing.T, c *render.Cache, view render.View, ask, want store.Rev) 
 func TestAFragmentIsMadeOnceForAll(t *testing.T) {
 	source, server := newRows(10, 10), storetest.StartRedis(t)
 	templates := load(t, render.Config{})
-	fleet := []*render.Cache{cache(t, source, client(t, server.Addr()), templates), cache(t, source, client(t, server.Addr()), templates)}
+	fleet := patient(t, source, server.Addr(), templates)
 	source.slow = make(chan struct{})
 	var all sync.WaitGroup
 	for n := range 100 {

@@ -141,7 +141,7 @@ func TestCardsOfManyListsAreMadeOnceForAll(t *testing.T) {
 		source.set(r)
 	}
 	templates := load(t, render.Config{})
-	fleet := []*render.Cache{cache(t, source, client(t, server.Addr()), templates), cache(t, source, client(t, server.Addr()), templates)}
+	fleet := patient(t, source, server.Addr(), templates)
 	source.slow = make(chan struct{})
 	var all sync.WaitGroup
 	for n := range 40 {
