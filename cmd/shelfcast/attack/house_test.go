@@ -56,8 +56,11 @@ func start(t testing.TB, products int) *house {
 		}
 		*token.to = secret
 	}
-	for range 2 {
-		i := fleettest.Start(t, binary, "SHELFCAST_MYSQL="+dsn, "SHELFCAST_REDIS="+redis.URL(), "SHELFCAST_DRAIN=1s", "SHELFCAST_MEMORY=32")
+	for n := range 2 {
+		// One knows where the shop is, and has sitemaps. The other would have to
+		// believe its visitors.
+		url := []string{"http://shop.example", ""}[n]
+		i := fleettest.Start(t, binary, "SHELFCAST_PUBLIC_URL="+url, "SHELFCAST_MYSQL="+dsn, "SHELFCAST_REDIS="+redis.URL(), "SHELFCAST_DRAIN=1s", "SHELFCAST_MEMORY=32")
 		h.instances = append(h.instances, i)
 		h.target.Public = append(h.target.Public, i.Public)
 		h.target.Admin = append(h.target.Admin, i.Admin)
