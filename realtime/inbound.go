@@ -150,7 +150,7 @@ func (s *session) frame(w *work, in *inbound, h ws.Header, payload []byte) *refu
 }
 
 // heldBytes bounds what has come of messages in part, of all browsers together.
-const heldBytes = 64 << 20
+const heldBytes = 16 << 20
 
 // hold counts the bytes that a browser has sent of a message, and says whether
 // there is room for them.

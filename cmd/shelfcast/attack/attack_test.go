@@ -97,22 +97,28 @@ func TestAttacks(t *testing.T) {
 func warm(t testing.TB, h *house, b *bystanders) {
 	t.Helper()
 	for i := range h.instances {
-		for _, r := range routes() {
-			if r.method == "GET" && r.path != "/live/sse" {
-				_ = fleettest.Answers("http://" + r.at(h.target, i) + r.path)() // some want more than that
-			}
-		}
-		for id := 1; id <= large+100; id++ {
-			for _, path := range []string{"/fragments/card/%d", "/fragments/detail/%d"} {
-				if err := fleettest.Answers("http://" + h.target.Public[i] + fmt.Sprintf(path, id))(); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		h.warm(i)
 	}
 	w := b.during(func() { <-time.After(time.Second) })
 	for _, what := range w.faults {
 		t.Fatal(what)
+	}
+}
+
+// warm asks an instance for all that can be had.
+func (h *house) warm(instance int) {
+	h.t.Helper()
+	for _, r := range routes() {
+		if r.method == "GET" && r.path != "/live/sse" {
+			_ = fleettest.Answers("http://" + r.at(h.target, instance) + r.path)() // some want more than that
+		}
+	}
+	for id := 1; id <= large+100; id++ {
+		for _, path := range []string{"/fragments/card/%d", "/fragments/detail/%d"} {
+			if err := fleettest.Answers("http://" + h.target.Public[instance] + fmt.Sprintf(path, id))(); err != nil {
+				h.t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -189,6 +195,7 @@ func (h *house) suffer(n int, b *bystanders, calm time.Duration) row {
 		if r.peak[i]-r.before[i] > r.bound() || killed.Load() {
 			one.Kill()
 			one.Start()
+			h.warm(i)
 			b.reopen(i)
 		}
 	}

@@ -71,6 +71,7 @@ func subscriptions(target) []byte {
 // there is none.
 func unknownIDs(a *attacker) {
 	a.each(400, func(n int) {
+		a.rest(time.Duration(n) * 5 * time.Millisecond) // or it would be a flood of handshakes
 		s := a.join(0, n%100, "/live", false)
 		if s == nil {
 			return

@@ -196,8 +196,8 @@ func files(a *attacker) {
 		if n%2 == 1 {
 			block, head = bytes.Repeat([]byte(`,x`), mib/2), header
 		}
-		r := request("POST", "/api/v1/products:import?currency=EUR", a.Admin[0], nil, bearer(a.Writer), "Content-Type: text/csv", "Content-Length: 100000000")
-		a.upload(a.Admin[0], n, "POST", append(r, head...), block, 64*mib, false)
+		r := request("POST", "/api/v1/products:import?currency=EUR", a.Admin[0], nil, bearer(a.Writer), "Content-Type: text/csv", fmt.Sprint("Content-Length: ", len(head)+8*mib))
+		a.upload(a.Admin[0], n, "POST", append(r, head...), block, 8*mib, false)
 	})
 	if a.met("422") == 0 {
 		a.wrong("it is not said what is wrong with the file")
