@@ -151,7 +151,7 @@ func readBody(c *fiber.Ctx, caller string, limit int64) ([]byte, error) {
 	}
 	b.caller = caller
 	declared := int64(c.Request().Header.ContentLength()) // less than 0: it is not said
-	most, size := limit+1, int64(4<<10)
+	most, size := limit+1, int64(512)
 	if declared > limit {
 		return nil, b.tooLarge(limit)
 	}
