@@ -26,6 +26,7 @@ go-test: web/node_modules/.package-lock.json ## The product's tests, with real s
 	# tests of a package that are mostly waiting do so together.
 	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -parallel 3 -timeout 20m ./...
 	go test -run 'TestTheProtocolEnds|TestEachRepairIsNeeded' ./realtime
+	go test -run TestNothingThatIsKept ./api
 
 demo-test: ## The demo's tests, as a module of its own and in the workspace
 	cd cmd/demo && go test -race -timeout 10m ./...

@@ -115,6 +115,9 @@ type Hub struct {
 // fillers is how many fragments are fetched at a time, and as many for batches.
 const fillers = 16
 
+// maxStall is the default of Config.Stall.
+const maxStall = 60 * time.Second
+
 // NewHub makes a Hub. Run drives it.
 func NewHub(fragments Fragments, cfg Config) *Hub {
 	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, 15_000)
@@ -124,7 +127,7 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 	cfg.Ping = cmp.Or(cfg.Ping, 25*time.Second)
 	cfg.Pong = cmp.Or(cfg.Pong, 20*time.Second)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
-	cfg.Stall = cmp.Or(cfg.Stall, time.Minute)
+	cfg.Stall = cmp.Or(cfg.Stall, maxStall)
 	cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, 5*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
 	cfg.Odoo.Channel = cmp.Or(cfg.Odoo.Channel, "product_updates")

@@ -24,7 +24,7 @@ const file = columns +
 	"bad,Bad,,Co,true,1,free,\n" +
 	"jar,Jar,,Co,true,1,5,ftp://x.example/1.jpg\n"
 
-// What an operator, or his script, reads of an import.
+// What an operator, or a script, reads of an import.
 func TestAnImportSaysWhatItLeftOut(t *testing.T) {
 	command := importCommand{Database: serve.Database{MySQL: storetest.DSN(t)}, File: filepath.Join(t.TempDir(), "products.csv"), Currency: "EUR"}
 	db, err := store.Open(command.MySQL, store.Config{})
@@ -40,18 +40,19 @@ func TestAnImportSaysWhatItLeftOut(t *testing.T) {
 	}
 	was := slog.Default()
 	defer slog.SetDefault(was)
-	const leftOut = `level=WARN msg="left out" line=5 why="Variant Price \"free\" is no number"
+	const said = `level=WARN msg="removed from the description" line=2 sku=pot removed=<script>
+level=WARN msg="left out" line=5 why="Variant Price \"free\" is no number"
 level=WARN msg="left out" line=5 why="the product has no variant with a price"
 level=WARN msg="left out" line=6 why="invalid input: image_url is neither an http(s) URL nor a path that starts with /"
 `
-	for _, tally := range []string{"created=2 changed=0 unchanged=0 bad=3", "created=0 changed=0 unchanged=2 bad=3"} {
+	for _, tally := range []string{"created=2 changed=0 unchanged=0 bad=3 cleaned=1", "created=0 changed=0 unchanged=2 bad=3 cleaned=1"} {
 		var log bytes.Buffer
 		slog.SetDefault(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: timeless})))
 		err := command.Run(t.Context())
 		if err == nil || err.Error() != "3 lines were left out" {
 			t.Errorf("it ended with %v", err)
 		}
-		if want := leftOut + "level=INFO msg=imported file=" + command.File + " " + tally + "\n"; log.String() != want {
+		if want := said + "level=INFO msg=imported file=" + command.File + " " + tally + "\n"; log.String() != want {
 			t.Errorf("got %s, want %s", log.String(), want)
 		}
 	}

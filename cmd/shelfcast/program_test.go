@@ -73,7 +73,7 @@ func TestTheProgram(t *testing.T) {
 		all.Go(func() { works("up to date", "migrate", "--triggers") })
 	}
 	all.Wait()
-	works(", 0 warnings", "doctor", "--max-sessions=100", "--instances=1", "--redis="+storetest.StartRedis(t, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru").URL())
+	works(", 0 warnings", "doctor", "--public-url=https://shop.example", "--trusted-proxies=10.0.0.0/8", "--max-sessions=100", "--instances=1", "--redis="+storetest.StartRedis(t, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru").URL())
 	limited := exec.Command("sh", "-c", `ulimit -n 600 && exec "$0" doctor --max-sessions 15000`, binary)
 	limited.Env = environment
 	if out, err := limited.CombinedOutput(); err == nil || !strings.Contains(string(out), "a process may open 600 files, and --max-sessions is 15000") {
