@@ -74,9 +74,8 @@ var (
 
 // newGate makes g ready. It knows no tokens yet.
 func newGate(g *gate, metrics prometheus.Registerer) *gate {
-	g.known = otter.Must(&otter.Options[comer, admitted]{
-		MaximumSize: maxKnown, ExpiryCalculator: otter.ExpiryWriting[comer, admitted](vouched),
-	})
+	// No expiry of the cache's own: it would start a goroutine that nobody ends.
+	g.known = otter.Must(&otter.Options[comer, admitted]{MaximumSize: maxKnown})
 	g.looking = make(chan struct{}, maxLooking)
 	g.refused = promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
 		Name: "shelfcast_admin_refused_total", Help: "Calls of the admin API that were not let in, by reason.",
@@ -167,7 +166,8 @@ type attempt struct {
 // before. A try of which the outcome is not known is not given back: what the
 // looking costs is the same. Errors: errTries, ErrLooking and those of look.
 func (g *gate) try(ctx context.Context, from comer, token string) (attempt, error) {
-	_, seen := g.known.GetIfPresent(from)
+	known, seen := g.known.GetIfPresent(from)
+	seen = seen && time.Since(known.until) < vouched
 	left := Allowance{OK: true}
 	if !seen {
 		if left = g.limiter.Take(ctx, g.tries, from.address); !left.OK {

@@ -115,7 +115,7 @@ func TestAGuessThatIsRightIsRefusedAfterTooManyWrongOnes(t *testing.T) {
 			t.Errorf("who was let in before the guesses: %d", got)
 		}
 		for from, known := range all[0].known.All() { // as after a while
-			all[0].known.Set(from, admitted{caller: known.caller})
+			all[0].known.Set(from, admitted{known.caller, time.Now()})
 		}
 	}
 	// One that was revoked meanwhile is looked up once, and costs a try from then on.
@@ -195,7 +195,7 @@ func TestTokensThatAreNotKnownAreLookedUpAFewAtATime(t *testing.T) {
 		t.Errorf("%d look-ups at once", n-1)
 	}
 	for from, known := range all[0].known.All() {
-		all[0].known.Set(from, admitted{caller: known.caller})
+		all[0].known.Set(from, admitted{known.caller, time.Now()})
 	}
 	strangers.Go(func() {
 		if got := comes(t, apps[0], "192.0.2.1", "Bearer known"); got != 200 {

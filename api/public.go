@@ -84,6 +84,7 @@ func (p *Public) App() *fiber.App {
 		return fiber.NewError(fiber.StatusBadRequest, "a call is a POST of application/json")
 	})
 	app.Get("/websocket", p.odooBus())
+	app.Get("/websocket/", p.odooBus()) // as Odoo takes it too
 	app.Get("/websocket/health", odooHealth)
 	app.Get("/live", p.live())
 	app.Get("/live/sse", p.stream)

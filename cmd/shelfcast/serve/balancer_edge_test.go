@@ -276,7 +276,7 @@ func TestTheBlocksOfTheExamples(t *testing.T) {
 		}
 		response, page := get("https://" + b.Secure + "/shop")
 		if response.StatusCode != http.StatusOK || response.ProtoMajor != 2 || response.Header.Get("Strict-Transport-Security") == "" ||
-			!strings.Contains(page, `"https://`+b.Secure+`/shop"`) {
+			!strings.Contains(page, "The lamp") {
 			t.Errorf("%s %s %v", response.Status, response.Proto, response.Header)
 		}
 		response, _ = get("http://" + b.Addr + "/shop?q=lamp")

@@ -66,6 +66,7 @@ func (f *fleet) start(t *testing.T, host string, change func(*serve.Settings)) (
 	s := serve.Settings{
 		Database: serve.Database{MySQL: f.dsn}, Redis: f.redis, AdminToken: token, Drain: 100 * time.Millisecond,
 		Listen: net.JoinHostPort(host, strconv.Itoa(f.public)), AdminListen: net.JoinHostPort(host, strconv.Itoa(f.admin)),
+		AdminHosts: []string{"desk.test", "shop.test"},
 	}
 	if change != nil {
 		change(&s)
