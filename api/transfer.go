@@ -21,6 +21,10 @@ import (
 	"shelfcast/store/shopify"
 )
 
+// exportRows is how many products an export has in memory at a time. A description
+// may have 200,000 characters.
+const exportRows = 100
+
 // maxReport is how many lines of a file an answer tells of.
 const maxReport = 10_000
 
@@ -197,7 +201,7 @@ type exportAnswer struct {
 }
 
 func (a *Admin) exportCSV(ctx context.Context, in *struct{ Picks }) (*exportAnswer, error) {
-	f, page := in.filter(), store.Page{Limit: 500}
+	f, page := in.filter(), store.Page{Limit: exportRows}
 	// The first page now: a database that is away is to be a problem and no file.
 	first, err := a.DB.List(ctx, f, page)
 	if err != nil {

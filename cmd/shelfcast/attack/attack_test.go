@@ -5,7 +5,9 @@ package attack
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -43,8 +45,8 @@ const (
 	usualMemory    = 24 * mib
 	usualDatabase  = 0.3
 	slower         = 10 // times as long as without the attack may bystanders wait
-	quickMedian    = 2 * time.Millisecond
-	quickWorst     = 20 * time.Millisecond // without an attack; less is taken for as much, as it is noise
+	quickMedian    = 3 * time.Millisecond
+	quickWorst     = 30 * time.Millisecond // without an attack; less is taken for as much, as it is noise
 	keeps          = 1.5                   // times the memory of before may an instance have after the whole suite
 	runaway        = 1200 * mib            // an instance that takes as much is killed, for the machine's sake
 	untilCollected = 150 * time.Second     // Go collects its garbage each two minutes at least
@@ -55,8 +57,8 @@ const (
 // in time. It does some of the attacks, and all with SHELFCAST_TEST_LONG=1.
 // SHELFCAST_TEST_ATTACKS is an expression for the names of those that are wanted.
 //
-// Its bounds in time are ratios to a run without the attack, on the same house,
-// just before.
+// Its bounds in time are ratios to what bystanders of the same house wait without
+// an attack, which is measured before each.
 func TestAttacks(t *testing.T) {
 	long := os.Getenv("SHELFCAST_TEST_LONG") != ""
 	products, calm := 2_000, time.Second
@@ -108,9 +110,19 @@ func warm(t testing.TB, h *house, b *bystanders) {
 // warm asks an instance for all that can be had.
 func (h *house) warm(instance int) {
 	h.t.Helper()
+	client := http.Client{Timeout: patience}
 	for _, r := range routes() {
-		if r.method == "GET" && r.path != "/live/sse" {
-			_ = fleettest.Answers("http://" + r.at(h.target, instance) + r.path)() // some want more than that
+		if r.method != "GET" || r.path == "/live/sse" {
+			continue
+		}
+		request, err := http.NewRequest("GET", "http://"+r.at(h.target, instance)+r.path, nil)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+h.staff)
+		if response, err := client.Do(request); err == nil { // some wait for longer
+			io.Copy(io.Discard, response.Body)
+			response.Body.Close()
 		}
 	}
 	for id := 1; id <= large+100; id++ {
@@ -189,7 +201,10 @@ func (h *house) suffer(n int, b *bystanders, calm time.Duration) row {
 		_, peak := memory(h.t, one.Pid())
 		r.peak = append(r.peak, max(peak, r.before[i]))
 	}
-	r.judge()
+	for i, k := range r.kinds() {
+		h.median[i], h.worst[i] = max(h.median[i], median(k.calm)), max(h.worst[i], worst(k.calm))
+	}
+	r.judge(h.median, h.worst)
 	for i, one := range h.instances {
 		// What comes next is not to find room that this one has made.
 		if r.peak[i]-r.before[i] > r.bound() || killed.Load() {
@@ -216,8 +231,10 @@ func (h *house) spare(killed *atomic.Bool) {
 	}
 }
 
-// judge holds what happened against the bounds.
-func (r *row) judge() {
+// judge holds what happened against the bounds. medians and worsts are the longest
+// that bystanders have waited in this run without an attack, by kind: a machine
+// with other work on it is not to be taken for a house that suffers.
+func (r *row) judge(medians, worsts [3]time.Duration) {
 	fault := func(format string, args ...any) { r.faults = append(r.faults, fmt.Sprintf(format, args...)) }
 	for _, what := range r.report.Bad {
 		fault("%s", what)
@@ -233,12 +250,12 @@ func (r *row) judge() {
 	if most := cmp.Or(r.attack.database, usualDatabase); r.database > most {
 		fault("the database was busy with %.2f processors; %.2f are allowed", r.database, most)
 	}
-	for _, k := range r.kinds() {
-		if was, is := max(median(k.calm), quickMedian), median(k.during); is > slower*was {
-			fault("%s it took %v, and %v without the attack: more than %d times", k.what, is, median(k.calm), slower)
+	for i, k := range r.kinds() {
+		if was, is := max(medians[i], quickMedian), median(k.during); is > slower*was {
+			fault("%s it took %v, and %v without an attack: more than %d times", k.what, is, medians[i], slower)
 		}
-		if was, is := max(worst(k.calm), quickWorst), worst(k.during); is > slower*was {
-			fault("%s it took %v at the 99th percentile, and %v without the attack: more than %d times", k.what, is, worst(k.calm), slower)
+		if was, is := max(worsts[i], quickWorst), worst(k.during); is > slower*was {
+			fault("%s it took %v at the 99th percentile, and %v without an attack: more than %d times", k.what, is, worsts[i], slower)
 		}
 	}
 }

@@ -19,6 +19,8 @@ type house struct {
 	instances []*fleettest.Instance
 	target    target
 	staff     string // a token that no attacker has
+
+	median, worst [3]time.Duration // that bystanders waited without an attack, at most; as kinds has them
 }
 
 // A target is what an attacker knows of the house: more than one outside would.

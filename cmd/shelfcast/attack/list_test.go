@@ -10,10 +10,10 @@ var attacks = []attack{
 	{name: "bombs, admin app, no token", run: bombardment(true, nobody), lasts: 30 * time.Second, long: true},
 	{name: "bombs, admin app, token and key", run: bombardment(true, caller), lasts: 60 * time.Second, long: true},
 
-	{name: "uploads, admin app, no token", run: uploads(true, 100*mib, nobody), lasts: 10 * time.Second},
+	{name: "uploads, admin app, no token", run: uploads(true, 24*mib, nobody), lasts: 10 * time.Second},
 	// Eight batches at a time, of the 16 MiB that one may have.
-	{name: "uploads, admin app, token", run: uploads(true, 100*mib, caller), lasts: 30 * time.Second, long: true, memory: 160 * mib},
-	{name: "uploads, public app", run: uploads(false, 100*mib, nobody), lasts: 10 * time.Second, long: true},
+	{name: "uploads, admin app, token", run: uploads(true, 24*mib, caller), lasts: 30 * time.Second, long: true, memory: 160 * mib},
+	{name: "uploads, public app", run: uploads(false, 24*mib, nobody), lasts: 10 * time.Second, long: true},
 	// Four imports at a time, of which two have lines of 500,000 cells.
 	{name: "import of one endless line", run: files, lasts: 20 * time.Second, long: true, memory: 128 * mib},
 	{name: "forms of many parts", run: multipart, lasts: 20 * time.Second, long: true},
