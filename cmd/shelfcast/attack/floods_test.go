@@ -214,8 +214,9 @@ func guesses(a *attacker) {
 	a.each(200, func(n int) { // at once
 		a.ask(a.Admin[0], 1, "GET", guess(fmt.Sprintf("at once %06d", n)))
 	})
-	if got := a.met("401"); got > 40 {
-		a.wrong("of 200 guesses at once %d were looked at; 30 a minute are allowed", got)
+	// 30 a minute are allowed, and 30 more by an instance whose Redis is late.
+	if got := a.met("401"); got > 65 {
+		a.wrong("of 200 guesses at once %d were looked at", got)
 	}
 	c, err := a.dial(a.Admin[0], 2)
 	if err != nil {
