@@ -80,7 +80,7 @@ func TestConfigSaysWhereASettingIsFrom(t *testing.T) {
 // such. A new setting is hidden (by its name or its place holder), or has its
 // place here.
 var harmless = []string{
-	"log-format", "listen", "admin-listen", "admin-hosts", "jwt-audience", "jwt-scope-claim", "jwt-name-claim", "jwt-typ", "redis-channel", "odoo-channel", "odoo-view", "origins",
+	"log-format", "listen", "admin-listen", "admin-hosts", "jwt-audience", "jwt-scope-claim", "jwt-name-claim", "jwt-typ", "odoo-channel", "odoo-view", "origins",
 	"trusted-proxies", "shop-name", "locales", "locale",
 }
 
