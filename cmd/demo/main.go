@@ -79,7 +79,8 @@ func run(ctx context.Context, s settings, ready func(demo)) error {
 	for n := range s.Listen {
 		i, err := serve.New(ctx, serve.Settings{
 			Listen: s.Listen[n], AdminListen: s.Admin[n], AdminToken: s.AdminToken, Redis: cache.url(),
-			ShopName: "Haus & Hain", Locale: "en", Drain: 2 * time.Second,
+			PublicURL: "http://" + s.Listen[0], // or there is no sitemap
+			ShopName:  "Haus & Hain", Locale: "en", Drain: 2 * time.Second,
 		}, serve.Options{DB: db, Assets: []fs.FS{pictures()}, Version: "demo", Log: log})
 		if err != nil {
 			return err

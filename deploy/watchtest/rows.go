@@ -143,6 +143,15 @@ func sessions() row {
 			queries: []query{{"{{reason}}", rate("by (reason)", "shelfcast_sessions_closed_total")}},
 		},
 		{
+			title: "Answers and bodies", help: "Polls and requests for several fragments that are being answered, those refused because too many were (full: here, address: to one address), and request bodies that were not taken. Many under way: slow readers.",
+			unit: units.Short, width: 8,
+			queries: []query{
+				{"answers under way", sum("", "shelfcast_answers_under_way")},
+				{"answers refused a second, {{reason}}", rate("by (reason)", "shelfcast_answers_refused_total")},
+				{"bodies refused a second, {{app}}, {{reason}}", rate("by (app, reason)", "shelfcast_bodies_refused_total")},
+			},
+		},
+		{
 			title: "Slow sessions", help: "Sessions that have not taken what was last written to them, and writes that left no room.",
 			unit: units.Short, width: 8,
 			queries: []query{{instance, sum(byInstance, "shelfcast_sessions_slow")}, {"blocked writes a second", rate("", "shelfcast_session_blocked_total")}},
