@@ -171,7 +171,7 @@ func (s *session) deliver(w *work, framed []byte) error {
 		if age, counts := s.fresh(p.version, w.now); counts {
 			w.ages.add(age)
 		}
-		s.watching[p.at].shown = shown(p.version) | s.watching[p.at].shown&unasked
+		s.watching[p.at].shown = shown(p.version) | ours | s.watching[p.at].shown&unasked
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"shelfcast/render"
 	"shelfcast/store"
 )
 
@@ -546,6 +547,9 @@ func TestTimeToFreshIsMeasured(t *testing.T) {
 			a.say(request{Applied: said})
 		}
 		a.nothing()
+		claimed := rev(2, time.Now().UnixMicro()-1) // in one breath with that the page shows it
+		a.say(request{Watch: []Watch{{claimed, render.Card}}, Applied: []store.Rev{claimed}})
+		a.sees(rev(2, 10))
 		for name, c := range map[string]struct {
 			of         prometheus.Metric
 			count, sum int

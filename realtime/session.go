@@ -92,7 +92,7 @@ func (s *session) fresh(version int64, now time.Time) (age time.Duration, counts
 }
 
 // applied takes the word of a page that it now shows what it was sent, once for
-// each version.
+// each version. Of versions that it has only claimed to show nothing is counted.
 func (s *session) applied(revs []store.Rev) {
 	now := time.Now()
 	s.mu.Lock()
@@ -100,7 +100,7 @@ func (s *session) applied(revs []store.Rev) {
 	for _, r := range revs {
 		for i := range s.watching {
 			w := &s.watching[i]
-			if w.topic.id != r.ID || w.shown.version() != r.Version || w.shown&reported != 0 {
+			if w.topic.id != r.ID || w.shown.version() != r.Version || w.shown&(reported|ours) != ours {
 				continue
 			}
 			w.shown |= reported

@@ -15,18 +15,19 @@ type watched struct {
 }
 
 // shown is the version that the page shows, 0 for none; whether it is yet to be
-// compared with the database's; whether the page has said that it shows it; and
-// whether it is owed a newer one.
+// compared with the database's; whether the page has said that it shows it; whether
+// it is owed a newer one; and whether it was sent that version.
 type shown int64
 
 const (
 	unasked    shown = 1 << 62
 	reported   shown = 1 << 61
 	owed       shown = 1 << 60 // a newer version was passed over for want of room
+	ours       shown = 1 << 59 // it came from here, and is not only what the page says
 	maxVersion       = 1 << 53 // of a number in JavaScript; the year 2255
 )
 
-func (v shown) version() int64 { return int64(v &^ (unasked | reported | owed)) }
+func (v shown) version() int64 { return int64(v &^ (unasked | reported | owed | ours)) }
 
 // stale: the page does not show the newest version. One that shows a version
 // that nobody here has heard of is either ahead of the news, or shows what the
