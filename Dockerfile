@@ -10,7 +10,7 @@ ARG GO_VERSION=1.26.8
 # Built on the platform that builds, for the one that is asked for.
 FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-bookworm AS build
 WORKDIR /src
-ENV GOWORK=off CGO_ENABLED=0 GOTOOLCHAIN=local
+ENV CGO_ENABLED=0 GOTOOLCHAIN=local
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
@@ -37,6 +37,9 @@ USER 65532:65532
 # The public app, and the admin app with the metrics.
 EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
+# It asks /readyz, which is 503 before the start is over, while the instance stops, and if it
+# hangs: an orchestrator that replaces what is not healthy never replaces one for being full,
+# or for what is behind it.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=15s --retries=3 CMD ["/shelfcast", "healthcheck"]
 ENTRYPOINT ["/shelfcast"]
 CMD ["serve"]

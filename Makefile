@@ -1,110 +1,129 @@
-# `make test` is all there is to run before a commit: on a fresh Debian machine
-# with Go it installs the servers and the browser that the tests need.
+# Run `make test` before a commit. On a fresh Debian machine with Go it installs the
+# servers and the browser that the tests need.
 
-# The product is built and tested without the demo's modules.
-export GOWORK = off
+.PHONY: help test deps quick lint vet go-test web-test mysql-test matrix demo-test bench demo build loadtest loadtest-test fuzz chaos attack openapi-fuzz rolling sbom image-test watch-test dashboard chart chart-apiserver chart-schemas tour long
 
-.PHONY: help test deps lint go-test web-test demo-test bench demo build crowd fuzz chaos attack stranger rolling sbom image-test watch-test dashboard chart chart-apiserver chart-schemas tour long
-
-help: ## Say what there is
+help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-test: deps lint web-test go-test demo-test chart watch-test image-test ## Run every test; nothing is skipped
+test: deps lint web-test go-test mysql-test demo-test loadtest-test chart watch-test image-test ## Run every test; nothing is skipped
 
 deps:
 	@scripts/test-deps
 
-lint: ## gofmt and vet, also of what other systems than this one run
+quick: lint ## Run the linters, and the tests that need no server, browser or built program
+	go test -short ./...
+
+lint: vet ## Run gofmt, vet and golangci-lint, whose version scripts/lint pins; the first run builds it
+	@for module in . cmd/demo cmd/loadtest web/build; do (cd $$module && go tool -modfile="$(CURDIR)/scripts/lint/go.mod" golangci-lint run ./...) || exit 1; done
+
+vet: ## Run gofmt and vet, also for other operating systems
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	go vet ./...
 	cd cmd/demo && go vet ./...
-	GOOS=darwin go build ./realtime ./cmd/crowd
+	cd cmd/loadtest && go vet ./...
+	cd web/build && go vet ./...
+	GOOS=darwin go build ./realtime
+	cd cmd/loadtest && GOOS=darwin go build -o /dev/null .
 
-go-test: web/node_modules/.package-lock.json ## The product's tests, with real servers and a real browser
-	# One package at a time: each has servers, browsers and deadlines of its own,
-	# and on two processors two at once take as long and get in each other's way. The
-	# tests of a package that are mostly waiting do so together.
+go-test: web/node_modules/.package-lock.json ## Run the product's tests, with real servers and a real browser
+	# One package at a time: each has its own servers, browsers and deadlines, and on two
+	# cores two at once take as long and disturb each other. Tests that mostly wait run in
+	# parallel within a package.
 	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -parallel 3 -timeout 20m ./...
-	go test -run 'TestTheProtocolEnds|TestEachRepairIsNeeded' ./realtime
-	go test -run TestNothingThatIsKept ./api
+	go test -run 'TestModel' ./realtime
+	go test -run TestNothingOf ./api/admin ./api/public
 
-demo-test: ## The demo's tests, as a module of its own and in the workspace
+mysql-test: ## Run the store's tests on MySQL, which is downloaded into the user's cache; prints NOT RUN if that fails
+	@if mysqld=$$(scripts/test-servers mysql); then \
+		SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_MYSQL=$$mysqld go test -timeout 20m ./store/... ./testkit; \
+	else \
+		echo "NOT RUN: the store's tests on MySQL, whose packages could not be downloaded"; \
+	fi
+
+matrix: deps web/node_modules/.package-lock.json ## Run the tests of store, doctor, server and chaos on three databases with three Redis each; two hours
+	@scripts/matrix
+
+demo-test: ## Run the demo's tests; it is a separate module
 	cd cmd/demo && go test -race -timeout 10m ./...
-	GOWORK= go build -o /dev/null ./cmd/demo
 
-web-test: web/node_modules/.package-lock.json ## The client's types and tests
+loadtest-test: deps ## Run the load test's own tests; it is a separate module
+	cd cmd/loadtest && SHELFCAST_TEST_REQUIRE=1 go test -race -parallel 3 -timeout 20m ./...
+
+web-test: web/node_modules/.package-lock.json ## Check the client's types and run its tests
 	cd web && ../scripts/with-node npm test --silent
+	cd web/build && go test ./...
 
 web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && ../scripts/with-node npm ci --no-audit --no-fund --loglevel=error
 
-bench: deps ## The benchmarks that the README quotes
-	go test -run '^$$' -bench 'Hub|Delivery|Fragment|Sync' -benchmem ./realtime ./render ./api
-	go test -run '^$$' -bench Floor -benchtime 15x ./realtime
-	go test -run '^$$' -bench Edit -benchtime 1000x ./cmd/shelfcast/serve
-	go test -run '^$$' -bench OdooFanOut -benchtime 50x ./cmd/shelfcast/serve
-	go test -run '^$$' -bench BatchToFrame -benchtime 20x ./cmd/shelfcast/serve
+bench: deps ## Run the benchmarks that docs/figures.md quotes
+	go test -run '^$$' -bench 'Hub|Delivery$$|Fragment|Sync' -benchmem ./realtime ./render ./api/public
+	go test -run '^$$' -bench DeliveryVersusWrite -benchtime 15x ./realtime
+	go test -run '^$$' -bench Edit -benchtime 1000x ./server
+	go test -run '^$$' -bench OdooFanOut -benchtime 50x ./server
+	go test -run '^$$' -bench BatchToFrame -benchtime 20x ./server
 	go test -run '^$$' -bench Batch -benchtime 20x ./store
-	go test -run '^$$' -bench Served -benchtime 1x ./cmd/shelfcast/serve
+	go test -run '^$$' -bench Served -benchtime 1x ./server
 
-crowd: deps ## The crowds that the README quotes; five minutes
-	go test -run '^$$' -bench Crowd -benchtime 1x -v -timeout 30m ./cmd/crowd
+loadtest: deps ## Run the load tests that docs/figures.md quotes: 5,000 to 15,000 browsers; five minutes
+	cd cmd/loadtest && go test -run '^$$' -bench Load -benchtime 1x -v -timeout 30m .
 
-chaos: deps web/node_modules/.package-lock.json ## Every fault, on three instances and 300 pages, and the larger models; five minutes
+chaos: deps web/node_modules/.package-lock.json ## Run every fault on three instances and 300 pages, and the larger models; five minutes
 	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'TestChaos' ./cmd/shelfcast/chaos
-	SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'TestTheProtocolEnds' ./realtime
+	SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'TestModelEnds' ./realtime
 
-attack: deps ## Every attack on two instances, with bounds in bytes and in time; fifteen minutes
+attack: deps ## Run every attack on two instances, with limits on memory and time; fifteen minutes
 	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 40m ./cmd/shelfcast/attack
 
-long: chaos attack rolling stranger ## What `make test` has a short form of, in full; also each page of the shop in each look
-	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'ForEverybody' ./cmd/shelfcast/serve
+long: chaos attack rolling openapi-fuzz ## Run the long forms of tests; also each page of the shop in each theme
+	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'IsAccessible|LateCommit' ./server
 
-fuzz: ## Each fuzz test for a minute and a half
-	@for f in store/shopify:FuzzRead store/shopify:FuzzRoundTrip store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames realtime:FuzzOdoo realtime:FuzzClose realtime:FuzzWatchList \
-		realtime:FuzzRequest api:FuzzSync api:FuzzBrowse api:FuzzNetworks api:FuzzForwarded api:FuzzWire api:FuzzJWT cmd/shelfcast/serve:FuzzRedisURL; do \
+fuzz: ## Run each fuzz test for 90 seconds
+	@for f in catalog/shopify:FuzzRead catalog/shopify:FuzzRoundTrip store:FuzzPrice store:FuzzEdit store:FuzzSanitizeHTML realtime:FuzzFrames realtime:FuzzOdoo realtime:FuzzClose realtime:FuzzWatchList \
+		realtime:FuzzRequest api/public:FuzzSync api/public:FuzzShopQuery api/httpx:FuzzNetworks api/httpx:FuzzForwarded api/public:FuzzPublicConnection api/admin:FuzzAdminConnection api/auth:FuzzJWT server:FuzzRedisURL; do \
 		go test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime 90s || exit 1; done
 
-stranger: deps ## Fifty thousand requests of the admin API, made from its document
-	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run Stranger ./cmd/shelfcast/serve
+openapi-fuzz: deps ## Send 50,000 requests generated from the OpenAPI document to the admin API
+	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run OpenAPIFuzz ./server
 
-demo: ## A shop on two instances, with nothing to install
-	GOWORK= go run ./cmd/demo
+demo: ## Run a shop on two instances, with nothing to install
+	go run -C cmd/demo .
 
-rolling: deps ## Rolling restarts under 3,000 pages, behind HAProxy and nginx; five minutes
-	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 30m -run 'TestARollingRestart' ./cmd/crowd
+rolling: deps ## Run rolling restarts with 3,000 pages, behind HAProxy and nginx; five minutes
+	cd cmd/loadtest && SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 30m -run 'TestRollingRestart' .
 
-tour: deps ## docs/tour.md, command by command: a fleet is installed, loaded, broken and upgraded; three minutes
+tour: deps ## Run the commands of docs/tour.md: install, load, break and upgrade a fleet; three minutes
 	scripts/tour
 
-build: ## The program, in bin/, with VERSION and REVISION in it
+build: ## Build the program into bin/, with VERSION and REVISION
 	VERSION="$(VERSION)" REVISION="$(REVISION)" scripts/build "$(CURDIR)/bin/shelfcast"
 
-# What a build says that it is of.
+# Version and revision of a build.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 
-sbom: build ## What the program in bin/ is made of, in bin/shelfcast.cdx.json (CycloneDX)
+sbom: build ## Write the SBOM of the program in bin/ to bin/shelfcast.cdx.json (CycloneDX)
 	VERSION="$(VERSION)" scripts/sbom bin/shelfcast bin/shelfcast.cdx.json
 
-image-test: deps ## The image and the compose file, without Docker: what the Dockerfile runs, in an empty root
+image-test: deps ## Test the image and the compose file without Docker: run the Dockerfile's commands in an empty root
 	cd deploy/imagetest && go vet ./... && SHELFCAST_TEST_REQUIRE=1 go test -count=1 -timeout 20m ./...
 
-watch-test: deps ## The alerts with promtool, and dashboard, runbook and metrics against each other
+watch-test: deps ## Test the alerts with promtool, and check dashboard, runbook and metrics against each other
 	cd deploy/watchtest && go vet ./... && SHELFCAST_TEST_REQUIRE=1 go test -count=1 ./...
 
-dashboard: ## Write the chart's Grafana dashboard
+dashboard: ## Generate the chart's Grafana dashboard
 	cd deploy/watchtest && go run . > dashboard.json.new && mv dashboard.json.new ../../charts/shelfcast/files/dashboard.json
 
-# Helm is a library of these tests, and a module of its own. The first run builds it.
-chart: ## The Helm chart: lint, golden files, what is refused, and what Kubernetes takes
-	# What it reads is outside of its module, which go's cache of results does not look at.
+# These tests use Helm as a library, in a separate module. The first run builds it.
+chart: ## Test the Helm chart: lint, golden files, what it refuses, and Kubernetes' schemas
+	# -count=1, because Go's test cache does not notice changes outside of the module.
 	cd deploy/charttest && go vet ./... && go test -count=1 ./...
 
-chart-apiserver: ## The chart in a real Kubernetes (etcd, API server, controllers, scheduler), which is built once and kept in the user's cache
+chart-apiserver: ## Test the chart in a real Kubernetes (etcd, API server, controllers, scheduler), which is built once and cached
 	@scripts/test-deps cluster
-	# Most of a test is waiting for controllers, so many run at once.
+	# Tests mostly wait for controllers, so many run in parallel.
 	cd deploy/clustertest && go vet . && go test -count=1 -v -parallel 40 -timeout 60m .
 
-chart-schemas: ## Make the schemas of Kubernetes anew that the chart is held against; fetches its sources
+chart-schemas: ## Regenerate the Kubernetes schemas that the chart is checked against; downloads Kubernetes' sources
 	cd deploy/charttest && go run ./schemas

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// What Admit says of a browser that is to come back later, or elsewhere.
+// Reasons for which Admit refuses a browser, which should try again later or elsewhere.
 var (
-	ErrDraining = errors.New("this instance is about to stop")
-	ErrFull     = errors.New("this instance has all the sessions it may have")
-	ErrRate     = errors.New("this instance has had all the new sessions of this second")
-	ErrAddress  = errors.New("this address has all the sessions that it may have here")
-	ErrHurry    = errors.New("this address has had all its new sessions of this second")
+	ErrDraining    = errors.New("this instance is shutting down")
+	ErrFull        = errors.New("this instance has reached its session limit")
+	ErrRate        = errors.New("too many new sessions per second on this instance")
+	ErrAddressFull = errors.New("session limit for this address reached")
+	ErrAddressRate = errors.New("too many new sessions per second from this address")
+	ErrOrigin      = errors.New("this origin is not allowed to open sessions")
 )
 
-// Admits is nil if there is room for sessions, or ErrDraining or ErrFull: the
-// health of the instance.
+// Admits returns nil if there is room for sessions, and ErrDraining or ErrFull otherwise.
 func (h *Hub) Admits() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -31,23 +31,22 @@ func (h *Hub) Admits() error {
 	return nil
 }
 
-// Admit is to be called for each handshake, which is to be refused with 503 (429
-// if it is for the address) before the upgrade if it says why: an accept and a
-// close would tell the browser that all is well, and to come again at once.
+// Admit decides about a handshake. On an error refuse it before the upgrade, with 503, or with
+// 429 for ErrAddressFull and ErrAddressRate: accepting and then closing would tell the browser that all
+// is well, and make it reconnect at once.
 //
-// From is the address of the browser; the zero Addr has no limit.
+// from is the address of the browser; the zero Addr has no limit.
 func (h *Hub) Admit(from netip.Addr) error {
 	return h.admit(from, &h.arrivals, h.joins.Allow)
 }
 
-// AdmitPoll is Admit for a page that asks once and holds no session. It is
-// refused whenever a session would be: a browser takes a poll that is answered
-// for a sign that only its sockets do not come through.
+// AdmitPoll is Admit for a poll, which makes no session. Polls are refused whenever a session
+// would be: a browser whose poll succeeds concludes that only its sockets are blocked.
 func (h *Hub) AdmitPoll(from netip.Addr) error {
 	return h.admit(from, &h.polled, func() bool { return h.joins.Tokens() >= 1 && h.polls.Allow() })
 }
 
-// admit asks take last: an address that is refused takes nothing from others.
+// admit calls take last, so that an address that is refused takes nothing from others.
 func (h *Hub) admit(from netip.Addr, of *arrivals, take func() bool) error {
 	err := h.Admits()
 	c, now := clientOf(from), time.Now().UnixNano()
@@ -55,9 +54,9 @@ func (h *Hub) admit(from netip.Addr, of *arrivals, take func() bool) error {
 	switch {
 	case err != nil:
 	case from.IsValid() && h.cfg.MaxPerClient > 0 && h.clients[c] >= h.cfg.MaxPerClient:
-		err = ErrAddress
+		err = ErrAddressFull
 	case from.IsValid() && !(of.room(c, now) && h.arrivals.room(c, now)):
-		err = ErrHurry
+		err = ErrAddressRate
 	case !take():
 		err = ErrRate
 	case from.IsValid():
@@ -68,15 +67,14 @@ func (h *Hub) admit(from netip.Addr, of *arrivals, take func() bool) error {
 	return err
 }
 
-// arrivals are how many have come from each address of late. Each has as many a
-// second as the rate says, and a fifth of that at once: no address has what all
-// have at once (NewHub). One that has all of its own back is forgotten; as only
-// those count that were let in, Config.JoinRate bounds how many are remembered.
+// arrivals limits the rate of each address: so many a second, and half of that at once. An
+// address is forgotten when its allowance is full again. Only admitted sessions count, so
+// Config.JoinRate bounds how many addresses are remembered.
 type arrivals struct {
 	each  int64            // nanoseconds; 0: there is no limit
 	burst int64            // nanoseconds
-	back  map[client]int64 // when all that it may have are back, in Unix nanoseconds
-	prune int              // when there are so many
+	back  map[client]int64 // when the allowance is full again, in Unix nanoseconds
+	prune int              // length of back at which full ones are removed
 }
 
 func newArrivals(rate int) arrivals {
@@ -84,7 +82,7 @@ func newArrivals(rate int) arrivals {
 		return arrivals{}
 	}
 	each := int64(time.Second) / int64(rate)
-	return arrivals{each: each, burst: max(each, int64(time.Second)/5), back: map[client]int64{}, prune: 1000}
+	return arrivals{each: each, burst: max(each, int64(time.Second)/2), back: map[client]int64{}, prune: 1000}
 }
 
 func (a *arrivals) room(c client, now int64) bool {
@@ -102,6 +100,10 @@ func (a *arrivals) note(c client, now int64) {
 	}
 }
 
+// RefuseOrigin counts a handshake or poll that was refused with ErrOrigin before Admit was
+// called.
+func (h *Hub) RefuseOrigin() { h.refuse(ErrOrigin) }
+
 // refuse counts a refusal.
 func (h *Hub) refuse(err error) {
 	if counter := h.metrics.refused[err]; counter != nil {
@@ -109,15 +111,15 @@ func (h *Hub) refuse(err error) {
 	}
 }
 
-// A client is an IPv4 address, or the first half of an IPv6 one: a household or
-// a server gets 2^64 of those at once (RFC 6177).
+// A client is an IPv4 address, or the first 64 bits of an IPv6 address: one household or
+// server gets 2^64 of those at once (RFC 6177).
 type client uint64
 
-// clientOf is 0 for the zero Addr.
+// clientOf returns the client of an address, and 0 for the zero Addr.
 func clientOf(from netip.Addr) client {
 	if from = from.Unmap(); from.Is4() {
 		b := from.As4()
-		return 0xffff<<32 | client(binary.BigEndian.Uint32(b[:])) // no IPv6 network is there
+		return 0xffff<<32 | client(binary.BigEndian.Uint32(b[:])) // not a prefix of any IPv6 network
 	}
 	b := from.As16()
 	return client(binary.BigEndian.Uint64(b[:8]))

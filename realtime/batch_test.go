@@ -11,8 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"shelfcast/realtime/feed"
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 // from has count products from that id on, at one version.
@@ -35,7 +36,7 @@ func (s *shop) commit(revs []store.Rev) []store.Rev {
 // settled waits until so many products are watched and were compared.
 func settled(t *testing.T, h *Hub, products int) {
 	t.Helper()
-	storetest.Eventually(t, "all that is watched was compared", func() bool {
+	testkit.Eventually(t, "all that is watched was compared", func() bool {
 		n := 0
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -43,14 +44,14 @@ func settled(t *testing.T, h *Hub, products int) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			for _, w := range s.watching {
-				if w.shown&unasked == 0 {
+				if w.shown&unchecked == 0 {
 					n++
 				}
 			}
 		})
-		h.asks.mu.Lock()
-		defer h.asks.mu.Unlock()
-		return n == products && h.asks.working == 0
+		h.versionChecks.mu.Lock()
+		defer h.versionChecks.mu.Unlock()
+		return n == products && h.versionChecks.working == 0
 	})
 }
 
@@ -59,7 +60,7 @@ func (s *shop) filled() int { s.mu.Lock(); defer s.mu.Unlock(); return s.fills }
 // A hundred products change in one commit, of which each page watches some: it
 // is one frame for each, whatever it is sent, and nothing is fetched that nobody
 // watches.
-func TestABatchIsOneFrame(t *testing.T) {
+func TestBatchIsOneFramePerSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(from(1, 101, 10)...)
 		s.delay(100*time.Millisecond, 7)
@@ -73,11 +74,11 @@ func TestABatchIsOneFrame(t *testing.T) {
 		synctest.Wait()
 		before := s.filled()
 		all := s.commit(from(1, 100, 11))
-		if news := h.ApplyAll(all); !slices.Equal(news, all) {
-			t.Errorf("%d of 100 were news", len(news))
+		if news := h.Apply(all...); !slices.Equal(news, all) {
+			t.Errorf("got %d news, want 100", len(news))
 		}
-		if news := h.ApplyAll(append(all, rev(1, 9))); len(news) != 0 {
-			t.Errorf("%v are news for the second time", news)
+		if news := h.Apply(append(all, rev(1, 9))...); len(news) != 0 {
+			t.Errorf("%v are news twice", news)
 		}
 		c.sees(from(1, 20, 11)...) // needs no fragments, and does not wait for them
 		a.sees(from(1, 20, 11)...)
@@ -86,14 +87,14 @@ func TestABatchIsOneFrame(t *testing.T) {
 			page.nothing()
 		}
 		if n := s.filled() - before; n != 40 {
-			t.Errorf("%d fragments were fetched of 40 that are watched", n)
+			t.Errorf("%d fragments were loaded, want 40", n)
 		}
 	})
 }
 
 // On sockets, with the bytes of real frames: a page of two hundred products has
 // them in one frame, unless they are so large that it takes more.
-func TestABatchComesToAPageOfManyProducts(t *testing.T) {
+func TestBatchOnLargePageUsesFewFrames(t *testing.T) {
 	onBothLinks(t, func(t *testing.T, portable bool) {
 		s := newShop(from(1, 200, 10)...)
 		h := quietHub(t, s, Config{Portable: portable})
@@ -102,7 +103,7 @@ func TestABatchComesToAPageOfManyProducts(t *testing.T) {
 		few.watch(from(1, 20, 10)...)
 		many.watch(from(1, 200, 10)...)
 		settled(t, h, 220)
-		h.ApplyAll(s.commit(from(1, 200, 11)))
+		h.Apply(s.commit(from(1, 200, 11))...)
 		few.sees(from(1, 20, 11)...)
 		few.nothing()
 		many.sees(from(1, 200, 11)...)
@@ -111,7 +112,7 @@ func TestABatchComesToAPageOfManyProducts(t *testing.T) {
 		s.mu.Lock()
 		s.html = "<p>" + strings.Repeat("x", FrameBytes/60)
 		s.mu.Unlock()
-		h.ApplyAll(s.commit(from(1, 200, 12)))
+		h.Apply(s.commit(from(1, 200, 12))...)
 		few.sees(from(1, 20, 12)...)
 		many.collects(t, 200, 12, 60)
 		few.nothing()
@@ -143,7 +144,7 @@ func (b *browser) collects(t *testing.T, products, version int64, most int) {
 // One fragment that cannot be had, one that meets a fault, and one that is slow
 // to come: the others do not wait for them for long, and they come when they
 // can be had. Nor does the next batch wait for the last one's.
-func TestTheRestOfABatchDoesNotWaitForOne(t *testing.T) {
+func TestSlowFragmentDoesNotDelayBatch(t *testing.T) {
 	for name, c := range map[string]struct {
 		hinder func(s *shop)
 		within time.Duration
@@ -162,15 +163,15 @@ func TestTheRestOfABatchDoesNotWaitForOne(t *testing.T) {
 				synctest.Wait()
 				c.hinder(s)
 				start := time.Now()
-				h.ApplyAll(s.commit(from(1, 20, 11)))
+				h.Apply(s.commit(from(1, 20, 11))...)
 				a.sees(without(from(1, 10, 11), 7)...)
 				b.sees(without(from(6, 10, 11), 7)...)
 				if late := time.Since(start); late > c.within {
-					t.Errorf("they waited for %v", late)
+					t.Errorf("the batch was delayed by %v", late)
 				}
 				synctest.Wait() // until both have room again, and look for what they lack
 				start = time.Now()
-				h.ApplyAll(s.commit(from(1, 6, 12)))
+				h.Apply(s.commit(from(1, 6, 12))...)
 				a.sees(from(1, 6, 12)...)
 				b.sees(rev(6, 12))
 				if late := time.Since(start); late > 0 {
@@ -181,8 +182,8 @@ func TestTheRestOfABatchDoesNotWaitForOne(t *testing.T) {
 				s.mu.Unlock()
 				a.sees(rev(7, 11))
 				b.sees(rev(7, 11))
-				if n := testutil.ToFloat64(h.metrics.late); (n == 1) != (name == "slow") {
-					t.Errorf("%v came too late for their batch", n)
+				if n := testutil.ToFloat64(h.metrics.stragglers); (n == 1) != (name == "slow") {
+					t.Errorf("got %v stragglers", n)
 				}
 			})
 		})
@@ -195,7 +196,7 @@ func without(revs []store.Rev, id int64) []store.Rev {
 
 // What takes a while is told in pieces, and neither one by one nor at the end:
 // two hundred watched products of which sixteen are had in a tenth of a second.
-func TestALargeBatchComesInPieces(t *testing.T) {
+func TestLargeBatchIsDeliveredInParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(from(1, 200, 10)...)
 		for id := range int64(200) {
@@ -208,13 +209,13 @@ func TestALargeBatchComesInPieces(t *testing.T) {
 		synctest.Wait()
 		s.commit(from(1, 200, 11))
 		start := time.Now()
-		h.ApplyAll(from(1, 100, 11)) // as two messages of one commit come
-		h.ApplyAll(from(101, 100, 11))
+		h.Apply(from(1, 100, 11)...) // as two messages of one commit come
+		h.Apply(from(101, 100, 11)...)
 		frames, got := 0, 0
 		for ; got < 200; frames++ {
 			got += len(a.next())
 			if late := time.Since(start); frames == 0 && late > 100*time.Millisecond+patience+time.Second/sweeps {
-				t.Errorf("nothing came for %v", late)
+				t.Errorf("no delivery for %v", late)
 			}
 		}
 		b.sees(from(1, 2, 11)...)
@@ -228,7 +229,7 @@ func TestALargeBatchComesInPieces(t *testing.T) {
 
 // The newest version wins, whatever it came with: twice in a batch, heard of
 // before, edited while the batch is under way, or in the next batch.
-func TestLaterNewsThanABatchWins(t *testing.T) {
+func TestNewestVersionWinsOverBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(from(1, 20, 10)...)
 		h := quietHub(t, s, Config{})
@@ -244,17 +245,17 @@ func TestLaterNewsThanABatchWins(t *testing.T) {
 
 		s.commit(from(2, 4, 12))
 		before := s.filled()
-		h.ApplyAll([]store.Rev{rev(1, 14), rev(2, 11), rev(2, 12), rev(2, 11), rev(3, 12)})
+		h.Apply(rev(1, 14), rev(2, 11), rev(2, 12), rev(2, 11), rev(3, 12))
 		a.sees(rev(2, 12))
 		b.sees(rev(2, 12), rev(3, 12))
 		c.sees(rev(3, 12))
 		synctest.Wait() // until all have room again, and look for what they lack
 		if n := s.filled() - before; n != 2 {
-			t.Errorf("%d fragments were fetched of 2", n)
+			t.Errorf("%d fragments were loaded, want 2", n)
 		}
 
 		s.delay(200*time.Millisecond, 2)
-		h.ApplyAll(s.commit(from(2, 4, 20)))
+		h.Apply(s.commit(from(2, 4, 20))...)
 		b.sees(from(2, 4, 20)...)
 		synctest.Wait() // all but the slow one are there
 		s.set(rev(3, 21))
@@ -262,7 +263,7 @@ func TestLaterNewsThanABatchWins(t *testing.T) {
 		c.sees(rev(3, 21))
 		b.sees(rev(3, 21))
 		synctest.Wait()
-		h.ApplyAll(s.commit(from(4, 2, 22))) // joins the batch
+		h.Apply(s.commit(from(4, 2, 22))...) // joins the batch
 		a.sees(rev(2, 20), rev(4, 22), rev(5, 22))
 		b.sees(from(4, 2, 22)...)
 		for _, page := range []*browser{a, b, c} {
@@ -273,7 +274,7 @@ func TestLaterNewsThanABatchWins(t *testing.T) {
 
 // While the database is away nothing of a batch is lost, and when it is back it
 // is one batch still.
-func TestABatchIsTriedAgainTogether(t *testing.T) {
+func TestFailedBatchIsRetriedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(from(1, 20, 10)...)
 		h := quietHub(t, s, Config{Retry: time.Second})
@@ -282,7 +283,7 @@ func TestABatchIsTriedAgainTogether(t *testing.T) {
 		b.watch(from(1, 20, 10)...)
 		synctest.Wait()
 		s.fail(context.DeadlineExceeded)
-		h.ApplyAll(s.commit(from(1, 20, 11)))
+		h.Apply(s.commit(from(1, 20, 11))...)
 		time.Sleep(10 * time.Second)
 		s.fail(nil)
 		s.delay(100*time.Millisecond, 7)
@@ -293,7 +294,7 @@ func TestABatchIsTriedAgainTogether(t *testing.T) {
 
 // A hub that drains tells of batches, and one that has ended takes them without
 // harm.
-func TestABatchAtTheEndOfAHub(t *testing.T) {
+func TestBatchDuringAndAfterDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(from(1, 20, 10)...)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -308,36 +309,35 @@ func TestABatchAtTheEndOfAHub(t *testing.T) {
 		go func() { defer close(drained); h.Drain(ctx, time.Minute) }()
 		first.frame() // its close frame
 		s.delay(300*time.Millisecond, 3)
-		h.ApplyAll(s.commit(from(1, 20, 11)))
+		h.Apply(s.commit(from(1, 20, 11))...)
 		second.sees(from(1, 5, 11)...)
-		h.ApplyAll(s.commit(from(1, 20, 12)))
+		h.Apply(s.commit(from(1, 20, 12))...)
 		cancel()
 		<-drained
 		<-ended
-		if news := h.ApplyAll(s.commit(from(1, 20, 13))); len(news) != 20 {
+		if news := h.Apply(s.commit(from(1, 20, 13))...); len(news) != 20 {
 			t.Errorf("%d are news", len(news))
 		}
 		if _, err := second.conn.Write(nil); err == nil {
-			t.Error("the session is open")
+			t.Error("the session is still open")
 		}
 	})
 }
 
 // The feed finds a commit of many products that no message told of, and tells
 // of it in one frame too.
-func TestTheFeedTellsOfABatchInOneFrame(t *testing.T) {
+func TestFeedDeliversBatchInOneFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(from(1, 20, 5)...)
 		h := quietHub(t, s, Config{})
-		var shared sharer
-		feed := NewFeed(s, h, &shared, FeedConfig{})
+		f := newFeed(s, h, feed.Config{})
 		a, b := join(t, h, Full), join(t, h, Notify)
 		a.watch(from(1, 10, 5)...)
 		b.watch(from(6, 10, 5)...)
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
-		go func() { defer close(ended); feed.Run(ctx) }()
+		go func() { defer close(ended); f.Run(ctx) }()
 		time.Sleep(10 * time.Millisecond)
 		s.delay(100*time.Millisecond, 8)
 		version := time.Now().UnixMicro()
@@ -350,11 +350,11 @@ func TestTheFeedTellsOfABatchInOneFrame(t *testing.T) {
 		cancel()
 		<-ended
 		for _, r := range edit {
-			if shared[r] != 1 {
-				t.Errorf("%v was shared %d times", r, shared[r])
+			if n := s.timesShared(r); n != 1 {
+				t.Errorf("%v was shared %d times", r, n)
 			}
 		}
-		if n := testutil.ToFloat64(feed.repaired); n != 20 {
+		if n := f.metric(t, "shelfcast_feed_repaired_total"); n != 20 {
 			t.Errorf("%v were news, want 20", n)
 		}
 	})

@@ -5,35 +5,37 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"shelfcast/realtime/bus"
 )
 
-// ErrBus: Redis did not take what was to be told to all instances.
-var ErrBus = errors.New("the other instances cannot be told just now")
+// ErrBus means that the bus did not accept a message to all instances.
+var ErrBus = errors.New("the message bus is unavailable")
 
-// A broadcast goes to all sessions of the Odoo wire that there are, on all
-// instances.
+// A broadcast goes to all sessions of the Odoo protocol, on all instances.
 type broadcast struct {
 	Type    string          `json:"type"`
 	Payload json.RawMessage `json:"payload"` // an object
 }
 
-// Broadcast tells all sessions of the Odoo wire, through Redis, and says how many
-// instances were told. Nothing is kept: who is away does not hear it. Errors:
-// ErrBus; then it may have been told all the same.
-func (b *Bus) Broadcast(ctx context.Context, name string, payload json.RawMessage) (instances int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+// Broadcast sends a message to all sessions of the Odoo protocol, on all instances, and
+// returns how many instances these are. It is not kept for sessions that connect later. The
+// error is ErrBus; the message may have been sent all the same.
+func (f *Fleet) Broadcast(ctx context.Context, name string, payload json.RawMessage) (instances int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, f.cfg.Timeout)
 	defer cancel()
-	told, err := b.publishTo(ctx, broadcasts, encode(broadcast{name, payload}))
+	instances, err = f.bus.Publish(ctx, bus.Broadcasts, encode(broadcast{name, payload}))
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrBus, err)
 	}
-	return int(told), nil
+	return instances, nil
 }
 
-// hearBroadcast takes one off the channel; this instance's own comes there too.
-func (b *Bus) hearBroadcast(message string) {
-	var said broadcast
-	if err := json.Unmarshal([]byte(message), &said); err != nil || b.hub.Broadcast(said.Type, said.Payload) != nil {
-		b.garbage(message)
+// receiveBroadcast sends a broadcast to the sessions of this instance, which may be the one
+// that published it.
+func (f *Fleet) receiveBroadcast(message string) {
+	var b broadcast
+	if err := json.Unmarshal([]byte(message), &b); err != nil || f.hub.Broadcast(b.Type, b.Payload) != nil {
+		f.dropInvalid(message)
 	}
 }

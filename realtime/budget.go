@@ -2,48 +2,44 @@ package realtime
 
 import "time"
 
-// What a browser says costs it time out of a budget, which comes back at the rate of the clock. A browser that has
-// spent more is not read from until it is back: TCP slows it down, what it has said is not lost, and neither a page
-// that opens many tabs at once nor one with a fast connection is closed. So what one session can have done is bounded,
-// whatever it sends: 250 products a second with the bytes for them, or 25 KB a second of anything else.
+// Everything that a browser sends costs time out of its session's budget, which refills at the
+// rate of the clock. A session that has spent more is not read from until it has refilled:
+// TCP slows the browser down, nothing it has sent is lost, and neither a page that opens many
+// tabs at once nor one with a fast connection is closed. This bounds the work that one session
+// can cause to 250 products a second with the bytes for them, or 25 KB a second of anything
+// else.
 const (
-	itemCost     = 2500 * time.Microsecond // a frame, or an element of a list in it
-	byteCost     = 40 * time.Microsecond
-	odooByteCost = 5 * time.Microsecond // its messages may have 1 MiB, and no lists that cost anything
+	itemCost = 2500 * time.Microsecond // a frame, or an element of a list in it
+	byteCost = 40 * time.Microsecond   // unless the protocol says otherwise
 
 	budgetLeast      = 10 * time.Second
-	budgetPerProduct = 20 * time.Millisecond // a session may watch, unwatch and watch again all that it may have
+	budgetPerProduct = 20 * time.Millisecond // enough to subscribe to everything, unsubscribe and subscribe again
 )
 
-// burst is what a session that was silent for a while may spend at once.
+// burst returns the size of a full budget.
 func (h *Hub) burst() time.Duration {
 	return max(budgetLeast, time.Duration(h.cfg.MaxProducts)*budgetPerProduct)
 }
 
-// charge takes what the browser has said out of the session's budget.
+// charge takes what the browser has sent out of the session's budget.
 func (s *session) charge(bytes, items int) {
-	cost := time.Duration(items) * itemCost
-	if s.wire == Odoo {
-		cost += time.Duration(bytes) * odooByteCost
-	} else {
-		cost += time.Duration(bytes) * byteCost
-	}
+	cost := time.Duration(items)*itemCost + time.Duration(bytes)*s.speaks().byteCost()
 	now := time.Now().UnixNano()
 	s.mu.Lock()
-	s.paidBy = max(s.paidBy, now) + int64(cost)
+	s.budgetFullAt = max(s.budgetFullAt, now) + int64(cost)
 	s.mu.Unlock()
 }
 
-// overdrawn reports whether the session is not to be read from yet; mu held.
+// overdrawn reports whether the session must not be read from yet. mu must be held.
 func (s *session) overdrawn(now time.Time) bool {
-	return s.paidBy-now.UnixNano() > int64(s.hub.burst())
+	return s.budgetFullAt-now.UnixNano() > int64(s.hub.burst())
 }
 
-// arrived takes what a link has read. An error ends the connection.
-func (s *session) arrived(w *work, data []byte) error {
+// receiveBytes handles what a connection has read. An error ends the connection.
+func (s *session) receiveBytes(w *scratch, data []byte) error {
 	s.charge(len(data), 0)
 	if s.over() {
-		return nil // it is read until the browser closes the connection
+		return nil // read and drop, until the browser closes the connection
 	}
-	return s.take(w, data)
+	return s.speaks().receive(s, w, data)
 }

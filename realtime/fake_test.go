@@ -29,10 +29,21 @@ type shop struct {
 	cached  map[store.Rev]*render.Fragment
 	html    string
 	trusted time.Time
+	since   time.Time
+	ahead   time.Duration // of our clock
+	writers []store.Writer
+	blind   error
+	outside string
+	reads   int // rows that News has had
+	server  string
+	awaited map[store.Rev]bool
 	fails   error
 	panics  int64 // the id that nobody may ask for
 	asks    int   // calls of Compare
 	fills   int   // calls of Fragment
+
+	shared map[store.Rev]int // how often each was given to Share
+	reset  bool
 
 	external map[int64]string // ids of another system
 
@@ -62,7 +73,8 @@ func (s *shop) held() {
 }
 
 func newShop(revs ...store.Rev) *shop {
-	s := &shop{rows: map[int64]int64{}, heard: map[int64]int64{}, cached: map[store.Rev]*render.Fragment{}, slow: map[int64]time.Duration{}, external: map[int64]string{}, html: "<p>"}
+	s := &shop{shared: map[store.Rev]int{}, rows: map[int64]int64{}, heard: map[int64]int64{},
+		cached: map[store.Rev]*render.Fragment{}, slow: map[int64]time.Duration{}, external: map[int64]string{}, html: "<p>"}
 	for _, r := range revs {
 		s.set(r)
 	}
@@ -75,7 +87,7 @@ func (s *shop) delay(d time.Duration, id int64) { s.mu.Lock(); defer s.mu.Unlock
 func (s *shop) set(r store.Rev) { s.mu.Lock(); defer s.mu.Unlock(); s.rows[r.ID] = r.Version }
 func (s *shop) fail(err error)  { s.mu.Lock(); defer s.mu.Unlock(); s.fails = err }
 
-func (s *shop) Heard(r store.Rev) bool {
+func (s *shop) Observe(r store.Rev) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.heard[r.ID] >= r.Version {
@@ -87,7 +99,22 @@ func (s *shop) Heard(r store.Rev) bool {
 
 func (s *shop) ParseView(name string) (render.View, bool) { return render.ParseView(name) }
 
-func (s *shop) Trust(until time.Time) { s.mu.Lock(); defer s.mu.Unlock(); s.trusted = until }
+func (s *shop) TrustUntil(until, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trusted, s.since = until, since
+}
+
+func (s *shop) ServerChanged()           {}
+func (s *shop) ServerName() string       { s.mu.Lock(); defer s.mu.Unlock(); return s.server }
+func (s *shop) Lagging(r store.Rev) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.awaited[r] }
+
+func (s *shop) Unavailable(view render.View, shown store.Rev) (*render.Fragment, error) {
+	gone := store.Product{Rev: store.Rev{ID: shown.ID, Version: shown.Version + 1}, Archived: true}
+	return render.NewFragment(view, gone, "gone")
+}
+
+func (s *shop) Confirm(revs []store.Rev, at time.Time) {}
 
 func (s *shop) vouched() bool {
 	s.mu.Lock()
@@ -96,7 +123,7 @@ func (s *shop) vouched() bool {
 }
 
 // Known never knows, unless it is vouched for.
-func (s *shop) Known(shown store.Rev) (int64, bool) {
+func (s *shop) Current(shown store.Rev) (int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	version := s.heard[shown.ID]
@@ -109,12 +136,16 @@ func (s *shop) Cached(view render.View, want store.Rev) *render.Fragment {
 	return s.cached[want]
 }
 
-func (s *shop) Compare(_ context.Context, ids []int64) (found []store.Rev, err error) {
+func (s *shop) ReadVersions(_ context.Context, ids []int64) (map[int64]int64, error) {
 	s.mu.Lock()
 	s.asks++
 	s.mu.Unlock()
-	found, err = s.versions(ids)
+	read, err := s.versions(ids)
 	s.held()
+	found := map[int64]int64{}
+	for _, r := range read {
+		found[r.ID] = r.Version
+	}
 	return found, err
 }
 
@@ -159,7 +190,8 @@ func (s *shop) Fragment(ctx context.Context, view render.View, want store.Rev) (
 	if !ok {
 		return nil, store.ErrNotFound
 	}
-	f, err := render.NewFragment(view, store.Product{Rev: store.Rev{ID: want.ID, Version: version}, ExternalID: s.external[want.ID], Published: true}, s.html)
+	rev := store.Rev{ID: want.ID, Version: version}
+	f, err := render.NewFragment(view, store.Product{Rev: rev, ExternalID: s.external[want.ID], Published: true}, s.html)
 	s.cached[f.Rev] = f
 	return f, err
 }
@@ -168,46 +200,64 @@ func (s *shop) Fragment(ctx context.Context, view render.View, want store.Rev) (
 func (s *shop) Clock(context.Context) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Now().UnixMicro(), s.fails
+	return time.Now().Add(s.ahead).UnixMicro(), s.fails
 }
 
 func (s *shop) ChangedSince(_ context.Context, after store.Rev, _ int) (revs []store.Rev, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, version := range s.rows {
-		if version > after.Version {
+		if version > after.Version || version == after.Version && id > after.ID && after.ID > 0 {
 			revs = append(revs, store.Rev{ID: id, Version: version})
 		}
 	}
-	slices.SortFunc(revs, func(a, b store.Rev) int { return cmp.Compare(a.Version, b.Version) })
+	slices.SortFunc(revs, func(a, b store.Rev) int {
+		return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.ID, b.ID))
+	})
 	return revs, s.fails
 }
 
-func (s *shop) News(ctx context.Context, after store.Rev, limit int) ([]store.News, error) {
+func (s *shop) Writers(context.Context) ([]store.Writer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.writers), cmp.Or(s.fails, s.blind)
+}
+
+func (s *shop) RemoteWriters(context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.outside, s.fails
+}
+
+func (s *shop) ChangedWithVisibility(ctx context.Context, after store.Rev, limit int) ([]store.ChangedProduct, error) {
 	revs, err := s.ChangedSince(ctx, after, limit)
-	news := make([]store.News, len(revs))
+	revs = revs[:min(limit, len(revs))]
+	s.mu.Lock()
+	s.reads += len(revs)
+	s.mu.Unlock()
+	news := make([]store.ChangedProduct, len(revs))
 	for i, r := range revs {
-		news[i] = store.News{Rev: r}
+		news[i] = store.ChangedProduct{Rev: r}
 	}
 	return news, err
 }
 
-// ChangedLast makes a shop the Recents of an OdooConfig.
-func (s *shop) ChangedLast(_ context.Context, after int64, limit int) ([]store.Recent, error) {
+// RecentChanges makes a shop the RecentChangesSource of an OdooConfig.
+func (s *shop) RecentChanges(_ context.Context, after int64, limit int) ([]store.RecentChange, error) {
 	s.mu.Lock()
 	s.asks++
 	s.mu.Unlock()
 	revs, err := s.ChangedSince(context.Background(), store.Rev{Version: after}, 0)
 	s.held()
 	slices.Reverse(revs)
-	var found []store.Recent
+	var found []store.RecentChange
 	for _, r := range revs[:min(limit, len(revs))] {
-		found = append(found, store.Recent{Rev: r, ExternalID: s.external[r.ID]})
+		found = append(found, store.RecentChange{Rev: r, ExternalID: s.external[r.ID]})
 	}
 	return found, err
 }
 
-func (s *shop) Latest(_ context.Context, limit int) (revs []store.Rev, err error) {
+func (s *shop) LatestRevs(_ context.Context, limit int) (revs []store.Rev, err error) {
 	revs, err = s.ChangedSince(context.Background(), store.Rev{}, 0)
 	slices.Reverse(revs)
 	return revs[:min(limit, len(revs))], err
@@ -215,7 +265,27 @@ func (s *shop) Latest(_ context.Context, limit int) (revs []store.Rev, err error
 
 func (s *shop) Versions(_ context.Context, ids []int64) ([]store.Rev, error) { return s.versions(ids) }
 
-func (s *shop) Restored(context.Context) { s.mu.Lock(); defer s.mu.Unlock(); clear(s.heard) }
+func (s *shop) Reset(context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.heard)
+	s.reset = true
+}
+
+func (s *shop) wasReset() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.reset }
+
+func (s *shop) Announce(ctx context.Context, revs ...store.Rev) error { return s.Share(ctx, revs...) }
+
+func (s *shop) Share(_ context.Context, revs ...store.Rev) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range revs {
+		s.shared[r]++
+	}
+	return nil
+}
+
+func (s *shop) timesShared(r store.Rev) int { s.mu.Lock(); defer s.mu.Unlock(); return s.shared[r] }
 
 func rev(id, version int64) store.Rev { return store.Rev{ID: id, Version: version} }
 

@@ -7,20 +7,20 @@ import (
 	"shelfcast/store"
 )
 
-// work is what whoever works for one session after the other takes along, so
-// that a session needs no memory of its own for it.
-type work struct {
+// scratch is the memory that a worker reuses from one session to the next, so that sessions
+// need none of their own.
+type scratch struct {
 	frames []byte // that are being put together
 	picks  []pick
 	read   [16 << 10]byte
 
 	now time.Time // about
 
-	deliveries, bytes, blocked, passedOver int // since the last report
-	ages                                   ages
+	deliveries, bytes, blocked, coalesced int // since the last report
+	latencies                             latencies
 }
 
-// pick is a product of the page that is to be sent.
+// pick is a product of the page that is about to be sent.
 type pick struct {
 	at      int // of session.watching
 	version int64
@@ -28,42 +28,42 @@ type pick struct {
 	reset   bool
 }
 
-var works = sync.Pool{New: func() any { return new(work) }}
+var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
 
-// withWork lends f what it works with.
-func (h *Hub) withWork(f func(*work)) {
-	w := works.Get().(*work)
+// withScratch calls f with a scratch, and reports what f has counted in it.
+func (h *Hub) withScratch(f func(*scratch)) {
+	w := scratchPool.Get().(*scratch)
 	defer func() {
 		w.report(h)
 		clear(w.picks[:cap(w.picks)])
 		if cap(w.frames) <= 64<<10 {
-			works.Put(w)
+			scratchPool.Put(w)
 		}
 	}()
 	f(w)
 }
 
-// report counts what was done since it was last called.
-func (w *work) report(h *Hub) {
+// report adds the counts to the metrics, and resets them.
+func (w *scratch) report(h *Hub) {
 	if w.bytes > 0 {
 		h.metrics.deliveries.Add(float64(w.deliveries))
 		h.metrics.bytes.Add(float64(w.bytes))
 	}
-	if w.blocked+w.passedOver > 0 {
+	if w.blocked+w.coalesced > 0 {
 		h.metrics.blocked.Add(float64(w.blocked))
-		h.metrics.passedOver.Add(float64(w.passedOver))
+		h.metrics.coalescedSession.Add(float64(w.coalesced))
 	}
-	w.deliveries, w.bytes, w.blocked, w.passedOver = 0, 0, 0, 0
-	h.metrics.fresh.take(&w.ages)
+	w.deliveries, w.bytes, w.blocked, w.coalesced = 0, 0, 0, 0
+	h.metrics.propagation.take(&w.latencies)
 }
 
-// flush sends what there is to send, until there is nothing or no room. It
-// never blocks: what is not in memory is fetched, and sent when it is there.
-func (s *session) flush(w *work) {
+// flush sends what there is to send, until there is nothing left or no room. It never
+// blocks: what is not in memory is loaded, and sent when it is there.
+func (s *session) flush(w *scratch) {
 	w.now = time.Now()
 	s.mu.Lock()
 	err := s.flushOutbox(w)
-	if err == nil && s.follower != nil {
+	if err == nil && s.subscriber != nil {
 		err = s.catchUp(w)
 	}
 	for err == nil && s.ready() {
@@ -84,11 +84,11 @@ func (s *session) flush(w *work) {
 	}
 }
 
-// ready needs mu held.
+// ready reports whether the session can be sent something. mu must be held.
 func (s *session) ready() bool { return !s.blocked && !s.closing && !s.closed }
 
-// flushOutbox needs mu held.
-func (s *session) flushOutbox(w *work) error {
+// flushOutbox sends what is in the outbox. mu must be held.
+func (s *session) flushOutbox(w *scratch) error {
 	if s.closed || s.blocked || s.finished {
 		return nil
 	}
@@ -102,19 +102,19 @@ func (s *session) flushOutbox(w *work) error {
 	}
 	if s.closing && !s.blocked {
 		s.finished = true
-		s.link.finish()
+		s.conn.finish()
 	}
 	return nil
 }
 
-// FrameBytes bounds a frame, and an answer to a poll or for many fragments, but for
-// the last fragment in it: a page of some two hundred cards has in one what was
-// committed together, and one of more is brought up to date step by step. What a
-// browser that is slow does not take of a frame is kept for it.
+// FrameBytes bounds a frame, and an answer to a poll or for many fragments, except that the
+// last fragment may exceed it. A page of some two hundred cards gets what was committed
+// together in one frame; a larger page is updated in steps. It also bounds what is kept for
+// a slow browser that has taken part of a frame.
 const FrameBytes = 128 << 10
 
-// gather needs mu held. It has what the page lacks and memory has, and has the
-// rest fetched. More says that it is more than a frame full.
+// gather adds to picks what the page lacks and memory has, and has the rest loaded. more
+// reports whether it is more than one frame. mu must be held.
 func (s *session) gather(picks []pick) (_ []pick, more bool) {
 	size := 0
 	for i, watched := range s.watching {
@@ -126,10 +126,10 @@ func (s *session) gather(picks []pick) (_ []pick, more bool) {
 		}
 		t := watched.topic
 		if s.hub.batch.has(t) {
-			continue // it comes with the rest of what was committed with it
+			continue // it is delivered together with the rest of its commit
 		}
 		if n, ok := s.hub.newsInMemory(t); !ok {
-			s.hub.tell(t)
+			s.hub.announce(t)
 		} else if watched.takes(n.version) {
 			picks = append(picks, watched.pick(i, n))
 			size += len(n.text)
@@ -142,7 +142,8 @@ func (w watched) pick(at int, n news) pick {
 	return pick{at, n.version, n.text, n.version < w.shown.version()}
 }
 
-// newsInMemory has the newest version of the topic, if it can be had at once.
+// newsInMemory returns the newest version of the topic, and false if its fragment is not in
+// memory.
 func (h *Hub) newsInMemory(t *topic) (news, bool) {
 	want := store.Rev{ID: t.id, Version: t.newest.Load()}
 	if t.kind.mode == Notify {
@@ -155,11 +156,11 @@ func (h *Hub) newsInMemory(t *topic) (news, bool) {
 	return newsOf(t, f.Version, f), true
 }
 
-// deliver needs mu held, and that the link has room. It sends w.picks: as they
-// are framed already, or, if framed is nil, in a frame made here.
-func (s *session) deliver(w *work, framed []byte) error {
-	if framed == nil || s.wire != WebSocket {
-		w.frames = s.wire.appendFrame(w.frames[:0], s.mode, w.picks)
+// deliver sends w.picks: as the frame given, or, if that is nil, as one made here. mu must
+// be held, and the connection must have room.
+func (s *session) deliver(w *scratch, framed []byte) error {
+	if framed == nil || !s.speaks().sharesFrames() {
+		w.frames = s.speaks().appendNews(w.frames[:0], s.mode, w.picks)
 		framed = w.frames
 	}
 	taken, err := s.write(w, framed)
@@ -168,18 +169,18 @@ func (s *session) deliver(w *work, framed []byte) error {
 	}
 	w.deliveries += len(w.picks)
 	for _, p := range w.picks {
-		if age, counts := s.fresh(p.version, w.now); counts {
-			w.ages.add(age)
+		if age, counts := s.latency(p.version, w.now); counts {
+			w.latencies.add(age)
 		}
-		s.watching[p.at].shown = shown(p.version) | ours | s.watching[p.at].shown&unasked
+		s.watching[p.at].shown = shown(p.version) | delivered | s.watching[p.at].shown&unchecked
 	}
 	return nil
 }
 
-// write needs mu held. What was not taken is to be sent anew when the link has
-// room, or rather what there is to send by then.
-func (s *session) write(w *work, frames []byte) (taken bool, err error) {
-	taken, room, err := s.link.write(frames)
+// write writes frames. If they are not taken, what is newest by then is sent when the
+// connection has room again. mu must be held.
+func (s *session) write(w *scratch, frames []byte) (taken bool, err error) {
+	taken, room, err := s.conn.write(frames)
 	s.blocked = !room
 	if taken {
 		w.bytes += len(frames)
@@ -190,8 +191,8 @@ func (s *session) write(w *work, frames []byte) (taken bool, err error) {
 	return taken, err
 }
 
-// writable: the link has room again.
-func (s *session) writable(w *work) {
+// writable is called when the connection has room again.
+func (s *session) writable(w *scratch) {
 	s.mu.Lock()
 	s.blocked = false
 	s.mu.Unlock()

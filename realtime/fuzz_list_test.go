@@ -10,7 +10,8 @@ import (
 // FuzzWatchList: a list that is taken is written as we write it, but for what may be
 // left out.
 func FuzzWatchList(f *testing.F) {
-	for _, seed := range []string{"1:5:card,2:0:detail", "1", "1:5", "01:5:card", "1:+5", "1,1", ",", "1:5:card:", "9223372036854775807:1", "1:9007199254740993"} {
+	for _, seed := range []string{"1:5:card,2:0:detail", "1", "1:5", "01:5:card", "1:+5", "1,1", ",", "1:5:card:",
+		"9223372036854775807:1", "1:9007199254740993"} {
 		f.Add(seed)
 	}
 	h := NewHub(newShop(), Config{MaxProducts: 8})

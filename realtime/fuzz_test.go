@@ -23,7 +23,8 @@ func FuzzFrames(f *testing.F) {
 	text := func(s string) []byte { return ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte(s)))) }
 	for _, seed := range [][]byte{
 		text(`{"watch":[{"id":1,"version":5,"view":"card"},{"id":2,"view":"detail"},{"id":3,"view":"card"}]}`),
-		append(text(`{"watch":[{"id":1,"version":5,"view":"card"}],"ping":1}`), text(`{"unwatch":[1],"applied":[{"id":1,"version":5}]}`)...),
+		append(text(`{"watch":[{"id":1,"version":5,"view":"card"}],"ping":1}`),
+			text(`{"unwatch":[1],"applied":[{"id":1,"version":5}]}`)...),
 	} {
 		f.Add(seed, byte(1))
 		f.Add(seed, byte(255))
@@ -37,23 +38,26 @@ func FuzzOdoo(f *testing.F) {
 	for _, seed := range [][]byte{
 		text(`{"event_name":"subscribe","data":{"channels":["product_updates"],"last":0}}`),
 		text(`{"event_name":"subscribe","data":{"channels":["product_updates",null],"last":99999999999999999999}}`),
-		append(text(`{"event_name":"subscribe","data":{"channels":[],"last":-1}}`), text(`{"event_name":"update_presence","data":{"inactivity_period":1}}`)...),
-		ws.MustCompileFrame(ws.MaskFrame(ws.NewBinaryFrame([]byte(`{"event_name":"subscribe","data":{"channels":["product_updates"],"last":1795433536820389}}`)))),
+		append(text(`{"event_name":"subscribe","data":{"channels":[],"last":-1}}`),
+			text(`{"event_name":"update_presence","data":{"inactivity_period":1}}`)...),
+		ws.MustCompileFrame(ws.MaskFrame(ws.NewBinaryFrame(
+			[]byte(`{"event_name":"subscribe","data":{"channels":["product_updates"],"last":1795433536820389}}`)))),
 	} {
 		f.Add(seed, byte(1))
 		f.Add(seed, byte(255))
 	}
-	fuzzConnection(f, Odoo, odooMessage)
+	fuzzConnection(f, Odoo, maxOdooMessage)
 }
 
 // fuzzConnection takes pieces of bytes as one connection brings them.
-func fuzzConnection(f *testing.F, wire Wire, limit int) {
+func fuzzConnection(f *testing.F, protocol Protocol, limit int) {
 	for _, seed := range [][]byte{
 		ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame([]byte("x")))),
 		ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "bye")))),
 		ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame([]byte{3}))),
 		ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame([]byte{3, 238, 0xff}))),
-		append(ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, []byte(`{"wat`)))), ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, true, []byte(`ch":[]}`))))...),
+		append(ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, []byte(`{"wat`)))),
+			ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, true, []byte(`ch":[]}`))))...),
 		ws.MustCompileFrame(ws.NewTextFrame([]byte("unmasked"))),
 		{0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0},
 		{0xc1, 0x80, 1, 2, 3, 4},
@@ -66,18 +70,18 @@ func fuzzConnection(f *testing.F, wire Wire, limit int) {
 		h := NewHub(shop, Config{
 			MaxFrame: 1 << 10, MaxProducts: 8, Log: slog.New(slog.DiscardHandler), Odoo: OdooConfig{Changes: shop},
 		})
-		s := &session{hub: h, from: clientOf(netip.Addr{}), wire: wire, link: &sink{}}
-		if wire == Odoo {
-			s.follower = &follower{}
+		s := &session{hub: h, from: clientOf(netip.Addr{}), protocol: protocol, conn: &sink{}}
+		if protocol == Odoo {
+			s.subscriber = &subscriber{}
 		}
 		h.mu.Lock()
 		h.table.add(s)
 		h.clients[s.from]++
 		h.mu.Unlock()
-		h.withWork(func(w *work) {
+		h.withScratch(func(w *scratch) {
 			for len(data) > 0 && !s.over() {
 				n := min(len(data), int(piece)+1)
-				if err := s.arrived(w, append([]byte(nil), data[:n]...)); err != nil {
+				if err := s.receiveBytes(w, append([]byte(nil), data[:n]...)); err != nil {
 					break
 				}
 				data = data[n:]
@@ -87,8 +91,8 @@ func fuzzConnection(f *testing.F, wire Wire, limit int) {
 			}
 		})
 		h.running.Wait()
-		if n := testutil.ToFloat64(h.metrics.faults); n != 0 {
-			t.Fatal("a fault of ours")
+		if n := testutil.ToFloat64(h.metrics.panics); n != 0 {
+			t.Fatal("the hub panicked")
 		}
 		s.mu.Lock()
 		if len(s.watching) > 8 {
@@ -96,15 +100,17 @@ func fuzzConnection(f *testing.F, wire Wire, limit int) {
 		}
 		s.mu.Unlock()
 		s.end()
-		if h.Sessions() != 0 || len(h.topics) != 0 || len(h.clients) != 0 || len(h.unknown) != 0 || h.held.Load() != 0 {
-			t.Error("something is left of the session")
+		if h.Sessions() != 0 || len(h.topics) != 0 || len(h.clients) != 0 || len(h.unknown) != 0 ||
+			h.partialBytes.Load() != 0 {
+			t.Error("the closed session left state behind")
 		}
 	})
 }
 
 // FuzzClose: whatever is in a close frame, the answer is one that RFC 6455 allows.
 func FuzzClose(f *testing.F) {
-	for _, seed := range [][]byte{nil, {3}, {3, 232}, {3, 237}, {3, 238}, {3, 247}, {0, 0}, {255, 255}, []byte("\x03\xe8\xff"), []byte("\x0f\xa2so long")} {
+	for _, seed := range [][]byte{nil, {3}, {3, 232}, {3, 237}, {3, 238}, {3, 247}, {0, 0}, {255, 255},
+		[]byte("\x03\xe8\xff"), []byte("\x0f\xa2so long")} {
 		f.Add(seed)
 	}
 	h := NewHub(newShop(), Config{})
@@ -112,14 +118,14 @@ func FuzzClose(f *testing.F) {
 		if len(payload) > ws.MaxControlFramePayloadSize {
 			return // a frame of that length is refused before
 		}
-		for _, wire := range []Wire{WebSocket, Odoo} {
-			s := &session{hub: h, wire: wire, link: &stone{}}
-			h.withWork(func(w *work) { s.hearClose(w, payload) })
+		for _, protocol := range []Protocol{WebSocket, Odoo} {
+			s := &session{hub: h, protocol: protocol, conn: &stone{}}
+			h.withScratch(func(w *scratch) { s.handleClose(s.speaks().(framed), w, payload) })
 			answer, err := ws.ReadFrame(bytes.NewReader(s.out.control))
 			if err != nil || answer.Header.OpCode != ws.OpClose {
 				t.Fatalf("%v: %x", err, s.out.control)
 			}
-			if len(answer.Payload) == 0 && len(payload) == 0 && wire == WebSocket {
+			if len(answer.Payload) == 0 && len(payload) == 0 && protocol == WebSocket {
 				continue
 			}
 			if err := ws.CheckCloseFrameData(ws.ParseCloseFrameData(answer.Payload)); err != nil {
@@ -131,7 +137,8 @@ func FuzzClose(f *testing.F) {
 
 // FuzzRequest: a request is taken or refused, and never both.
 func FuzzRequest(f *testing.F) {
-	for _, seed := range []string{`{"watch":[{"id":1,"version":5,"view":"card"}]}`, `{"unwatch":[1]}`, `{"ping":7}`, `[]`, `{"watch":[{"id":1e400}]}`, `{"watch":{}}`, `{"applied":[{}]}`} {
+	for _, seed := range []string{`{"watch":[{"id":1,"version":5,"view":"card"}]}`, `{"unwatch":[1]}`, `{"ping":7}`, `[]`,
+		`{"watch":[{"id":1e400}]}`, `{"watch":{}}`, `{"applied":[{}]}`} {
 		f.Add([]byte(seed))
 	}
 	h := NewHub(newShop(), Config{})

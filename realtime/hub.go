@@ -1,12 +1,12 @@
-// Package realtime knows who watches what and tells them: the hub with its
-// sessions, the bus between instances (Redis) and the feed from the database.
-// It knows no HTTP and no SQL.
+// Package realtime delivers product changes to browsers: the hub with its sessions, and the
+// fleet of instances that tell each other of changes over a bus. It knows nothing of HTTP or
+// SQL.
 //
-// The way of a change: Hub.Apply raises the newest version of a topic (a product
-// in a view), fill has its fragment, and a round writes it to all who watch the
-// topic. What changed together (Hub.ApplyAll) is a batch, whose fragments go to
-// one round. A session that has no room is left out; when it has, it is sent the
-// newest of what it lacks.
+// How a change travels: Hub.Apply advances the newest version of a topic (a product in a
+// view), a worker loads its fragment, and a flush cycle writes it to every session that
+// watches the topic. What was committed together is a batch, whose fragments go into one
+// flush cycle. A session that has no room is skipped; when it has room again, it is sent the
+// newest version of what it lacks.
 package realtime
 
 import (
@@ -27,52 +27,64 @@ import (
 	"shelfcast/store"
 )
 
-// Fragments knows what is current and has its fragments. *render.Cache is one.
-type Fragments interface {
-	// ParseView is the view of that name; false if there is none.
-	ParseView(name string) (render.View, bool)
-	// Heard takes in a committed version, and says whether that was news.
-	Heard(store.Rev) bool
-	// Trust says that until then every commit will have been Heard.
-	Trust(until time.Time)
-	// Known is the current version of a product of which a page shows the
-	// given one, if memory knows it for certain. It never blocks.
-	Known(shown store.Rev) (version int64, certain bool)
-	// Cached is the version wanted or a newer one, if it is in memory, or nil.
-	Cached(view render.View, want store.Rev) *render.Fragment
-	// Restored says that the database may have lost anything that was Heard.
-	Restored(ctx context.Context)
-	// Compare has the current Rev of each of these products that exists, asked
-	// of the database itself.
-	Compare(ctx context.Context, ids []int64) ([]store.Rev, error)
-	// Fragment has the version wanted or a newer one; an older one only if the
-	// database has lost it.
-	Fragment(ctx context.Context, view render.View, want store.Rev) (*render.Fragment, error)
+// Versions knows which version of each product is current. *render.Versions is one.
+type Versions interface {
+	// Observe takes in a committed version, and reports whether that is news.
+	Observe(store.Rev) (news bool)
+	// Current returns the current version of a product of which a page shows the given
+	// one, and reports whether that is certain. It never blocks.
+	Current(shown store.Rev) (version int64, certain bool)
+	// Lagging reports whether a version was observed that the database does not have but
+	// may still get.
+	Lagging(store.Rev) bool
+	// Announce tells instances that start later that these versions are current.
+	// What it cannot tell them now the feed does later (Versions.Share).
+	Announce(ctx context.Context, revs ...store.Rev) error
+	// ReadVersions reads the current versions of these products from the database, by ID.
+	// Of a product that is Lagging it returns the version that was observed, and of one
+	// that was deleted the version that says so. It leaves out products that were never
+	// observed.
+	ReadVersions(ctx context.Context, ids []int64) (map[int64]int64, error)
 }
 
-// Config tunes a Hub. The zero value means the defaults.
+// Fragments has the fragments of products. *render.Cache is one.
+type Fragments interface {
+	Versions
+	// ParseView returns the view of that name, and false if there is none.
+	ParseView(name string) (render.View, bool)
+	// Cached returns the wanted version or a newer one if it is in memory, else nil.
+	Cached(view render.View, want store.Rev) *render.Fragment
+	// Fragment returns the wanted version or a newer one. It is older only if the
+	// database has lost the wanted one, or is Lagging.
+	Fragment(ctx context.Context, view render.View, want store.Rev) (*render.Fragment, error)
+	// Unavailable returns the fragment that replaces that version of a product that does
+	// not exist any more.
+	Unavailable(view render.View, shown store.Rev) (*render.Fragment, error)
+}
+
+// Config configures a Hub. The zero value means the defaults.
 type Config struct {
 	MaxSessions  int           // 15000; a process has a limit of open files
 	JoinRate     int           // new sessions a second; 1000
 	MaxPerClient int           // sessions of an address, or of an IPv6 /64; 0: no limit
-	ClientRate   int           // new sessions of an address a second, and as many polls; 0, or without MaxPerClient: no limit
-	MaxProducts  int           // a session; 500
-	MaxFrame     int           // bytes of a message of a browser; 16 KiB
-	Ping         time.Duration // after a browser was last heard from; 25s
-	Pong         time.Duration // to wait for the answer; 20s
-	MaxAge       time.Duration // of a session, less up to a quarter; 0: none
-	Timeout      time.Duration // of what is asked of the Fragments; 10s
-	Stall        time.Duration // in which a browser takes no byte of what waits for it, and is closed; 60s
-	CloseTimeout time.Duration // from a close frame to the end of the connection; 5s
-	Retry        time.Duration // after something could not be had; 1s
+	ClientRate   int           // new sessions of an address a second, and as many polls; 0 or no MaxPerClient: no limit
+	MaxProducts  int           // watched by a session; 500
+	MaxFrame     int           // maximum size of a message from a browser, in bytes; 16 KiB
+	Ping         time.Duration // idle time before a browser is pinged; 25s, as in server.Settings, which sets it
+	Pong         time.Duration // time to answer a ping; 20s
+	MaxAge       time.Duration // maximum age of a session, shortened randomly by up to a quarter; 0: no limit
+	Timeout      time.Duration // of each call to Fragments; 10s
+	StallTimeout time.Duration // how long a browser may accept no byte before it is closed; 60s
+	CloseTimeout time.Duration // time to answer a close frame; 5s
+	Retry        time.Duration // delay before a failed load or check is retried; 1s
 	Odoo         OdooConfig
-	Portable     bool // a goroutine a session, also where sessions can be parked
+	Portable     bool // a goroutine for each session, even where epoll can be used
 	Metrics      prometheus.Registerer
 	Log          *slog.Logger
 }
 
-// A Hub tells every session that watches a product of its new versions. Its
-// methods may be called concurrently.
+// A Hub delivers new versions of products to the sessions that watch them. Its methods may be
+// called concurrently.
 type Hub struct {
 	fragments Fragments
 	cfg       Config
@@ -81,30 +93,30 @@ type Hub struct {
 	joins     *rate.Limiter // sessions
 	polls     *rate.Limiter // of pages that have none
 
-	reads   crew[ready]          // what browsers say, and that they have room again
-	asks    crew[*session]       // what is current of what they show
-	fills   crew[*topic]         // fragments to be had
-	bulk    crew[*topic]         // the same, for the batch
-	rounds  crew[news]           // and told
-	batch   batch                // what changed together
-	again   again                // what could not be had
-	channel channel              // of those who follow all products
-	held    atomic.Int64         // bytes of messages that have come in part
-	changed changed              // who waits for news of any product
-	slow    [sweeps]atomic.Int32 // sessions without room, by the turn of the sweep that saw them
-	swept   atomic.Int64         // when the sessions were last looked after, Unix nanoseconds; 0: not yet
+	reads         workerPool[ready]    // messages from browsers, and connections that have room again
+	versionChecks workerPool[*session] // sessions whose products are compared with the database
+	loads         workerPool[*topic]   // topics whose fragments are loaded
+	batchLoads    workerPool[*topic]   // the same, for batches
+	flushes       workerPool[news]     // news to be delivered
+	batch         batch                // versions that were committed together
+	retries       retryQueue           // failed loads and checks
+	firehose      firehose             // changes of all products, for Odoo sessions
+	partialBytes  atomic.Int64         // bytes of messages that have arrived in part
+	changed       changed              // wakes those who wait for a change of any product
+	slow          [sweeps]atomic.Int32 // sessions whose write is blocked, by turn of the sweep
+	swept         atomic.Int64         // when the last sweep ended, Unix nanoseconds; 0: there was none
 
 	// Guarded by mu, which is taken before a session's own.
 	mu       sync.Mutex
 	table    table
-	clients  map[client]int     // their sessions
+	clients  map[client]int     // number of sessions
 	arrivals arrivals           // new sessions
 	polled   arrivals           // polls
-	topics   map[int64][]*topic // by product, of each kind that is watched; none is empty
-	unknown  map[uint32][]int64 // by the slot of a session: the products that it was told there are not
+	topics   map[int64][]*topic // by product ID; no list is empty
+	unknown  map[uint32][]int64 // by slot of a session: unknown products that were reported to it
 	draining bool
 	gone     chan struct{} // closed when draining has left no session
-	pollers  *pollers      // made for the first session that can be parked
+	pollers  *pollers      // made for the first session that can be polled
 
 	// Guarded by life, which is taken after all others.
 	life    sync.Mutex
@@ -112,13 +124,13 @@ type Hub struct {
 	running sync.WaitGroup // the goroutines
 }
 
-// fillers is how many fragments are fetched at a time, and as many for batches.
-const fillers = 16
+// maxLoads is how many fragments are loaded at a time, and as many again for batches.
+const maxLoads = 16
 
-// maxStall is the default of Config.Stall.
+// maxStall is the default of Config.StallTimeout.
 const maxStall = 60 * time.Second
 
-// NewHub makes a Hub. Run drives it.
+// NewHub returns a Hub that Run drives.
 func NewHub(fragments Fragments, cfg Config) *Hub {
 	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, 15_000)
 	cfg.JoinRate = cmp.Or(cfg.JoinRate, 1000)
@@ -127,11 +139,11 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 	cfg.Ping = cmp.Or(cfg.Ping, 25*time.Second)
 	cfg.Pong = cmp.Or(cfg.Pong, 20*time.Second)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
-	cfg.Stall = cmp.Or(cfg.Stall, maxStall)
+	cfg.StallTimeout = cmp.Or(cfg.StallTimeout, maxStall)
 	cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, 5*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
 	cfg.Odoo.Channel = cmp.Or(cfg.Odoo.Channel, "product_updates")
-	cfg.Odoo.Again = cmp.Or(cfg.Odoo.Again, 3*time.Second)
+	cfg.Odoo.RedeliveryDelay = cmp.Or(cfg.Odoo.RedeliveryDelay, 3*time.Second)
 	cfg.Odoo.View = cmp.Or(cfg.Odoo.View, render.Card)
 	if cfg.MaxPerClient == 0 {
 		cfg.ClientRate = 0 // addresses say nothing here
@@ -140,33 +152,35 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 		fragments: fragments,
 		cfg:       cfg,
 		log:       cmp.Or(cfg.Log, slog.Default()),
-		// A burst of a twentieth of a second, so that the rate is one in
-		// every second, and browsers that come together by chance may.
-		joins:    rate.NewLimiter(rate.Limit(cfg.JoinRate), max(cfg.JoinRate/20, 1)),
+		// A burst of a quarter of a second, for browsers that come together: those of
+		// an office whose network was away, and of a page that a campaign leads to.
+		joins:    rate.NewLimiter(rate.Limit(cfg.JoinRate), max(cfg.JoinRate/4, 1)),
 		polls:    rate.NewLimiter(rate.Limit(cfg.JoinRate), cfg.JoinRate),
 		gone:     make(chan struct{}),
 		clients:  map[client]int{},
 		arrivals: newArrivals(cfg.ClientRate), polled: newArrivals(cfg.ClientRate),
-		topics:  map[int64][]*topic{},
-		unknown: map[uint32][]int64{},
-		channel: newChannel(),
+		topics:   map[int64][]*topic{},
+		unknown:  map[uint32][]int64{},
+		firehose: newFirehose(),
 	}
 	each := func(all []ready) {
 		for _, r := range all {
 			h.handle(r)
 		}
 	}
-	h.reads = crew[ready]{hub: h, most: runtime.GOMAXPROCS(0), batch: 1, work: each}
-	h.asks = crew[*session]{hub: h, most: 1, work: h.answer}
-	h.fills = crew[*topic]{hub: h, most: fillers, batch: 1, work: func(all []*topic) { h.fill(all[0]) }}
-	h.bulk = crew[*topic]{hub: h, most: fillers, batch: 1, work: func(all []*topic) { h.fillOfBatch(all[0]) }}
+	h.reads = workerPool[ready]{hub: h, maxWorkers: runtime.GOMAXPROCS(0), batch: 1, run: each}
+	h.versionChecks = workerPool[*session]{hub: h, maxWorkers: 1, run: h.runVersionChecks}
+	h.loads = workerPool[*topic]{hub: h, maxWorkers: maxLoads, batch: 1,
+		run: func(all []*topic) { h.loadTopic(all[0], false) }}
+	h.batchLoads = workerPool[*topic]{hub: h, maxWorkers: maxLoads, batch: 1,
+		run: func(all []*topic) { h.loadTopic(all[0], true) }}
 	h.batch.hub = h
-	h.rounds = crew[news]{hub: h, most: 1, work: h.fanOut}
+	h.flushes = workerPool[news]{hub: h, maxWorkers: 1, run: h.runFlushCycle}
 	h.metrics = newMetrics(cfg.Metrics, h)
 	return h
 }
 
-// start runs f in a goroutine that Run waits for, unless Run has ended.
+// start runs f in a goroutine that Run waits for. It returns false if Run has ended.
 func (h *Hub) start(f func()) bool {
 	h.life.Lock()
 	defer h.life.Unlock()
@@ -177,23 +191,24 @@ func (h *Hub) start(f func()) bool {
 	return true
 }
 
-// Sessions counts the sessions.
+// Sessions returns the number of open sessions.
 func (h *Hub) Sessions() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.table.used
 }
 
-// Adopt makes a session of a connection whose handshake is done and was
-// admitted. The hub owns the connection from here on, also when it returns an
-// error: the hub has begun to drain meanwhile, or the kernel's.
+// Adopt makes a session of a connection whose handshake was admitted and is done. The hub
+// owns the connection from here on, also if Adopt returns an error: ErrDraining, or one of
+// the kernel's.
 func (h *Hub) Adopt(conn net.Conn, join Join) error {
-	s := &session{hub: h, mode: join.Mode, wire: join.Wire, from: clientOf(join.From), born: time.Now().UnixNano()}
-	if join.Wire == Odoo {
-		s.follower = &follower{}
+	s := &session{hub: h, mode: join.Mode, protocol: join.Protocol, from: clientOf(join.From),
+		createdAt: time.Now().UnixNano()}
+	if join.Protocol == Odoo {
+		s.subscriber = &subscriber{}
 	}
-	s.heard()
-	s.link = h.newLink(s, conn)
+	s.noteActivity()
+	s.conn = h.newConnection(s, conn)
 	if len(join.Head) > 0 {
 		s.mu.Lock()
 		s.queue(controlLane, join.Head)
@@ -209,15 +224,15 @@ func (h *Hub) Adopt(conn net.Conn, join Join) error {
 	if draining {
 		h.refuse(ErrDraining)
 		s.mu.Lock()
-		_, _, _ = s.link.write(append(join.Head, s.wire.restart()...)) // it is closed anyway
+		_, _, _ = s.conn.write(append(join.Head, s.speaks().restart()...)) // it is closed anyway
 		s.close()
 		s.mu.Unlock()
 		return ErrDraining
 	}
-	h.metrics.opened.WithLabelValues(join.Wire.String()).Inc()
-	h.withWork(func(w *work) {
+	h.metrics.opened.WithLabelValues(join.Protocol.String()).Inc()
+	h.withScratch(func(w *scratch) {
 		if len(join.Early) > 0 {
-			_ = s.arrived(w, join.Early) // it refuses for itself
+			_ = s.receiveBytes(w, join.Early) // it refuses for itself
 		}
 		if len(join.Watch) > 0 {
 			s.join(w, join.Watch)
@@ -225,35 +240,36 @@ func (h *Hub) Adopt(conn net.Conn, join Join) error {
 			s.flush(w)
 		}
 	})
-	if err := s.link.start(); err != nil {
+	if err := s.conn.start(); err != nil {
 		s.end()
 		return err
 	}
 	return nil
 }
 
-// join watches all this from the beginning.
-func (s *session) join(w *work, all []Watch) {
+// join subscribes the session to what its request says that the page shows.
+func (s *session) join(w *scratch, all []Watch) {
 	if refused := s.register(nil, all); refused != nil {
 		s.refuse(w, refused)
 		return
 	}
-	s.compare(w, all)
+	s.startVersionCheck(w, all)
 	s.flush(w)
 }
 
-// newLink parks the session if it can be.
-func (h *Hub) newLink(s *session, conn net.Conn) link {
-	if !h.cfg.Portable && h.canPark(conn) {
-		if l, err := newParked(s, conn); err == nil {
+// newConnection returns an epoll connection where that is possible.
+func (h *Hub) newConnection(s *session, conn net.Conn) connection {
+	if !h.cfg.Portable && h.canUseEpoll(conn) {
+		if l, err := newEpollConn(s, conn); err == nil {
 			return l
 		}
 	}
-	return newBlocking(s, conn)
+	return newGoroutineConn(s, conn)
 }
 
-// canPark has the pollers made when they are first needed.
-func (h *Hub) canPark(conn net.Conn) bool {
+// canUseEpoll reports whether conn can be polled, and starts the pollers when they are first
+// needed.
+func (h *Hub) canUseEpoll(conn net.Conn) bool {
 	if _, ok := conn.(*net.TCPConn); !ok {
 		return false // a pipe of a test, or TLS
 	}
@@ -263,7 +279,7 @@ func (h *Hub) canPark(conn net.Conn) bool {
 		p, err := newPollers(h)
 		if err != nil {
 			if !errors.Is(err, errors.ErrUnsupported) {
-				h.log.Warn("sessions cannot be parked, and cost a goroutine each", "error", err)
+				h.log.Warn("epoll cannot be used; each session costs a goroutine", "error", err)
 			}
 			return false
 		}
@@ -272,7 +288,7 @@ func (h *Hub) canPark(conn net.Conn) bool {
 	return true
 }
 
-// remove forgets a session whose connection is closed.
+// remove removes a session whose connection is closed.
 func (h *Hub) remove(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -289,13 +305,13 @@ func (h *Hub) remove(s *session) {
 		h.leave(s, w.topic)
 	}
 	s.watching, s.out = nil, nil
-	h.metrics.closed[s.ending].Inc()
-	if s.follower != nil {
-		h.channel.unfollow(s)
+	h.metrics.closed[s.closeReason].Inc()
+	if s.subscriber != nil {
+		h.firehose.removeSubscriber(s)
 	}
-	h.held.Add(-int64(s.held))
+	h.partialBytes.Add(-int64(s.partialBytes))
 	s.mu.Unlock()
 	if h.draining && h.table.used == 0 {
-		close(h.gone) // once: a hub that drains admits no more
+		close(h.gone) // once: a draining hub admits no sessions
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math"
 	"net/netip"
 	"testing"
@@ -18,11 +17,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"shelfcast/realtime/feed"
 	"shelfcast/render"
 	"shelfcast/store"
 )
 
-func TestAPageIsToldOfWhatItWatchesAndOnce(t *testing.T) {
+func TestWatchedChangeIsDeliveredOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		h := quietHub(t, s, Config{})
@@ -31,8 +31,8 @@ func TestAPageIsToldOfWhatItWatchesAndOnce(t *testing.T) {
 		b.watch(rev(2, 10))
 		synctest.Wait()
 		s.set(rev(2, 11))
-		if !h.Apply(rev(2, 11)) || h.Apply(rev(2, 11)) || h.Apply(rev(2, 9)) {
-			t.Error("what is news and what is not is mixed up")
+		if len(h.Apply(rev(2, 11))) != 1 || h.Apply(rev(2, 11)) != nil || h.Apply(rev(2, 9)) != nil {
+			t.Error("Apply returned the wrong news")
 		}
 		a.sees(rev(2, 11))
 		b.sees(rev(2, 11))
@@ -49,7 +49,7 @@ func TestAPageIsToldOfWhatItWatchesAndOnce(t *testing.T) {
 
 // Somebody loads the page of a new version, and so it is heard of, before the
 // bus tells of it: those who watch are told all the same.
-func TestAVersionThatWasHeardOfIsStillNewsToAPage(t *testing.T) {
+func TestObservedVersionIsStillDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		h := quietHub(t, s, Config{})
@@ -58,9 +58,9 @@ func TestAVersionThatWasHeardOfIsStillNewsToAPage(t *testing.T) {
 		b.watch(rev(1, 10))
 		synctest.Wait()
 		s.set(rev(1, 11))
-		s.Heard(rev(1, 11))
-		if h.Apply(rev(1, 11)) {
-			t.Error("it is no news to this instance")
+		s.Observe(rev(1, 11))
+		if h.Apply(rev(1, 11)) != nil {
+			t.Error("an observed version was returned as news")
 		}
 		a.sees(rev(1, 11))
 		b.sees(rev(1, 11))
@@ -70,7 +70,7 @@ func TestAVersionThatWasHeardOfIsStillNewsToAPage(t *testing.T) {
 // A browser that does not read costs its two entries, and gets only the newest
 // version of each product when it reads again. Nobody else waits for it, and it
 // is not closed soon.
-func TestASlowBrowserGetsTheNewestOnly(t *testing.T) {
+func TestSlowBrowserGetsOnlyNewestVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		h := quietHub(t, s, Config{})
@@ -95,7 +95,7 @@ func TestASlowBrowserGetsTheNewestOnly(t *testing.T) {
 }
 
 // One that does not read, and goes on asking: what is kept for it has a bound.
-func TestABrowserThatOnlyTalksIsNotRemembered(t *testing.T) {
+func TestUnreadRepliesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		h := quietHub(t, s, Config{})
@@ -113,14 +113,15 @@ func TestABrowserThatOnlyTalksIsNotRemembered(t *testing.T) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if len(s.watching) != 2 || len(s.out.control) != 0 || len(s.out.pong) != 127 || len(s.out.echo) != 12 {
-				t.Errorf("%d products, %d bytes of control frames, pongs of %d and %d", len(s.watching), len(s.out.control), len(s.out.pong), len(s.out.echo))
+				t.Errorf("%d products, %d bytes of control frames, pongs of %d and %d",
+					len(s.watching), len(s.out.control), len(s.out.pong), len(s.out.echo))
 			}
 		})
 	})
 }
 
 // A fault of ours that one session meets ends that session.
-func TestAFaultEndsOneSession(t *testing.T) {
+func TestPanicEndsOneSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		s.panics = 3
@@ -136,14 +137,14 @@ func TestAFaultEndsOneSession(t *testing.T) {
 		other.sees(rev(2, 11))
 		synctest.Wait()
 		if n := h.Sessions(); n != 1 {
-			t.Errorf("%d sessions", n)
+			t.Errorf("%d sessions are left are left", n)
 		}
 	})
 }
 
 // What is committed between the question what is current and its answer is not
 // lost: the page is registered before it is asked for.
-func TestAnEditWhileAPageJoinsIsNotLost(t *testing.T) {
+func TestEditDuringJoinIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		read := s.hold()
@@ -162,7 +163,7 @@ func TestAnEditWhileAPageJoinsIsNotLost(t *testing.T) {
 
 // While the database is away nothing is said and nobody is closed; what was
 // asked for is had when it is back.
-func TestWhatCouldNotBeHadIsTriedAgain(t *testing.T) {
+func TestFailedLoadsAreRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		h := quietHub(t, s, Config{Retry: time.Second})
@@ -187,7 +188,7 @@ func TestWhatCouldNotBeHadIsTriedAgain(t *testing.T) {
 
 // A database restored from a backup: what it has is what a page shows, on a
 // page that comes and on one that is there.
-func TestARestoredDatabaseIsShown(t *testing.T) {
+func TestRestoredDatabaseIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 20), rev(2, 20))
 		h := quietHub(t, s, Config{})
@@ -203,7 +204,7 @@ func TestARestoredDatabaseIsShown(t *testing.T) {
 		for _, b := range []*browser{there, notified, comes} {
 			b.sees(rev(1, 15))
 		}
-		if err := h.Reconcile(t.Context()); err != nil {
+		if err := h.Reconcile(t.Context(), h.Watched()); err != nil {
 			t.Fatal(err)
 		}
 		there.sees(rev(2, 15)) // nobody has asked for it
@@ -215,7 +216,7 @@ func TestARestoredDatabaseIsShown(t *testing.T) {
 	})
 }
 
-func TestReconcileRepairsALostAnnouncement(t *testing.T) {
+func TestReconcileRepairsLostMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		h := quietHub(t, s, Config{})
@@ -224,7 +225,7 @@ func TestReconcileRepairsALostAnnouncement(t *testing.T) {
 		b.watch(rev(2, 10))
 		synctest.Wait()
 		s.set(rev(2, 11)) // nobody says so
-		if err := h.Reconcile(t.Context()); err != nil {
+		if err := h.Reconcile(t.Context(), h.Watched()); err != nil {
 			t.Fatal(err)
 		}
 		a.sees(rev(2, 11))
@@ -232,7 +233,7 @@ func TestReconcileRepairsALostAnnouncement(t *testing.T) {
 	})
 }
 
-func TestAPageMayAskForASignOfLife(t *testing.T) {
+func TestPingMessageIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(), Config{})
 		for n, b := range []*browser{join(t, h, Full), join(t, h, Notify)} {
@@ -244,7 +245,7 @@ func TestAPageMayAskForASignOfLife(t *testing.T) {
 	})
 }
 
-func TestBrowsersAreAskedForASignOfLife(t *testing.T) {
+func TestSilentBrowsersArePinged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(), Config{Ping: 20 * time.Second, Pong: 10 * time.Second})
 		alive, dead := join(t, h, Full), join(t, h, Full)
@@ -260,20 +261,20 @@ func TestBrowsersAreAskedForASignOfLife(t *testing.T) {
 					t.Fatalf("got %v", f.Header.OpCode)
 				}
 				if _, err := ws.ReadFrame(dead.conn); err != io.EOF {
-					t.Errorf("it was asked twice, or not closed: %v", err)
+					t.Errorf("the silent browser was pinged twice, or not closed: %v", err)
 				}
 				dead = nil
 			}
 		}
 		if n := h.Sessions(); n != 1 {
-			t.Errorf("%d sessions", n)
+			t.Errorf("%d sessions are left are left", n)
 		}
 	})
 }
 
 // One that does not read cannot answer: its silence says nothing, and when it reads
 // again it has its time to answer.
-func TestABrowserThatWasSlowIsAskedBeforeItIsClosed(t *testing.T) {
+func TestSlowBrowserIsPingedBeforeClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		h := quietHub(t, s, Config{Ping: 20 * time.Second, Pong: 10 * time.Second})
@@ -295,20 +296,20 @@ func TestABrowserThatWasSlowIsAskedBeforeItIsClosed(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		if n := h.Sessions(); n != 2 {
-			t.Errorf("%d sessions", n)
+			t.Errorf("%d sessions are left are left", n)
 		}
 		for _, b := range []*browser{asked, unasked} {
 			if f := b.frame(); f.Header.OpCode != ws.OpPing {
 				t.Errorf("got %v %s", f.Header.OpCode, f.Payload)
 			}
 			if _, err := ws.ReadFrame(b.conn); err != io.EOF {
-				t.Errorf("one that reads and does not answer is asked again, or not closed: %v", err)
+				t.Errorf("the unanswering browser was pinged again, or not closed: %v", err)
 			}
 		}
 	})
 }
 
-func TestAFullHubTurnsAwayAndForgets(t *testing.T) {
+func TestFullHubRefusesSessionsUntilOneCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(rev(1, 10)), Config{MaxSessions: 2})
 		first, _ := join(t, h, Full), join(t, h, Full)
@@ -330,7 +331,7 @@ func TestAFullHubTurnsAwayAndForgets(t *testing.T) {
 
 // Sessions are closed with 1012 one after the other, and what is edited
 // meanwhile is delivered to those that are still there.
-func TestDrainIsSpreadWhileDeliveriesGoOn(t *testing.T) {
+func TestDrainIsSpreadAndDeliveriesContinue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10))
 		h := quietHub(t, s, Config{})
@@ -380,21 +381,20 @@ func TestDrainIsSpreadWhileDeliveriesGoOn(t *testing.T) {
 
 // The feed finds what no message told of, reads an overlap again, and vouches
 // for what is in memory only while it works.
-func TestTheFeedFindsWhatTheBusLost(t *testing.T) {
+func TestFeedFindsLostMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 5), rev(2, 5))
 		h := quietHub(t, s, Config{})
-		var shared sharer
-		feed := NewFeed(s, h, &shared, FeedConfig{Log: slog.New(slog.DiscardHandler)})
+		f := newFeed(s, h, feed.Config{})
 		b := join(t, h, Full)
 		b.watch(rev(1, 5), rev(2, 5))
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
-		go func() { defer close(ended); feed.Run(ctx) }()
+		go func() { defer close(ended); f.Run(ctx) }()
 		time.Sleep(10 * time.Millisecond)
-		if !feed.Healthy() || !s.vouched() {
-			t.Error("it has read, and does not say so")
+		if f.Check(ctx) != nil || !s.vouched() {
+			t.Error("after a successful read: Check failed, or memory is not trusted")
 		}
 
 		start := time.Now()
@@ -402,7 +402,7 @@ func TestTheFeedFindsWhatTheBusLost(t *testing.T) {
 		s.set(edit)
 		b.sees(edit)
 		if late := time.Since(start); late > time.Second {
-			t.Errorf("found after %v", late)
+			t.Errorf("found %v after the commit", late)
 		}
 		// A transaction that took its version four seconds ago commits now.
 		slow := rev(1, time.Now().Add(-4*time.Second).UnixMicro())
@@ -411,22 +411,22 @@ func TestTheFeedFindsWhatTheBusLost(t *testing.T) {
 
 		s.fail(errors.New("away"))
 		time.Sleep(3 * time.Second)
-		if feed.Healthy() || s.vouched() {
-			t.Error("it fails, and vouches all the same")
+		if f.Check(ctx) == nil || s.vouched() {
+			t.Error("after a failed read: Check succeeded, or memory is still trusted")
 		}
 		again := rev(2, time.Now().UnixMicro())
 		s.set(again)
 		time.Sleep(10 * time.Second)
 		s.fail(nil)
 		b.sees(again)
-		feed.Ask() // does not wait
-		feed.Ask()
+		f.Ask() // does not wait
+		f.Ask()
 		b.conn.Close()
 		cancel()
 		<-ended
 		for _, r := range []store.Rev{edit, slow, again} {
-			if shared[r] != 1 {
-				t.Errorf("%v was shared %d times", r, shared[r])
+			if n := s.timesShared(r); n != 1 {
+				t.Errorf("%v was shared %d times", r, n)
 			}
 		}
 	})
@@ -434,17 +434,16 @@ func TestTheFeedFindsWhatTheBusLost(t *testing.T) {
 
 // A database that comes back from a backup is found out at the next read,
 // also if it is edited at once, and all pages have what it has.
-func TestTheFeedFindsOutThatTheDatabaseWasRestored(t *testing.T) {
+func TestFeedDetectsRestore(t *testing.T) {
 	for name, edited := range map[string]int64{"nobody edits": 0, "the newest is edited at once": 3} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newShop(rev(1, 5), rev(2, 5), rev(3, 5))
 				h := quietHub(t, s, Config{})
-				shared := sharer{}
-				feed := NewFeed(s, h, &shared, FeedConfig{Log: slog.New(slog.DiscardHandler)})
+				f := newFeed(s, h, feed.Config{})
 				ctx, cancel := context.WithCancel(t.Context())
 				ended := make(chan struct{})
-				go func() { defer close(ended); feed.Run(ctx) }()
+				go func() { defer close(ended); f.Run(ctx) }()
 				synctest.Wait()
 				for id := int64(1); id <= 3; id++ {
 					s.set(rev(id, time.Now().UnixMicro()))
@@ -469,39 +468,40 @@ func TestTheFeedFindsOutThatTheDatabaseWasRestored(t *testing.T) {
 				}
 				notified.sees(rev(1, 5))
 				if late := time.Since(restored); late > 2*time.Second {
-					t.Errorf("found out after %v", late)
+					t.Errorf("rollback detected after %v", late)
 				}
+				time.Sleep(time.Second) // a comparison may have been first
 				cancel()
 				<-ended
-				if !shared.forgotten() {
-					t.Error("lost versions may yet be shared")
+				if !s.wasReset() {
+					t.Error("lost versions are still queued for sharing")
 				}
 			})
 		})
 	}
 }
 
-func TestAHubThatStandsStillSaysSo(t *testing.T) {
+func TestStuckHubIsNotAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(), Config{})
 		time.Sleep(time.Minute)
 		if err := h.Alive(); err != nil {
-			t.Errorf("it is idle: %v", err)
+			t.Errorf("Alive of an idle hub: %v", err)
 		}
-		s := &session{hub: h, blocked: true, link: &stone{make(chan struct{})}}
-		s.heard()
+		s := &session{hub: h, blocked: true, conn: &stone{make(chan struct{})}}
+		s.noteActivity()
 		h.mu.Lock()
 		h.table.add(s)
 		h.mu.Unlock()
 		time.Sleep(29 * time.Second)
 		if err := h.Alive(); err != nil {
-			t.Errorf("too early: %v", err)
+			t.Errorf("Alive before the limit: %v", err)
 		}
 		time.Sleep(2 * time.Second)
 		if err := h.Alive(); err != ErrStuck {
-			t.Errorf("it stands still, and says %v", err)
+			t.Errorf("Alive of a stuck hub: %v", err)
 		}
-		close(s.link.(*stone).moved)
+		close(s.conn.(*stone).moved)
 	})
 }
 
@@ -515,13 +515,13 @@ func (*stone) close()                           {}
 func (*stone) discard()                         {}
 func (*stone) resume()                          {}
 func (*stone) stalled(time.Time) bool           { return false }
-func (*stone) readable(*work)                   {}
-func (*stone) room(*work)                       {}
+func (*stone) readable(*scratch)                {}
+func (*stone) room(*scratch)                    {}
 func (s *stone) lost() bool                     { <-s.moved; return true }
 
 // How late a page was is measured for edits that were made while it was there,
 // and by its own word once for each.
-func TestTimeToFreshIsMeasured(t *testing.T) {
+func TestPropagationLatencyIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		h := quietHub(t, s, Config{})
@@ -554,33 +554,50 @@ func TestTimeToFreshIsMeasured(t *testing.T) {
 			of         prometheus.Metric
 			count, sum int
 		}{
-			"fresh":   {h.metrics.fresh.metric(), 2, 6},
+			"fresh":   {h.metrics.propagation.metric(), 2, 6},
 			"applied": {h.metrics.applied, 1, 7},
 		} {
 			var m dto.Metric
 			if err := c.of.Write(&m); err != nil {
 				t.Fatal(err)
 			}
-			if got := m.GetHistogram(); int(got.GetSampleCount()) != c.count || math.Round(got.GetSampleSum()) != float64(c.sum) {
+			if got := m.GetHistogram(); int(got.GetSampleCount()) != c.count ||
+				math.Round(got.GetSampleSum()) != float64(c.sum) {
 				t.Errorf("%s: %v, want %d of %d s together", name, got, c.count, c.sum)
 			}
 		}
 	})
 }
 
-// A sharer counts how often it was given each Rev.
-type sharer map[store.Rev]int
-
-func (s *sharer) Share(_ context.Context, revs []store.Rev) error {
-	if *s == nil {
-		*s = sharer{}
+// An instance whose clock is off says how late pages are by the database's all the same.
+func TestPropagationLatencyUsesDatabaseClock(t *testing.T) {
+	for _, off := range []time.Duration{10 * time.Minute, -10 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShop(rev(1, 10), rev(2, 10))
+			s.ahead = off
+			h := quietHub(t, s, Config{})
+			startFeed(t, s, h, feed.Config{})
+			b := join(t, h, Full)
+			b.watch(rev(1, 10), rev(2, 10))
+			synctest.Wait()
+			time.Sleep(3 * time.Second)
+			edit := rev(1, time.Now().Add(off).UnixMicro())
+			time.Sleep(200 * time.Millisecond)
+			s.set(edit)
+			h.Apply(edit)
+			b.sees(edit)
+			synctest.Wait()
+			var m dto.Metric
+			if err := h.metrics.propagation.metric().Write(&m); err != nil {
+				t.Fatal(err)
+			}
+			if got := m.GetHistogram(); got.GetSampleCount() != 1 || math.Abs(got.GetSampleSum()-.2) > .01 {
+				t.Errorf("with a clock that is off by %v: %d of %v s", off, got.GetSampleCount(), got.GetSampleSum())
+			}
+			if got := h.firehose.off(); (got - off).Abs() > time.Millisecond {
+				t.Errorf("it says that its clock is off by %v, and it is by %v", got, off)
+			}
+			b.conn.Close()
+		})
 	}
-	for _, r := range revs {
-		(*s)[r]++
-	}
-	return nil
 }
-
-func (s *sharer) Forget() { (*s)[rev(-1, -1)]++ }
-
-func (s sharer) forgotten() bool { return s[rev(-1, -1)] > 0 }

@@ -7,72 +7,73 @@ import (
 	"sync"
 )
 
-// An inbox has what comes for the questions of this instance that are open.
+// An inbox receives the replies to the open count requests of this instance.
 type inbox struct {
-	mu        sync.Mutex
-	questions map[string]chan string // by number
+	mu       sync.Mutex
+	requests map[string]chan string // by number
 }
 
-// crowd is how many answers an inbox holds that have yet to be read.
-const crowd = 1000
+// maxUnread is how many unread replies an inbox holds for a request.
+const maxUnread = 1000
 
-// itself stands for the question in the inbox, which has come back.
+// itself stands for the request itself, which this instance has received.
 const itself = ""
 
 func (i *inbox) open() (number string, answers <-chan string) {
 	number = rand.Text()
-	to := make(chan string, crowd)
+	to := make(chan string, maxUnread)
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.questions[number] = to
+	i.requests[number] = to
 	return number, to
 }
 
 func (i *inbox) close(number string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	delete(i.questions, number)
+	delete(i.requests, number)
 }
 
-// put never blocks. It says whether somebody waits for it.
+// put adds a reply and never blocks. It reports whether somebody waits for it.
 func (i *inbox) put(number, text string) (wanted bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	select {
-	case i.questions[number] <- text: // not to nil, the channel of a question that is closed
+	case i.requests[number] <- text: // not to nil, the channel of a closed request
 		return true
 	default:
 		return false
 	}
 }
 
-// hear takes a question off the channel that brings news too, which is not to
-// wait for the counting.
-func (b *Bus) hear(message string) {
-	if number, _, _ := strings.Cut(message, " "); b.inbox.put(number, itself) {
+// receiveCountRequest handles a count request. It must not block, because changes arrive over the same
+// subscription.
+func (f *Fleet) receiveCountRequest(message string) {
+	if number, _, _ := strings.Cut(message, " "); f.inbox.put(number, itself) {
 		return
 	}
 	select {
-	case b.asked <- message:
+	case f.countRequests <- message:
 	default:
-		b.drop("busy", message)
+		f.drop("busy", message)
 	}
 }
 
-// hearAnswer takes what comes for this instance.
-func (b *Bus) hearAnswer(message string) {
+// receiveCountReply handles a reply to this instance.
+func (f *Fleet) receiveCountReply(message string) {
 	number, text, _ := strings.Cut(message, " ")
-	if text == itself || !b.inbox.put(number, text) {
-		b.drop("late", message)
+	if text == itself || !f.inbox.put(number, text) {
+		f.drop("late", message)
 	}
 }
 
-// answering answers the questions of others, one after the other.
-func (b *Bus) answering(ctx context.Context) error {
+// serveCountRequests answers the count requests of other instances one after the other, until ctx
+// ends.
+func (f *Fleet) serveCountRequests(ctx context.Context) error {
 	for {
 		select {
-		case message := <-b.asked:
-			b.answer(ctx, message)
+		case message := <-f.countRequests:
+			f.reply(ctx, message)
 		case <-ctx.Done():
 			return nil
 		}

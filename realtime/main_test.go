@@ -3,12 +3,12 @@ package realtime
 import (
 	"testing"
 
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 func TestMain(m *testing.M) {
 	if browse() {
 		return // this is the browsers' process of a benchmark
 	}
-	storetest.Main(m)
+	testkit.Main(m)
 }

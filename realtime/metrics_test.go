@@ -18,12 +18,13 @@ import (
 
 // What is counted without locks is what the library would have counted, in its
 // classic buckets and in its native ones.
-func TestAgesAreAHistogramOfBothKinds(t *testing.T) {
+func TestLatencyHistogramMatchesPrometheus(t *testing.T) {
 	library := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "theirs", Help: "h", Buckets: freshness[:], NativeHistogramBucketFactor: 1.1, NativeHistogramZeroThreshold: 1. / 2048,
+		Name: "theirs", Help: "h", Buckets: latencyBounds[:], NativeHistogramBucketFactor: 1.1,
+		NativeHistogramZeroThreshold: 1. / 2048,
 	})
-	ours := newAgeHistogram(nil, "ours", "h")
-	var workers [2]ages
+	ours := newLatencyHistogram(nil, "ours", "h")
+	var workers [2]latencies
 	add := func(n int, age time.Duration) {
 		library.Observe(age.Seconds())
 		workers[n%2].add(age)
@@ -32,7 +33,7 @@ func TestAgesAreAHistogramOfBothKinds(t *testing.T) {
 		}
 	}
 	n := 0
-	for _, bound := range freshness { // which are in the bucket that they bound
+	for _, bound := range latencyBounds { // which are in the bucket that they bound
 		for _, off := range []time.Duration{-1, 0, 1} {
 			n++
 			add(n, time.Duration(bound*float64(time.Second))+off)
@@ -51,7 +52,8 @@ func TestAgesAreAHistogramOfBothKinds(t *testing.T) {
 	ours.take(&workers[0]) // is empty
 	got, want := histogram(t, ours.metric()), histogram(t, library)
 	if *got.Schema != *want.Schema || *got.ZeroThreshold != *want.ZeroThreshold {
-		t.Errorf("schema %d, zero up to %v, want %d and %v", *got.Schema, *got.ZeroThreshold, *want.Schema, *want.ZeroThreshold)
+		t.Errorf("schema %d, zero up to %v, want %d and %v",
+			*got.Schema, *got.ZeroThreshold, *want.Schema, *want.ZeroThreshold)
 	}
 	if d := got.GetSampleSum() - want.GetSampleSum(); d > 1e-3 || d < -1e-3 {
 		t.Errorf("the sum is %v, want %v", got.GetSampleSum(), want.GetSampleSum())
@@ -65,9 +67,9 @@ func TestAgesAreAHistogramOfBothKinds(t *testing.T) {
 }
 
 // What is above all buckets is in the last one, and lost to no sum.
-func TestAgesBeyondAllBounds(t *testing.T) {
-	ours := newAgeHistogram(nil, "ours", "h")
-	var w ages
+func TestLatencyAboveAllBuckets(t *testing.T) {
+	ours := newLatencyHistogram(nil, "ours", "h")
+	var w latencies
 	for _, age := range []time.Duration{time.Hour, 50 * 365 * 24 * time.Hour, time.Millisecond} {
 		w.add(age)
 	}
@@ -119,7 +121,7 @@ func value(t *testing.T, from *prometheus.Registry, name string, label ...string
 	return 0
 }
 
-func TestWhatASlowSessionIsNotSentIsCounted(t *testing.T) {
+func TestVersionsSkippedBySlowSessionAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, metrics := newShop(rev(1, 10), rev(2, 10)), prometheus.NewRegistry()
 		h := quietHub(t, s, Config{Metrics: metrics})
@@ -140,7 +142,7 @@ func TestWhatASlowSessionIsNotSentIsCounted(t *testing.T) {
 		}
 		// It was sent product 1 at 11, and can yet be sent both at 20.
 		if n := value(t, metrics, "shelfcast_coalesced_total", "session"); n != (19-11)+(19-10) {
-			t.Errorf("%v versions were passed over", n)
+			t.Errorf("%v versions were coalesced at a session", n)
 		}
 		time.Sleep(1100 * time.Millisecond)
 		if n := value(t, metrics, "shelfcast_sessions_slow"); n != 1 {
@@ -150,14 +152,14 @@ func TestWhatASlowSessionIsNotSentIsCounted(t *testing.T) {
 		slow.both()
 		time.Sleep(1100 * time.Millisecond)
 		if n := value(t, metrics, "shelfcast_sessions_slow"); n != 0 {
-			t.Errorf("%v sessions are slow, and none is", n)
+			t.Errorf("%v sessions are slow, want 0", n)
 		}
 	})
 }
 
 // A session that gets room while a fragment is fetched has it fetched once more,
 // and told once more; it is one version all the same.
-func TestAVersionThatIsToldTwiceIsPassedOverOnce(t *testing.T) {
+func TestRedeliveredVersionIsCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, metrics := newShop(rev(1, 10), rev(2, 10)), prometheus.NewRegistry()
 		h := quietHub(t, s, Config{Metrics: metrics})
@@ -181,21 +183,21 @@ func TestAVersionThatIsToldTwiceIsPassedOverOnce(t *testing.T) {
 		late.sees(rev(2, 12))
 		time.Sleep(time.Second)
 		if n := s.filled(); n != 4 {
-			t.Errorf("fragments were fetched %d times, of three versions", n)
+			t.Errorf("fragments of three versions were loaded %d times", n)
 		}
 		if n := value(t, metrics, "shelfcast_coalesced_total", "session"); n != 1 { // 11 of product 2
-			t.Errorf("%v versions were passed over", n)
+			t.Errorf("%v versions were coalesced at a session", n)
 		}
 	})
 }
 
-func TestVersionsThatFoldAreCounted(t *testing.T) {
+func TestCoalescedVersionsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, metrics := newShop(), prometheus.NewRegistry()
 		h := quietHub(t, s, Config{Metrics: metrics})
 		page := join(t, h, Full)
 		var all []store.Rev
-		for id := range int64(fillers + 1) {
+		for id := range int64(maxLoads + 1) {
 			all = append(all, rev(id+1, 10))
 			s.set(rev(id+1, 10))
 			s.delay(time.Second, id+1)
@@ -211,29 +213,31 @@ func TestVersionsThatFoldAreCounted(t *testing.T) {
 			synctest.Wait() // all fillers are at work on version 11, and one product waits
 		}
 		// Of those at work 12 folds into 13, and of the one that waits 11 does too.
-		if n := value(t, metrics, "shelfcast_coalesced_total", "fragment"); n != fillers+2 {
-			t.Errorf("%v versions were folded", n)
+		if n := value(t, metrics, "shelfcast_coalesced_total", "load"); n != maxLoads+2 {
+			t.Errorf("%v versions were coalesced during load", n)
 		}
 		topic := h.topics[1][0]
-		h.fanOut([]news{{topic: topic, version: 14, text: []byte(`{}`)}, {topic: topic, version: 15, text: []byte(`{}`)}})
-		if n := value(t, metrics, "shelfcast_coalesced_total", "round"); n < 1 {
-			t.Errorf("%v versions were replaced", n)
+		h.runFlushCycle([]news{{topic: topic, version: 14, text: []byte(`{}`)},
+			{topic: topic, version: 15, text: []byte(`{}`)}})
+		if n := value(t, metrics, "shelfcast_coalesced_total", "flush"); n < 1 {
+			t.Errorf("%v versions were coalesced before the flush", n)
 		}
 	})
 }
 
-func TestWhySessionsEnd(t *testing.T) {
+func TestCloseReasonsAreCounted(t *testing.T) {
 	drop := func(*Hub, *browser) { time.Sleep(2 * time.Minute) }
 	for reason, c := range map[string]struct {
 		cfg Config
 		end func(*Hub, *browser)
 	}{
-		"left":    {Config{}, func(_ *Hub, b *browser) { b.conn.Close() }},
-		"refused": {Config{}, func(_ *Hub, b *browser) { b.say(map[string]string{"watch": "everything"}); drop(nil, b) }},
-		"silent":  {Config{}, drop},
-		"stalled": {Config{}, func(_ *Hub, b *browser) { b.say(map[string]int{"ping": 1}); drop(nil, b) }},
-		"aged":    {Config{MaxAge: 10 * time.Second}, drop},
-		"restart": {Config{}, func(h *Hub, _ *browser) { h.Drain(context.Background(), time.Second); drop(nil, nil) }},
+		"client_close": {Config{}, func(_ *Hub, b *browser) { b.conn.Close() }},
+		"invalid_input": {Config{},
+			func(_ *Hub, b *browser) { b.say(map[string]string{"watch": "everything"}); drop(nil, b) }},
+		"ping_timeout": {Config{}, drop},
+		"stalled":      {Config{}, func(_ *Hub, b *browser) { b.say(map[string]int{"ping": 1}); drop(nil, b) }},
+		"max_age":      {Config{MaxAge: 10 * time.Second}, drop},
+		"shutdown":     {Config{}, func(h *Hub, _ *browser) { h.Drain(context.Background(), time.Second); drop(nil, nil) }},
 	} {
 		t.Run(reason, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -247,7 +251,7 @@ func TestWhySessionsEnd(t *testing.T) {
 				}
 				c.end(h, b)
 				synctest.Wait()
-				for _, each := range endings {
+				for _, each := range closeReasons {
 					want := 0.0
 					if each == reason {
 						want = 1
@@ -256,7 +260,7 @@ func TestWhySessionsEnd(t *testing.T) {
 						t.Errorf("%s: %v", each, n)
 					}
 				}
-				if n := value(t, metrics, "shelfcast_draining"); (n == 1) != (reason == "restart") {
+				if n := value(t, metrics, "shelfcast_draining"); (n == 1) != (reason == "shutdown") {
 					t.Errorf("draining: %v", n)
 				}
 			})
@@ -265,19 +269,20 @@ func TestWhySessionsEnd(t *testing.T) {
 }
 
 // An edit that nobody traces costs what it cost before there were traces.
-func TestAnEditThatIsNotTracedAllocatesNothing(t *testing.T) {
+func TestUntracedEditAllocatesNothing(t *testing.T) {
 	s := newShop(rev(1, 10), rev(2, 10))
 	h := NewHub(s, Config{})
-	b := &session{hub: h, link: still{}}
+	b := &session{hub: h, conn: still{}}
 	h.table.add(b)
-	if refused := b.register(nil, []Watch{{Rev: rev(1, 10), View: "card"}, {Rev: rev(2, 10), View: "card"}}); refused != nil {
+	watched := []Watch{{Rev: rev(1, 10), View: "card"}, {Rev: rev(2, 10), View: "card"}}
+	if refused := b.register(nil, watched); refused != nil {
 		t.Fatal(refused)
 	}
 	h.Apply(rev(1, 10))
 	if n := testing.AllocsPerRun(100, func() { h.Apply(rev(1, 10)); h.Apply(rev(3, 10)) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if n := testutil.ToFloat64(h.metrics.folded); n != 0 {
-		t.Errorf("%v versions were folded", n)
+	if n := testutil.ToFloat64(h.metrics.coalescedLoad); n != 0 {
+		t.Errorf("%v versions were coalesced during load", n)
 	}
 }

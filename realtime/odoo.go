@@ -14,50 +14,89 @@ import (
 	"shelfcast/store"
 )
 
-// Recents has the products that changed last, newest first. *store.DB is one.
-type Recents interface {
-	ChangedLast(ctx context.Context, after int64, limit int) ([]store.Recent, error)
+// RecentChangesSource returns the products that changed last, newest first. *store.DB implements it.
+type RecentChangesSource interface {
+	RecentChanges(ctx context.Context, after int64, limit int) ([]store.RecentChange, error)
 }
 
-// OdooConfig says what browsers of an Odoo 16 storefront are told. They speak
-// Odoo's bus: they subscribe to channels by name, are told that products have
-// changed, of all products, and ask for what they show.
+// OdooConfig configures what browsers of an Odoo 16 storefront are sent. They speak Odoo's
+// bus protocol: they subscribe to channels by name, get a notification for every product
+// that changes, and fetch the ones that they show.
 type OdooConfig struct {
-	Channel string        // the one that product changes are on; "product_updates"
-	View    render.View   // what they ask for, and which therefore is had before they are told; render.Card
-	Again   time.Duration // after which a change is told once more, for answers that came from an instance that had not heard, or failed, or were overtaken; 3s; negative: never
-	Changes Recents       // what a browser that comes back has missed; required for sessions of the Odoo wire
+	Channel         string              // of product changes; "product_updates"
+	View            render.View         // what they fetch, and so is loaded before they are notified; render.Card
+	RedeliveryDelay time.Duration       // until each change is delivered again (redeliverLater); 3s; negative: never
+	Changes         RecentChangesSource // read by catch-ups; required for sessions of this protocol
 }
 
-// Close codes that Odoo's client knows: after 4002 it comes back within a second,
-// after 1013 and all others but 1000 a little later.
+// Close codes that Odoo's client handles: after 4002 it reconnects within a second, after
+// 1013, and all others except 1000, a little later.
 const (
 	statusKeepAlive ws.StatusCode = 4002
 	statusTryLater  ws.StatusCode = 1013
 )
 
-// Limits of the Odoo wire.
+// Limits of the Odoo protocol.
 const (
-	odooMessage   = 1 << 20                       // bytes of a message of a browser
-	odooOverlap   = store.Overlap + 2*time.Second // by which a return goes back behind its last id; the feed may have been behind, too
-	odooRecent    = 50 * time.Second              // what a browser is told that has no last id
-	odooMost      = 1000                          // notifications for a browser that comes back; the newest
-	odooFirst     = 1e15                          // below this no id is ours, but a real Odoo's
-	odooClockSlip = time.Second                   // by which what we take for the database's clock may be behind it
+	maxOdooMessage   = 1 << 20                       // bytes of a message of a browser
+	catchUpOverlap   = store.Overlap + 2*time.Second // how far behind the last id a catch-up starts; the feed may be late
+	catchUpWithoutID = 50 * time.Second              // how far a catch-up goes back without a last id
+	maxCatchUp       = 1000                          // notifications in a catch-up, the newest ones
+	minOurID         = 1e15                          // smaller ids come from a real Odoo
+	clockTolerance   = time.Second                   // by how much our estimate of the database's clock may be behind
 )
 
-// A follower is what a session of the Odoo wire has in place of the products
-// that others watch. Guarded by the session's mu.
-type follower struct {
-	hears   bool   // it has subscribed to something, or to nothing, and so hears what is broadcast
-	follows bool   // it has subscribed to the products
-	behind  bool   // what it lacks is to be read from the database
-	last    int64  // the greatest id that it has had; 0: none
-	since   int64  // the database's clock up to which it has all; 0: nobody has said
-	place   uint64 // in the channel's ring: it has had what is before
+// odooBus is the bus of Odoo 16.
+type odooBus struct{}
+
+func (odooBus) name() string { return "odoo" }
+
+// byteCost is little: messages may have 1 MiB, and no lists that cost anything.
+func (odooBus) byteCost() time.Duration { return 5 * time.Microsecond }
+
+func (p odooBus) receive(s *session, w *scratch, data []byte) error {
+	return s.receiveFrames(p, w, data)
 }
 
-// subscription is an event of a browser.
+func (odooBus) maxMessage(*Config) int { return maxOdooMessage }
+func (odooBus) takesBinary() bool      { return true }
+
+func (odooBus) message(s *session, w *scratch, text []byte) *refusal {
+	s.handleOdoo(text, w)
+	return nil
+}
+
+// appendNews: a subscriber has its notifications from the firehose, and watches nothing.
+func (odooBus) appendNews(to []byte, mode Mode, picks []pick) []byte {
+	return appendFrame(to, mode, picks)
+}
+
+func (odooBus) sharesFrames() bool { return false }
+
+// refusal is a close frame alone: Odoo's client takes no text but notifications.
+func (p odooBus) refusal(r *refusal) (frames []byte, last bool) { return p.end(r.close, r.Code), true }
+
+func (odooBus) ping() (frames []byte, answered bool) { return pingFrame, true }
+
+func (odooBus) end(code ws.StatusCode, reason string) []byte { return closeFrame(code, reason) }
+func (p odooBus) restart() []byte                            { return p.end(statusKeepAlive, "") }
+
+// closeEcho has 1000, as Odoo's server says: its client takes any other answer as a reason
+// to come back at once.
+func (p odooBus) closeEcho() []byte { return p.end(ws.StatusNormalClosure, "") }
+
+// A subscriber is the state of a session that speaks Odoo's protocol. It has that in place
+// of the products that other sessions watch. Guarded by the session's mu.
+type subscriber struct {
+	listening    bool   // it has sent a subscription, and so gets broadcasts
+	subscribed   bool   // to product changes
+	needsCatchUp bool   // what it lacks has to be read from the database
+	lastID       int64  // the greatest id that the browser has had; 0: none
+	since        int64  // the database's clock up to which it has everything; 0: unknown
+	position     uint64 // in the firehose: it has had what is before
+}
+
+// subscription is a message of a browser.
 type subscription struct {
 	Event string `json:"event_name"`
 	Data  *struct {
@@ -66,11 +105,12 @@ type subscription struct {
 	} `json:"data"`
 }
 
-// hear takes a message of an Odoo browser. What is not known, or is broken, is
-// passed over in silence, as Odoo does: other parts of a shop send theirs.
-func (s *session) hear(message []byte, w *work) {
+// handleOdoo handles a message of an Odoo browser. Unknown and invalid messages are ignored,
+// as Odoo does: other parts of a shop send their own.
+func (s *session) handleOdoo(message []byte, w *scratch) {
 	var said subscription
-	if json.Unmarshal(message, &said) != nil || said.Event != "subscribe" || said.Data == nil || said.Data.Channels == nil {
+	if json.Unmarshal(message, &said) != nil || said.Event != "subscribe" || said.Data == nil ||
+		said.Data.Channels == nil {
 		return
 	}
 	follows := false
@@ -85,8 +125,7 @@ func (s *session) hear(message []byte, w *work) {
 	}
 }
 
-// parseLast reads an id that the browser has; one that fits into no integer is
-// as good as the greatest.
+// parseLast parses the last id of a browser. One that overflows counts as the greatest.
 func parseLast(text string) (int64, bool) {
 	if text == "" || strings.Trim(text, "-0123456789") != "" {
 		return 0, false
@@ -95,46 +134,45 @@ func parseLast(text string) (int64, bool) {
 	return last, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
-// subscribe has the session follow, or not, from now on: each subscription is in
-// place of the one before. The last id never goes back.
-func (s *session) subscribe(w *work, follows bool, last int64) {
-	c := &s.hub.channel
-	if last < odooFirst || last > c.clock()+odooClockSlip.Microseconds() {
-		last = 0 // another server's, or made up: what the session lacks is read, as of a first connect
+// subscribe subscribes the session to the firehose, or unsubscribes it: each subscription
+// replaces the one before. The last id never goes back.
+func (s *session) subscribe(w *scratch, follows bool, last int64) {
+	c := &s.hub.firehose
+	if last < minOurID || last > c.clock()+clockTolerance.Microseconds() {
+		last = 0 // of another server, or made up: treat it as a first connection
 	}
 	s.hub.mu.Lock()
 	s.mu.Lock()
-	f := s.follower
+	f := s.subscriber
 	if s.closed || s.hub.cfg.Odoo.Changes == nil {
 		s.mu.Unlock()
 		s.hub.mu.Unlock()
 		return
 	}
-	// It is a browser's word, and so of no consequence but for this session.
-	f.last, f.since = max(f.last, last), max(f.since, last)
-	if !f.hears {
-		f.hears, f.place = true, c.end()
-		c.follow(s)
+	// The browser chose this number, so it must only affect this session.
+	f.lastID, f.since = max(f.lastID, last), max(f.since, last)
+	if !f.listening {
+		f.listening, f.position = true, c.end()
+		c.addSubscriber(s)
 	}
-	f.behind = follows && (f.behind || !f.follows)
-	f.follows = follows
+	f.needsCatchUp = follows && (f.needsCatchUp || !f.subscribed)
+	f.subscribed = follows
 	s.mu.Unlock()
 	s.hub.mu.Unlock()
 	s.flush(w)
 }
 
-// catchUp needs mu held, and sends what there is in the channel's ring after the
-// session's place.
-func (s *session) catchUp(w *work) error {
-	f := s.follower
-	for f.hears && s.ready() {
-		if f.behind {
-			s.askBehind()
+// catchUp sends what the firehose has after the session's position. mu must be held.
+func (s *session) catchUp(w *scratch) error {
+	f := s.subscriber
+	for f.listening && s.ready() {
+		if f.needsCatchUp {
+			s.queueCatchUp()
 			return nil
 		}
-		next, gone := s.hub.channel.after(f.place, f.follows, f.last)
+		next, gone := s.hub.firehose.after(f.position, f.subscribed, f.lastID)
 		if gone {
-			f.behind = true
+			f.needsCatchUp = true
 			continue
 		}
 		if next.frame != nil {
@@ -143,39 +181,39 @@ func (s *session) catchUp(w *work) error {
 				return err
 			}
 			s.noteSent(w, next.versions)
-			f.last = next.last
-			if f.follows {
-				f.since = max(f.since, min(next.last, s.hub.channel.clock()))
+			f.lastID = next.last
+			if f.subscribed {
+				f.since = max(f.since, min(next.last, s.hub.firehose.clock()))
 			}
 		}
-		if f.place == next.to {
+		if f.position == next.to {
 			return nil
 		}
-		f.place = next.to
+		f.position = next.to
 	}
 	return nil
 }
 
-// askBehind needs mu held.
-func (s *session) askBehind() {
-	if !s.asking {
-		s.asking = true
-		s.hub.asks.add(s)
+// queueCatchUp queues the session to have its catch-up read from the database. mu must be held.
+func (s *session) queueCatchUp() {
+	if !s.checking {
+		s.checking = true
+		s.hub.versionChecks.add(s)
 	}
 }
 
 // noteSent counts versions that were written to the session.
-func (s *session) noteSent(w *work, versions []int64) {
+func (s *session) noteSent(w *scratch, versions []int64) {
 	w.deliveries += len(versions)
 	for _, version := range versions {
-		if age, counts := s.fresh(version, w.now); counts {
-			w.ages.add(age)
+		if age, counts := s.latency(version, w.now); counts {
+			w.latencies.add(age)
 		}
 	}
 }
 
-// Broadcast tells all sessions of the Odoo wire that have subscribed to
-// anything. It is not kept for those that come later. Payload is a JSON object.
+// Broadcast sends a message to all sessions of the Odoo protocol that have subscribed to
+// anything. It is not kept for sessions that connect later. payload must be a JSON object.
 func (h *Hub) Broadcast(name string, payload json.RawMessage) error {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(payload, &object); err != nil || object == nil {
@@ -185,6 +223,6 @@ func (h *Hub) Broadcast(name string, payload json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	h.rounds.add(news{topic: &topic{followed: true}, version: h.channel.clock(), text: message})
+	h.flushes.add(news{topic: &topic{onFirehose: true}, version: h.firehose.clock(), text: message})
 	return nil
 }

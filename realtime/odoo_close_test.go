@@ -10,7 +10,7 @@ import (
 )
 
 // Scenarios 5 and 6.
-func TestOdooCloses(t *testing.T) {
+func TestOdooCloseCodes(t *testing.T) {
 	closing := func(code uint16, reason string) []byte {
 		return append(binary.BigEndian.AppendUint16(nil, code), reason...)
 	}
@@ -33,7 +33,7 @@ func TestOdooCloses(t *testing.T) {
 		"stray":        {ws.NewFrame(ws.OpContinuation, true, []byte("x")), 1002, "protocol"},
 		"opcode":       {ws.NewFrame(ws.OpCode(3), true, []byte("x")), 1002, "protocol"},
 		"long control": {ws.NewFrame(ws.OpPing, true, make([]byte, 126)), 1002, "protocol"},
-		"too long":     {ws.NewTextFrame(make([]byte, odooMessage+1)), 1009, "too_large"},
+		"too long":     {ws.NewTextFrame(make([]byte, maxOdooMessage+1)), 1009, "too_large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
@@ -47,8 +47,9 @@ func TestOdooCloses(t *testing.T) {
 				}
 				v.conn.Close()
 				synctest.Wait()
-				if h.Sessions() != 0 || h.held.Load() != 0 || len(h.channel.followers) != 0 {
-					t.Errorf("%d sessions, %d bytes, %d followers are left", h.Sessions(), h.held.Load(), len(h.channel.followers))
+				if h.Sessions() != 0 || h.partialBytes.Load() != 0 || len(h.firehose.subscribers) != 0 {
+					t.Errorf("%d sessions, %d bytes, %d followers are left",
+						h.Sessions(), h.partialBytes.Load(), len(h.firehose.subscribers))
 				}
 			})
 		})
@@ -90,20 +91,20 @@ func TestOdooCloses(t *testing.T) {
 }
 
 // What comes in part is bounded, over all browsers.
-func TestOdooPartsOfMessagesAreBounded(t *testing.T) {
+func TestOdooPartialMessagesAreBounded(t *testing.T) {
 	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
-		half := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame(make([]byte, odooMessage))))[:odooMessage]
+		half := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame(make([]byte, maxOdooMessage))))[:maxOdooMessage]
 		var all []*visitor
-		for n := range heldBytes/odooMessage + 1 {
+		for n := range maxPartialBytes/maxOdooMessage + 1 {
 			v := visit(t, h)
 			all = append(all, v)
 			go func() { _, _ = v.conn.Write(half) }()
-			if n < heldBytes/odooMessage-1 {
+			if n < maxPartialBytes/maxOdooMessage-1 {
 				synctest.Wait()
 			}
 		}
 		synctest.Wait()
-		if got := h.held.Load(); got > heldBytes {
+		if got := h.partialBytes.Load(); got > maxPartialBytes {
 			t.Errorf("%d bytes", got)
 		}
 		closed := 0
@@ -118,8 +119,8 @@ func TestOdooPartsOfMessagesAreBounded(t *testing.T) {
 			v.conn.Close()
 		}
 		synctest.Wait()
-		if closed == 0 || closed > 2 || h.held.Load() != 0 {
-			t.Errorf("%d were closed, %d bytes are left", closed, h.held.Load())
+		if closed == 0 || closed > 2 || h.partialBytes.Load() != 0 {
+			t.Errorf("%d were closed, %d bytes are left", closed, h.partialBytes.Load())
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -15,12 +14,9 @@ import (
 	"shelfcast/store"
 )
 
-func (noSharer) Share(context.Context, []store.Rev) error { return nil }
-func (noSharer) Forget()                                  {}
-
 // Scenario 1 of what a real Odoo does: what of the recent changes a browser is
 // told, by its last id.
-func TestOdooABrowserIsToldWhatItMissed(t *testing.T) {
+func TestOdooCatchUpDependsOnLastID(t *testing.T) {
 	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
 		var versions []int64
 		for id := int64(5); id <= 12; id++ { // 5 is too long ago
@@ -68,9 +64,9 @@ func TestOdooABrowserIsToldWhatItMissed(t *testing.T) {
 
 // A change that commits late has a version below what the browser has had. It is
 // told all the same, with an id above, now and to whoever comes back.
-func TestOdooALateCommitIsTold(t *testing.T) {
+func TestOdooLateCommitIsDelivered(t *testing.T) {
 	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
-		s.external[1] = store.FromOdoo(101)
+		s.external[1] = store.OdooExternalID(101)
 		a, b := visit(t, h), visit(t, h)
 		a.subscribe(0, "product_updates")
 		b.subscribe(0, "product_updates")
@@ -84,15 +80,16 @@ func TestOdooALateCommitIsTold(t *testing.T) {
 		h.Apply(rev(1, late))
 		for _, v := range []*visitor{a, b} {
 			got := v.told()
-			if len(got) != 1 || got[0].Message.Payload.Product != 101 || got[0].Message.Payload.Version != late || got[0].ID <= now {
+			if len(got) != 1 || got[0].Message.Payload.Product != 101 || got[0].Message.Payload.Version != late ||
+				got[0].ID <= now {
 				t.Errorf("got %+v", got)
 			}
 		}
-		h.channel.mu.Lock()
-		if e := h.channel.entries; len(e) != 2 || e[1].id != e[0].id+1 {
-			t.Errorf("the late one has no id of its own that is above, for all: %+v", e)
+		h.firehose.mu.Lock()
+		if e := h.firehose.entries; len(e) != 2 || e[1].id != e[0].id+1 {
+			t.Errorf("the late commit has no greater id of its own: %+v", e)
 		}
-		h.channel.mu.Unlock()
+		h.firehose.mu.Unlock()
 		c := visit(t, h) // it had 2, elsewhere
 		c.last = now
 		c.subscribe(now, "product_updates")
@@ -104,9 +101,64 @@ func TestOdooALateCommitIsTold(t *testing.T) {
 	})
 }
 
+// Whoever was away when a transaction committed that had taken long is told of it when it comes back, whoever told the
+// instance; and so is one who comes for the first time then. Those who come later are not.
+func TestOdooCatchUpIncludesLateCommit(t *testing.T) {
+	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
+		come := func(last int64) *visitor {
+			v := visit(t, h)
+			v.last = last
+			v.subscribe(last, "product_updates")
+			return v
+		}
+		for id, tells := range map[int64]func(store.Rev){
+			1: func(r store.Rev) { h.Apply(r) },
+			2: func(r store.Rev) { h.ApplyLate([]store.Rev{r}, 0) },
+		} {
+			edit := rev(id, ago(0))
+			time.Sleep(5 * time.Minute)
+			s.set(rev(9, ago(0)))
+			was := come(0)
+			was.hears(9)
+			was.conn.Close()
+			time.Sleep(15 * time.Second)
+			s.set(edit)
+			tells(edit)
+			come(was.last).hears(id, 9)
+			come(0).hears(id, 9)
+			time.Sleep(time.Minute)
+			s.set(rev(9, ago(0)))
+			come(0).hears(9)
+			come(ago(0)).hears(9)
+			time.Sleep(time.Hour)
+		}
+	})
+}
+
+// Late commits are known for an hour, and those of a second are one.
+func TestOdooLateCommitsAreKeptForAnHour(t *testing.T) {
+	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
+		c := &h.firehose
+		for range 10_000 {
+			c.noteLate(ago(time.Minute))
+			c.noteLate(ago(time.Second)) // not late
+			time.Sleep(time.Second)
+		}
+		if n := len(c.late); n > 3602 {
+			t.Errorf("%d are kept", n)
+		}
+		for away, want := range map[time.Duration]int64{time.Hour: ago(time.Hour + 2*time.Minute), 0: ago(0),
+			30 * time.Minute: ago(31*time.Minute + 2*time.Second)} {
+			if from := ago(away); c.lookBack(from) > from || c.lookBack(from) < want {
+				t.Errorf("away for %v: catch-up goes back %v", away, time.Duration(ago(0)-c.lookBack(from))*time.Microsecond)
+			}
+		}
+	})
+}
+
 // Scenarios 2 and 3: each subscription is in place of the one before, in order,
 // and a short one in between loses nothing and repeats nothing.
-func TestOdooSubscriptionsInOrder(t *testing.T) {
+func TestOdooSubscriptionReplacesPrevious(t *testing.T) {
 	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
 		change := func(id int64) {
 			version := ago(0)
@@ -153,7 +205,7 @@ func TestOdooSubscriptionsInOrder(t *testing.T) {
 }
 
 // What is no subscription is passed over.
-func TestOdooSilence(t *testing.T) {
+func TestOdooIgnoresOtherMessages(t *testing.T) {
 	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
 		s.set(rev(1, ago(time.Second)))
 		v, w := visit(t, h), visit(t, h)
@@ -174,7 +226,8 @@ func TestOdooSilence(t *testing.T) {
 		}
 		v.text(`{"event_name":"subscribe","data":{"channels":["A","a","product_updates"],"last":99999999999999999999}}`)
 		v.hears(1)
-		if err := wsutil.WriteClientMessage(w.conn, ws.OpBinary, []byte(`{"event_name":"subscribe","data":{"channels":["product_updates"],"last":0}}`)); err != nil {
+		subscribe := []byte(`{"event_name":"subscribe","data":{"channels":["product_updates"],"last":0}}`)
+		if err := wsutil.WriteClientMessage(w.conn, ws.OpBinary, subscribe); err != nil {
 			t.Fatal(err)
 		}
 		w.hears(1)
@@ -183,7 +236,7 @@ func TestOdooSilence(t *testing.T) {
 
 // A browser that does not read gets of each product the newest, when it reads
 // again; and one that is too slow for the ring is brought back by one question.
-func TestOdooASlowBrowser(t *testing.T) {
+func TestOdooSlowBrowserGetsNewestVersion(t *testing.T) {
 	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
 		slow, slower, quick := visit(t, h), visit(t, h), visit(t, h)
 		for _, v := range []*visitor{slow, slower, quick} {
@@ -217,7 +270,7 @@ func TestOdooASlowBrowser(t *testing.T) {
 				s.set(revs[len(revs)-1])
 				time.Sleep(time.Microsecond)
 			}
-			h.ApplyAll(revs)
+			h.Apply(revs...)
 			synctest.Wait()
 			if got := quick.told(); len(got) != len(revs) {
 				t.Fatalf("%d of %d in one frame", len(got), len(revs))
@@ -225,11 +278,11 @@ func TestOdooASlowBrowser(t *testing.T) {
 		}
 		slower.hears(1)
 		got := slower.told()
-		if len(got) != odooMost || got[len(got)-1].Message.Payload.Product != 100+many-1 {
+		if len(got) != maxCatchUp || got[len(got)-1].Message.Payload.Product != 100+many-1 {
 			t.Errorf("%d, at last %+v", len(got), got[len(got)-1])
 		}
 		if again := s.asked() - asked; again != 1 {
-			t.Errorf("the database was asked %d times", again)
+			t.Errorf("got %d database queries", again)
 		}
 		change(2)
 		slower.hears(2)
@@ -238,7 +291,7 @@ func TestOdooASlowBrowser(t *testing.T) {
 }
 
 // What the database has said before the bus is told those who were there, too.
-func TestOdooAReadIsNewsForTheOthers(t *testing.T) {
+func TestOdooReadVersionIsStillDelivered(t *testing.T) {
 	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
 		a, b := visit(t, h), visit(t, h)
 		a.subscribe(0, "product_updates")
@@ -258,7 +311,7 @@ func TestOdooAReadIsNewsForTheOthers(t *testing.T) {
 
 // A database that is away is asked again, and one that was restored is what is
 // told.
-func TestOdooTheDatabaseMayGoAndBeRestored(t *testing.T) {
+func TestOdooSurvivesOutageAndRestore(t *testing.T) {
 	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
 		before, lost := ago(30*time.Second), ago(time.Second)
 		s.set(rev(1, lost))
@@ -271,7 +324,7 @@ func TestOdooTheDatabaseMayGoAndBeRestored(t *testing.T) {
 		a.hears(1)
 		b.hears(1)
 		s.set(rev(1, before))
-		if err := h.Reconcile(t.Context()); err != nil {
+		if err := h.Reconcile(t.Context(), h.Watched()); err != nil {
 			t.Fatal(err)
 		}
 		for _, v := range []*visitor{a, b} {
@@ -284,7 +337,7 @@ func TestOdooTheDatabaseMayGoAndBeRestored(t *testing.T) {
 
 // The stock client asks once when it is told, of an instance that may not have
 // heard, and not again if that fails: it is told twice, of the newest only.
-func TestOdooAChangeIsToldOnceMore(t *testing.T) {
+func TestOdooChangeIsRedelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop()
 		h := odooShop(t, s, 3*time.Second)
@@ -314,7 +367,7 @@ func TestOdooAChangeIsToldOnceMore(t *testing.T) {
 				}
 			}
 			if !slices.Equal(again, []int64{9, 2, 1}) {
-				t.Errorf("once more: %v", again)
+				t.Errorf("redelivered: %v", again)
 			}
 		}
 		time.Sleep(10 * time.Second)
@@ -325,7 +378,7 @@ func TestOdooAChangeIsToldOnceMore(t *testing.T) {
 
 // What was committed together comes in one frame, and a thousand who wait for the
 // same are one question and one frame.
-func TestOdooBatchesAndStorms(t *testing.T) {
+func TestOdooBatchIsOneFrameAndStormOneQuery(t *testing.T) {
 	inOdoo(t, func(t *testing.T, s *shop, h *Hub) {
 		first := visit(t, h)
 		first.subscribe(0, "product_updates")
@@ -349,9 +402,9 @@ func TestOdooBatchesAndStorms(t *testing.T) {
 		}
 		synctest.Wait()
 		if again := s.asked() - asked; again != 1 {
-			t.Errorf("asked %d times", again)
+			t.Errorf("got %d database queries", again)
 		}
-		h.ApplyAll(revs)
+		h.Apply(revs...)
 		for _, v := range append(all, first) {
 			got := map[int64]bool{}
 			for len(got) < 3 {

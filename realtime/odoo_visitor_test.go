@@ -12,6 +12,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"shelfcast/realtime/feed"
 )
 
 // A visitor is a browser of an Odoo storefront.
@@ -24,7 +26,7 @@ func visit(t testing.TB, h *Hub) *visitor {
 	t.Helper()
 	server, client := net.Pipe()
 	t.Cleanup(func() { client.Close() })
-	if err := h.Adopt(server, Join{Wire: Odoo}); err != nil {
+	if err := h.Adopt(server, Join{Protocol: Odoo}); err != nil {
 		t.Fatal(err)
 	}
 	return &visitor{browser: &browser{t, client}}
@@ -96,8 +98,8 @@ func odooShop(t *testing.T, s *shop, again time.Duration) *Hub {
 // odooInstance is the hub of an instance, and its feed runs.
 func odooInstance(t *testing.T, s *shop, again time.Duration) *Hub {
 	t.Helper()
-	h := quietHub(t, s, Config{Odoo: OdooConfig{Changes: s, Again: again}})
-	f := NewFeed(s, h, noSharer{}, FeedConfig{Reconcile: time.Hour})
+	h := quietHub(t, s, Config{Odoo: OdooConfig{Changes: s, RedeliveryDelay: again}})
+	f := newFeed(s, h, feed.Config{ReconcileRate: -1})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = f.Run(ctx) }()
@@ -105,8 +107,6 @@ func odooInstance(t *testing.T, s *shop, again time.Duration) *Hub {
 	synctest.Wait()
 	return h
 }
-
-type noSharer struct{}
 
 // ago is a version that was made so long ago.
 func ago(d time.Duration) int64 { return time.Now().Add(-d).UnixMicro() }

@@ -6,15 +6,15 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// outboxBytes bounds what waits for one session apart from fragments, of which none waits. A browser that keeps the
-// server answering and reads none of it is closed with 1008 (policy violation).
+// outboxBytes bounds what waits for one session. Fragments never wait. A browser that keeps
+// making the server answer, and reads none of it, is closed with 1008 (policy violation).
 const outboxBytes = 64 << 10
 
-// An outbox holds what is sent before all fragments. Only put and end change it.
+// An outbox holds what is sent before any fragments. Only put and end change it.
 type outbox struct {
 	control []byte // errors, pings, the close frame
-	pong    []byte // the answer to the browser's last ping; the others need none (RFC 6455, 5.5.3)
-	echo    []byte // the answer to its last request that had a ping
+	pong    []byte // the answer to the browser's latest ping; earlier ones need none (RFC 6455, 5.5.3)
+	echo    []byte // the answer to its latest request with a ping
 }
 
 // A lane is a part of an outbox.
@@ -26,7 +26,7 @@ const (
 	echoLane                // likewise
 )
 
-// put adds frames. It returns false, and adds nothing, if more than outboxBytes would wait then.
+// put adds frames. It returns false and adds nothing if more than outboxBytes would wait.
 func (o *outbox) put(to lane, frames []byte) bool {
 	control, pong, echo := len(o.control), len(o.pong), len(o.echo)
 	switch to {
@@ -51,31 +51,33 @@ func (o *outbox) put(to lane, frames []byte) bool {
 	return true
 }
 
-// end adds the last frames, in place of all others if there is no room beside them.
+// end adds the last frames. They replace all others if there is no room for both.
 func (o *outbox) end(frames []byte) {
 	if !o.put(controlLane, frames) {
 		*o = outbox{control: frames}
 	}
 }
 
-// say puts frames into the outbox and sends it.
-func (s *session) say(w *work, to lane, frames []byte) {
+// send puts frames into the outbox and sends it.
+func (s *session) send(w *scratch, to lane, frames []byte) {
 	s.mu.Lock()
 	s.queue(to, frames)
 	s.mu.Unlock()
 	s.flush(w)
 }
 
-// last sends the last that this session says. The browser is to close the connection then, and has CloseTimeout for it.
-func (s *session) last(w *work, why ending, frames []byte) {
+// sendLast sends the last frames of the session. The browser then has Config.CloseTimeout to
+// close the connection.
+func (s *session) sendLast(w *scratch, why closeReason, frames []byte) {
 	s.mu.Lock()
-	s.conclude(why, frames)
+	s.queueLast(why, frames)
 	s.mu.Unlock()
 	s.flush(w)
 }
 
-// queue needs mu held. It is the only way into the outbox but for the last frames, and so the bound holds for all that
-// a session says.
+// queue puts frames into the outbox, and ends the session if there is no room. Except for the
+// last frames there is no other way into the outbox, so the bound always holds. mu must be
+// held.
 func (s *session) queue(to lane, frames []byte) {
 	if s.closing || s.closed {
 		return
@@ -85,12 +87,12 @@ func (s *session) queue(to lane, frames []byte) {
 	}
 	if !s.out.put(to, frames) {
 		s.hub.metrics.refusals.WithLabelValues("unread").Inc()
-		s.conclude(endRefused, s.wire.end(ws.StatusPolicyViolation, "unread"))
+		s.queueLast(refusedInput, s.speaks().end(ws.StatusPolicyViolation, "unread"))
 	}
 }
 
-// conclude needs mu held.
-func (s *session) conclude(why ending, frames []byte) {
+// queueLast puts the last frames into the outbox. mu must be held.
+func (s *session) queueLast(why closeReason, frames []byte) {
 	if s.closing || s.closed {
 		return
 	}
@@ -98,6 +100,6 @@ func (s *session) conclude(why ending, frames []byte) {
 		s.out = &outbox{}
 	}
 	s.out.end(frames)
-	s.ending, s.closing = why, true
+	s.closeReason, s.closing = why, true
 	s.closeBy = time.Now().Add(s.hub.cfg.CloseTimeout).UnixNano()
 }

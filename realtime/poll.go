@@ -10,15 +10,15 @@ import (
 	"shelfcast/store"
 )
 
-// pollStep is how many fragments of a poll are had before it is known whether there
-// is room for more.
-const pollStep = 4 * fillers
+// pollStep is how many fragments of a poll are loaded at a time, before it is clear whether
+// the frame has room for more.
+const pollStep = 4 * maxLoads
 
-// Poll has one frame with what is newer than these, or with reset what is right
-// although it is older: what a session that watches them would be sent now. A
-// product that there is not is left out. If it is more than a frame full, next in
-// it says how many of these were looked at. Its parts are shared, and never to be
-// changed. Errors: those of the Fragments.
+// Poll returns one frame with what a session that watches these products would be sent now:
+// newer versions, and with reset the right ones that are older. Products that do not exist
+// are left out. If it is more than one frame, its next says how many of these products it
+// covers. The parts of the frame are shared and must not be changed. Errors: those of
+// Fragments.
 func (h *Hub) Poll(ctx context.Context, mode Mode, shown []Watch) (net.Buffers, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
 	defer cancel()
@@ -47,16 +47,16 @@ func (h *Hub) Poll(ctx context.Context, mode Mode, shown []Watch) (net.Buffers, 
 	if next == len(shown) {
 		next = 0
 	}
-	h.metrics.polled.Inc()
+	h.metrics.polls.Inc()
 	h.metrics.deliveries.Add(float64(len(texts)))
 	return Frame(mode, texts, next), nil
 }
 
-// picksOf has one pick for each of these, without text if there is nothing newer.
+// picksOf returns one pick for each of these, without text if there is nothing newer.
 func (h *Hub) picksOf(ctx context.Context, mode Mode, shown []Watch, current map[int64]int64) ([]pick, error) {
 	picks := make([]pick, len(shown))
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(fillers)
+	g.SetLimit(maxLoads)
 	for i, w := range shown {
 		version := current[w.ID]
 		if version == 0 || version == w.Version {
@@ -70,13 +70,13 @@ func (h *Hub) picksOf(ctx context.Context, mode Mode, shown []Watch, current map
 	return picks, g.Wait()
 }
 
-// currentOf has the current version of each of these products that there is:
-// from memory where that is certain, and else from the database, at one go.
+// currentOf returns the current version of each of these products that exists: from memory
+// where that is certain, and from the database in one query otherwise.
 func (h *Hub) currentOf(ctx context.Context, shown []Watch) (map[int64]int64, error) {
 	current := make(map[int64]int64, len(shown))
 	var ids []int64
 	for _, w := range shown {
-		version, certain := h.fragments.Known(w.Rev)
+		version, certain := h.fragments.Current(w.Rev)
 		if _, asked := current[w.ID]; !certain && !asked {
 			ids = append(ids, w.ID)
 		}
@@ -85,20 +85,20 @@ func (h *Hub) currentOf(ctx context.Context, shown []Watch) (map[int64]int64, er
 	if len(ids) == 0 {
 		return current, nil
 	}
-	read, err := h.compare(ctx, ids)
+	read, err := h.fragments.ReadVersions(ctx, ids)
 	if err != nil {
-		h.metrics.unanswered.Inc()
+		h.metrics.loadFailures.Inc()
 		return nil, err
 	}
-	h.metrics.asked.Add(float64(len(ids)))
+	h.metrics.versionChecks.Add(float64(len(ids)))
 	for _, id := range ids {
 		current[id] = read[id]
 	}
 	return current, nil
 }
 
-// pickOf is the version of a product for a page that shows another one; without
-// text if the product has gone meanwhile.
+// pickOf returns the version of a product for a page that shows another one, without text if
+// the product does not exist any more.
 func (h *Hub) pickOf(ctx context.Context, mode Mode, w Watch, version int64) (pick, error) {
 	p := pick{version: version, reset: version < w.Version}
 	if mode == Notify {

@@ -1,228 +1,83 @@
 package realtime
 
 import (
-	"cmp"
-	"encoding/binary"
-	"encoding/json"
-	"fmt"
-	"net"
-	"slices"
-	"strconv"
-	"strings"
+	"net/netip"
+	"time"
 
 	"github.com/gobwas/ws"
-
-	"shelfcast/render"
-	"shelfcast/store"
 )
 
-// Subprotocol is the name of this protocol in Sec-WebSocket-Protocol. Its
-// frames are JSON text.
-const Subprotocol = "shelfcast.v1"
-
-// A Mode is what a session is sent.
-type Mode uint8
+// A Protocol is how a page and the hub talk over a connection. To add one: implement
+// protocol in a file of its own, add it to the constants and protocols below, and route
+// requests for it to Hub.Adopt in api/public. Metrics follow; docs/metrics.md lists its name.
+type Protocol uint8
 
 const (
-	Full   Mode = iota // fragments
-	Notify             // versions only; the browser fetches fragments, from a CDN maybe
+	// WebSocket is shelfcast.v1 (see Subprotocol): both sides speak.
+	WebSocket Protocol = iota
+	// EventStream is server-sent events, for browsers that no WebSocket gets through to.
+	EventStream
+	// Odoo is the bus of Odoo 16 over a WebSocket: see OdooConfig.
+	Odoo
 )
 
-// request is what a browser sends.
-type request struct {
-	Watch   []Watch     `json:"watch"`
-	Unwatch []int64     `json:"unwatch"`
-	Applied []store.Rev `json:"applied"` // the page shows these now; said by a sample of pages
-	Ping    *int64      `json:"ping"`    // to be answered with {"pong": the same}: a script in a page sees no other sign of life
+var protocols = [...]protocol{WebSocket: webSocket{}, EventStream: eventStream{}, Odoo: odooBus{}}
+
+// protocolNames returns the names of all protocols.
+func protocolNames() (names []string) {
+	for _, p := range protocols {
+		names = append(names, p.name())
+	}
+	return names
 }
 
-// A Watch is one product that a page has in one view, and the version that it
-// shows; 0 if it shows nothing yet.
-type Watch struct {
-	store.Rev
-	View render.View `json:"view"`
+// String returns the protocol's name, as metrics have it.
+func (p Protocol) String() string { return protocols[p].name() }
+
+// protocol is what a session needs of its Protocol. Implementations have no state: what
+// they remember is in the session.
+type protocol interface {
+	name() string
+
+	// receive handles bytes that the browser has sent: any number of messages, or a part of
+	// one. data is the caller's again afterwards. An error ends the connection.
+	receive(s *session, w *scratch, data []byte) error
+	// byteCost is what a byte of them takes out of the session's budget.
+	byteCost() time.Duration
+
+	// appendNews appends one message with these versions.
+	appendNews(to []byte, mode Mode, picks []pick) []byte
+	// sharesFrames reports whether a message with one version is the very frame that a flush
+	// cycle makes once for all sessions: a text frame with the list of shelfcast.v1.
+	sharesFrames() bool
+
+	// refusal returns what tells the browser that what it has sent is refused, and reports
+	// whether it ends the session.
+	refusal(r *refusal) (frames []byte, last bool)
+	// ping returns what keeps the connection from being taken for dead, and reports whether
+	// the browser answers it.
+	ping() (frames []byte, answered bool)
+	// end returns the last frames of a session: code and reason are those of a WebSocket's
+	// close frame (RFC 6455, 7.4).
+	end(code ws.StatusCode, reason string) []byte
+	// restart returns the last frames of a session that is to connect again at once, maybe
+	// elsewhere.
+	restart() []byte
 }
 
-// A refusal is an error frame, and the code of the close that follows it. Code
-// 0: the session goes on.
-type refusal struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
-	ID      int64  `json:"id,omitempty"` // the product that it is about
+// speaks returns the session's protocol.
+func (s *session) speaks() protocol { return protocols[s.protocol] }
 
-	close ws.StatusCode
+// A Join says how a session begins. The zero value is a WebSocket that is sent
+// fragments and has yet to say what it watches.
+type Join struct {
+	Protocol Protocol
+	Mode     Mode
+	From     netip.Addr // see Admit
+	Head     []byte     // is written before all else: the header of a response
+	Watch    []Watch    // what the page shows, as far as the request has said it
+	Early    []byte     // what the browser has sent after its request, if it was read already
 }
 
-func (r *refusal) Error() string { return r.Code + ": " + r.Message }
-
-// messageBytes bounds what a refusal says: part of it may be the browser's own words.
-const messageBytes = 200
-
-// text is the refusal as a frame's.
-func (r *refusal) text() []byte {
-	if len(r.Message) > messageBytes {
-		r.Message = strings.ToValidUTF8(r.Message[:messageBytes], "") + "…"
-	}
-	text, err := json.Marshal(map[string]*refusal{"error": r})
-	if err != nil {
-		panic(err) // two strings and a number
-	}
-	return text
-}
-
-// parseRequest reads a message of a browser.
-func (h *Hub) parseRequest(message []byte) (request, *refusal) {
-	var r request
-	if err := json.Unmarshal(message, &r); err != nil {
-		return r, &refusal{Code: "bad_json", Message: "the frame is not the JSON of a request: " + err.Error(), close: ws.StatusInvalidFramePayloadData}
-	}
-	if max(len(r.Watch), len(r.Unwatch), len(r.Applied)) > h.cfg.MaxProducts {
-		return r, h.tooMany()
-	}
-	for i := range r.Watch {
-		if refused := h.check(&r.Watch[i]); refused != nil {
-			return r, refused
-		}
-	}
-	return r, nil
-}
-
-// check refuses what is no Watch, and has its view be the one that is watched
-// by all: a session keeps no bytes of what a browser has sent.
-func (h *Hub) check(w *Watch) *refusal {
-	view, ok := h.fragments.ParseView(string(w.View))
-	if !ok {
-		return &refusal{Code: "unknown_view", Message: fmt.Sprintf("there is no view %q", w.View), ID: w.ID, close: ws.StatusPolicyViolation}
-	}
-	if w.ID <= 0 || w.Version < 0 || w.Version > maxVersion {
-		return &refusal{Code: "bad_product", Message: "a product has a positive id, and a version is a time in microseconds", ID: w.ID, close: ws.StatusPolicyViolation}
-	}
-	w.View = view
-	return nil
-}
-
-// ParseWatch reads a list as it stands in a URL, ID:VERSION:VIEW,… where the
-// view may be missing (render.Card) and with it the version (0). Numbers are as we
-// write them, and no product is there twice in a view. The list may be empty. An error says what is wrong with it, for whoever made it.
-func (h *Hub) ParseWatch(list string) ([]Watch, error) {
-	if list == "" {
-		return nil, nil
-	}
-	items := strings.Split(list, ",")
-	if len(items) > h.cfg.MaxProducts {
-		return nil, h.tooMany()
-	}
-	all := make([]Watch, len(items))
-	seen := make(map[Watch]bool, len(items)) // without their versions
-	for i, item := range items {
-		id, rest, _ := strings.Cut(item, ":")
-		version, view, _ := strings.Cut(rest, ":")
-		w := &all[i]
-		var bad, worse error
-		version = cmp.Or(version, "0")
-		w.ID, bad = strconv.ParseInt(id, 10, 64)
-		w.Version, worse = strconv.ParseInt(version, 10, 64)
-		if bad != nil || worse != nil || strconv.FormatInt(w.ID, 10) != id || strconv.FormatInt(w.Version, 10) != version {
-			return nil, &refusal{Code: "bad_list", Message: fmt.Sprintf("%.40q is not ID:VERSION:VIEW", item)}
-		}
-		w.View = cmp.Or(render.View(view), render.Card)
-		if refused := h.check(w); refused != nil {
-			return nil, refused
-		}
-		shown := Watch{store.Rev{ID: w.ID}, w.View}
-		if seen[shown] {
-			return nil, &refusal{Code: "bad_list", Message: fmt.Sprintf("%.40q is in the list twice", item), ID: w.ID}
-		}
-		seen[shown] = true
-	}
-	return all, nil
-}
-
-func (h *Hub) tooMany() *refusal {
-	return &refusal{Code: "too_many_products", Message: fmt.Sprintf("a session watches at most %d products", h.cfg.MaxProducts), close: ws.StatusPolicyViolation}
-}
-
-var (
-	opens = map[Mode]string{Full: `{"fragments":[`, Notify: `{"changed":[`}
-	shut  = `]}`
-	reset = `,"reset":true}` // the page shows a version that the database has lost
-)
-
-// appendFrame adds one text frame with the list of these.
-func appendFrame(to []byte, mode Mode, picks []pick) []byte {
-	length := len(opens[mode]) + len(picks) - 1 + len(shut)
-	for _, p := range picks {
-		length += len(p.text)
-		if p.reset {
-			length += len(reset) - 1
-		}
-	}
-	return appendList(appendHeader(to, length), mode, picks)
-}
-
-// appendList adds the text of a frame.
-func appendList(to []byte, mode Mode, picks []pick) []byte {
-	to = append(to, opens[mode]...)
-	for i, p := range picks {
-		if i > 0 {
-			to = append(to, ',')
-		}
-		if p.reset {
-			to = append(append(to, p.text[:len(p.text)-1]...), reset...)
-		} else {
-			to = append(to, p.text...)
-		}
-	}
-	return append(to, shut...)
-}
-
-// whole is the text of p with its reset.
-func (p pick) whole() []byte {
-	if p.reset {
-		return slices.Concat(p.text[:len(p.text)-1], []byte(reset))
-	}
-	return p.text
-}
-
-// Frame is the text of a frame with these in its list, in parts: they are not
-// copied. Next, unless it is 0, is how many of those that were asked for are
-// answered with it: the rest is to be asked for anew.
-func Frame(mode Mode, texts [][]byte, next int) net.Buffers {
-	parts := make(net.Buffers, 0, 2*len(texts)+2)
-	parts = append(parts, []byte(opens[mode]))
-	for i, text := range texts {
-		if i > 0 {
-			parts = append(parts, comma)
-		}
-		parts = append(parts, text)
-	}
-	if next == 0 {
-		return append(parts, []byte(shut))
-	}
-	return append(parts, fmt.Appendf(nil, `],"next":%d}`, next))
-}
-
-var comma = []byte(",")
-
-// appendHeader adds the header of a text frame (RFC 6455, 5.2). It is written
-// here because ws.WriteHeader wants a Writer, and makes garbage for each frame.
-func appendHeader(to []byte, length int) []byte {
-	const finText = 0x80 | byte(ws.OpText)
-	switch {
-	case length < 126:
-		return append(to, finText, byte(length))
-	case length < 1<<16:
-		return binary.BigEndian.AppendUint16(append(to, finText, 126), uint16(length))
-	}
-	return binary.BigEndian.AppendUint64(append(to, finText, 127), uint64(length))
-}
-
-// changedText is what a session is told that is not sent fragments.
-func changedText(t *topic, version int64) []byte {
-	return fmt.Appendf(nil, `{"id":%d,"version":%d,"view":%q}`, t.id, version, t.kind.view)
-}
-
-// pongFrame answers a request's ping.
-func pongFrame(ping int64) []byte {
-	return ws.MustCompileFrame(ws.NewTextFrame(fmt.Appendf(nil, `{"pong":%d}`, ping)))
-}
+// statusRestart is 1012 of the IANA registry of close codes: service restart.
+const statusRestart ws.StatusCode = 1012

@@ -11,58 +11,53 @@ import (
 	"shelfcast/store"
 )
 
-// A session is one page of one browser. It holds no queue and no buffer: for
-// each product on the page, which topic it is and what version the page shows.
-// There may be a hundred thousand of them: each field counts.
+// A session is one page in one browser. It has no queue and no buffer: it knows the topic of
+// each product on the page, and the version that the page shows. An instance may have a
+// hundred thousand sessions, so every byte of this struct counts.
 type session struct {
 	// Static after construction.
 	hub  *Hub
-	id   uint64 // slot and turn, see table
+	id   uint64 // slot and generation, see table
 	from client
 
 	lastRead atomic.Int64 // when the browser was last heard from, in Unix nanoseconds
 
-	// Owned by whoever handles what the browser says; one at a time.
-	in *inbound // nil unless a message has come in part
+	// Owned by the worker that handles what the browser sends; one at a time.
+	in *inbound // nil unless part of a message has arrived
 
-	// What a round needs is side by side: among thousands of sessions, whose
-	// writes go through the kernel, every line of the cache that it touches has
-	// to be fetched from memory.
+	// The fields that a flush cycle needs are side by side: with thousands of sessions, and a
+	// system call for each, every cache line that it touches has to come from memory.
 
-	link link  // static after construction
-	born int64 // Unix nanoseconds; static after construction
-	mode Mode  // static after construction
-	wire Wire  // static after construction
-	held int32 // bytes of a message that has come in part, as they count for heldBytes; guarded by mu
+	conn         connection // static after construction
+	createdAt    int64      // Unix nanoseconds; static after construction
+	mode         Mode       // static after construction
+	protocol     Protocol   // static after construction
+	partialBytes int32      // memory of a partial message, see maxPartialBytes; guarded by mu
 
-	follower *follower // of the Odoo wire, else nil; static after construction
+	subscriber *subscriber // nil unless the protocol is Odoo; static after construction
 
-	// Guarded by mu. The connection is written, read and closed with it held:
-	// the number of a closed one may be somebody else's the next moment.
-	mu       sync.Mutex
-	blocked  bool // the link has no room; it says when it has
-	closing  bool // the last frame is in out or sent: nothing comes after it
-	finished bool // the last frame is sent
-	closed   bool
-	asking   bool      // it is in the queue of asks
-	paused   bool      // it is not read from until its budget is back
-	ending   ending    // why it is closed, if it is not the browser's doing
-	watching []watched // added to and taken from only with Hub.mu held too
-	out      *outbox   // nil if there is nothing to say
-	pingedAt int64     // when it was last pinged, or seen unable to read the ping, in Unix nanoseconds
-	closeBy  int64     // when closing: to be ended then, in Unix nanoseconds
-	paidBy   int64     // when all of its budget is back, in Unix nanoseconds
+	// Guarded by mu, which is also held while the connection is written, read and closed: the
+	// file descriptor of a closed connection may belong to another one a moment later.
+	mu           sync.Mutex
+	blocked      bool // the connection has no room; it calls writable when it has
+	closing      bool // the last frame is in out or sent; nothing may follow
+	finished     bool // the last frame is sent
+	closed       bool
+	checking     bool        // it is queued for a version check
+	paused       bool        // not read from until its budget is back
+	closeReason  closeReason // why this instance closes it
+	watching     []watched   // changed only with Hub.mu held as well
+	out          *outbox     // nil: nothing to send
+	pingedAt     int64       // Unix nanoseconds of the last ping, or of when the browser last had no room for it
+	closeBy      int64       // when closing: Unix nanoseconds at which it is closed anyway
+	budgetFullAt int64       // Unix nanoseconds at which its whole budget is available again
 }
 
-// slot is where the table has it.
+// slot returns the session's place in the table.
 func (s *session) slot() uint32 { return uint32(s.id) }
 
-// receive takes a message of the browser.
-func (s *session) receive(message []byte, w *work) *refusal {
-	if s.wire == Odoo {
-		s.hear(message, w)
-		return nil
-	}
+// request handles a message of a browser that speaks shelfcast.v1.
+func (s *session) request(message []byte, w *scratch) *refusal {
 	r, refused := s.hub.parseRequest(message)
 	if refused != nil {
 		return refused
@@ -72,27 +67,27 @@ func (s *session) receive(message []byte, w *work) *refusal {
 		return refused
 	}
 	if r.Ping != nil {
-		s.say(w, echoLane, pongFrame(*r.Ping))
+		s.send(w, echoLane, pongFrame(*r.Ping))
 	}
 	if len(r.Applied) > 0 {
 		s.applied(r.Applied)
 	}
 	if len(r.Watch) > 0 {
-		s.compare(w, r.Watch)
+		s.startVersionCheck(w, r.Watch)
 		s.flush(w)
 	}
 	return nil
 }
 
-// fresh is how long ago the version was made, if it was made while the session
-// was there: what a page missed while it was away says nothing of this tier.
-func (s *session) fresh(version int64, now time.Time) (age time.Duration, counts bool) {
-	made := version * 1000
-	return time.Duration(max(now.UnixNano()-made, 0)), made > s.born
+// latency returns how long ago the version was made. It counts only if that was while the
+// session was connected: what a page missed while it was away says nothing about this tier.
+func (s *session) latency(version int64, now time.Time) (age time.Duration, counts bool) {
+	made := version*1000 - int64(s.hub.firehose.off()) // by our clock
+	return time.Duration(max(now.UnixNano()-made, 0)), made > s.createdAt
 }
 
-// applied takes the word of a page that it now shows what it was sent, once for
-// each version. Of versions that it has only claimed to show nothing is counted.
+// applied handles a page's report that it now shows these versions. Each counts once, and
+// only if this instance sent it.
 func (s *session) applied(revs []store.Rev) {
 	now := time.Now()
 	s.mu.Lock()
@@ -100,100 +95,99 @@ func (s *session) applied(revs []store.Rev) {
 	for _, r := range revs {
 		for i := range s.watching {
 			w := &s.watching[i]
-			if w.topic.id != r.ID || w.shown.version() != r.Version || w.shown&(reported|ours) != ours {
+			if w.topic.id != r.ID || w.shown.version() != r.Version || w.shown&(reported|delivered) != delivered {
 				continue
 			}
 			w.shown |= reported
-			if age, counts := s.fresh(r.Version, now); counts {
+			if age, counts := s.latency(r.Version, now); counts {
 				s.hub.metrics.applied.Observe(age.Seconds())
 			}
 		}
 	}
 }
 
-// refuse says what was wrong, and closes if the refusal says so.
-func (s *session) refuse(w *work, r *refusal) {
+// refuse tells the browser what was wrong, and closes the session if the refusal says so.
+func (s *session) refuse(w *scratch, r *refusal) {
 	s.hub.metrics.refusals.WithLabelValues(r.Code).Inc()
-	if s.wire == Odoo { // its client takes no text but notifications
-		s.last(w, endRefused, s.wire.end(r.close, r.Code))
+	frames, last := s.speaks().refusal(r)
+	if last {
+		s.sendLast(w, refusedInput, frames)
 		return
 	}
-	if r.close != 0 {
-		s.last(w, endRefused, append(s.wire.message(r.text()), s.wire.end(r.close, r.Code)...))
-		return
-	}
-	s.say(w, controlLane, s.wire.message(r.text()))
+	s.send(w, controlLane, frames)
 }
 
-// heard notes that the browser has been heard from.
-func (s *session) heard() { s.lastRead.Store(time.Now().UnixNano()) }
+// noteActivity records that the browser has sent something.
+func (s *session) noteActivity() { s.lastRead.Store(time.Now().UnixNano()) }
 
-// ping asks the browser for a sign of life, once until it is heard from. One
-// that cannot answer has been heard from when it is told.
-func (s *session) ping(w *work) {
-	if s.wire == EventStream {
-		s.heard()
-		s.say(w, controlLane, beat)
+// ping pings the browser, unless a ping is pending. Over a protocol without answers a ping
+// that was queued counts as activity.
+func (s *session) ping(w *scratch) {
+	frames, answered := s.speaks().ping()
+	if !answered {
+		s.noteActivity()
+		s.send(w, controlLane, frames)
 		return
 	}
 	s.mu.Lock()
-	asked := s.asked()
+	asked := s.pingPending()
 	if !asked {
 		s.pingedAt = time.Now().UnixNano()
 	}
 	s.mu.Unlock()
 	if !asked {
-		s.say(w, controlLane, s.wire.ping())
+		s.send(w, controlLane, frames)
 	}
 }
 
-// asked needs mu held. It reports whether the browser was pinged, and not heard from
-// since.
-func (s *session) asked() bool { return s.pingedAt > s.lastRead.Load() }
+// pingPending reports whether the browser has sent nothing since it was last pinged. mu must
+// be held.
+func (s *session) pingPending() bool { return s.pingedAt > s.lastRead.Load() }
 
-// end closes the connection, at once.
-func (s *session) end() { s.endFor(endLeft) }
+// end closes the connection at once.
+func (s *session) end() { s.endFor(closedByClient) }
 
-// endFor is end for that reason, unless there was one before.
-func (s *session) endFor(why ending) {
+// endFor is end for a reason, unless there already is one.
+func (s *session) endFor(why closeReason) {
 	s.mu.Lock()
-	s.ending = cmp.Or(s.ending, why)
+	s.closeReason = cmp.Or(s.closeReason, why)
 	s.close()
 	s.mu.Unlock()
 	s.hub.remove(s)
 }
 
-// drop is endFor for a browser that does not take what was written to it: the kernel is not to keep that for minutes.
-func (s *session) drop(why ending) {
+// drop is endFor for a browser that does not read what was written. The kernel discards it,
+// which it would otherwise keep for minutes.
+func (s *session) drop(why closeReason) {
 	s.mu.Lock()
 	if !s.closed {
-		s.link.discard()
+		s.conn.discard()
 	}
 	s.mu.Unlock()
 	s.endFor(why)
 }
 
-// close needs mu held; Hub.remove is to follow, without.
+// close closes the connection. mu must be held; the caller then calls Hub.remove without it.
 func (s *session) close() {
 	if !s.closed {
 		s.closed = true
-		s.link.close()
+		s.conn.close()
 	}
 }
 
-// survive keeps a fault of ours that one session meets from ending all others.
+// survive recovers a panic, so that it ends one session and not all of them. Defer it.
 func (s *session) survive() {
-	if fault := recover(); fault != nil {
-		s.hub.fault("a session met a fault, and is closed", fault)
-		s.endFor(endFault)
+	if cause := recover(); cause != nil {
+		s.hub.logPanic("handling a session panicked; the session is closed", cause)
+		s.endFor(panicked)
 	}
 }
 
-// fault counts and logs a fault of ours.
-func (h *Hub) fault(what string, fault any) {
-	h.metrics.faults.Inc()
-	h.log.Error(what, "fault", fault, "stack", string(debug.Stack()))
+// logPanic counts and logs a recovered panic.
+func (h *Hub) logPanic(what string, cause any) {
+	h.metrics.panics.Inc()
+	h.log.Error(what, "panic", cause, "stack", string(debug.Stack()))
 }
 
-// errClosed: the browser has closed the connection, or it is broken.
+// errClosed means that the browser has closed the connection, or that it broke.
 var errClosed = errors.New("the connection is closed")

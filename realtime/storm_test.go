@@ -16,7 +16,7 @@ import (
 
 // A thousand browsers come back while the database thinks: they are a few
 // questions, and none at all of what memory knows for certain.
-func TestAStormIsAFewQuestions(t *testing.T) {
+func TestReconnectStormSharesQueries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10), rev(3, 10))
 		read := s.hold()
@@ -24,7 +24,7 @@ func TestAStormIsAFewQuestions(t *testing.T) {
 		for _, r := range []int64{1, 2} {
 			h.Apply(rev(r, 10))
 		}
-		h.fragments.Trust(time.Now().Add(time.Hour))
+		s.TrustUntil(time.Now().Add(time.Hour), time.Time{})
 		var all []*browser
 		for range 1000 {
 			b := join(t, h, Notify)
@@ -42,14 +42,14 @@ func TestAStormIsAFewQuestions(t *testing.T) {
 			b.sees(rev(3, 10))
 		}
 		if s.asked() != 2 {
-			t.Errorf("the database was asked %d times", s.asked())
+			t.Errorf("got %d database queries", s.asked())
 		}
 	})
 }
 
 // While the database is away, a hundred sessions that wait ask once a second,
 // together.
-func TestNobodyHammersADatabaseThatIsAway(t *testing.T) {
+func TestRetriesDuringOutageAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		s.fail(errors.New("away"))
@@ -64,7 +64,7 @@ func TestNobodyHammersADatabaseThatIsAway(t *testing.T) {
 		before := s.asked()
 		time.Sleep(10 * time.Second)
 		if n := s.asked() - before; n < 9 || n > 11 {
-			t.Errorf("asked %d times in 10 s", n)
+			t.Errorf("got %d database queries in 10 s", n)
 		}
 		s.fail(nil)
 		for _, b := range all {
@@ -76,7 +76,7 @@ func TestNobodyHammersADatabaseThatIsAway(t *testing.T) {
 
 // A page that asks again, with a newer version, while an older answer is on its
 // way is not taken back to it.
-func TestAnOldAnswerDoesNotTakeAPageBack(t *testing.T) {
+func TestOldCheckResultIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		if _, err := s.Fragment(t.Context(), render.Card, rev(1, 10)); err != nil { // which is in memory then
@@ -98,7 +98,7 @@ func TestAnOldAnswerDoesNotTakeAPageBack(t *testing.T) {
 	})
 }
 
-func TestSessionsComeAtARate(t *testing.T) {
+func TestJoinRateIsLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(), Config{JoinRate: 100})
 		for second := range 3 {
@@ -112,18 +112,22 @@ func TestSessionsComeAtARate(t *testing.T) {
 				}
 				time.Sleep(time.Millisecond)
 			}
-			if most := 100; admitted < most-1 || second > 0 && admitted > most+1 || refused == 0 {
+			most := 100
+			if second == 0 {
+				most += 25 // at once
+			}
+			if admitted < most-1 || admitted > most+1 || refused == 0 {
 				t.Errorf("%d admitted and %d refused in a second", admitted, refused)
 			}
 		}
 		if h.Admits() != nil {
-			t.Error("an instance that has had enough for now is healthy")
+			t.Error("Admits fails at the join rate")
 		}
 	})
 }
 
 // Sessions of an age are closed, and not all at once.
-func TestSessionsHaveAnAge(t *testing.T) {
+func TestSessionsCloseAtMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(), Config{MaxAge: time.Hour, Ping: 24 * time.Hour})
 		start := time.Now()
@@ -156,7 +160,7 @@ func TestSessionsHaveAnAge(t *testing.T) {
 }
 
 // A frame that never ends is no sign of life.
-func TestAFrameThatNeverEndsIsNoSignOfLife(t *testing.T) {
+func TestEndlessFrameIsNotActivity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(), Config{Ping: 20 * time.Second, Pong: 10 * time.Second})
 		drips, alive := join(t, h, Full), join(t, h, Full)

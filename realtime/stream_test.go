@@ -34,7 +34,8 @@ func listen(t testing.TB, h *Hub, mode Mode, shown ...store.Rev) *listener {
 	for _, r := range shown {
 		all = append(all, Watch{r, render.Card})
 	}
-	if err := h.Adopt(server, Join{Wire: EventStream, Mode: mode, Watch: all, Head: []byte("head\n\ndata: {}\n\n")}); err != nil {
+	join := Join{Protocol: EventStream, Mode: mode, Watch: all, Head: []byte("head\n\ndata: {}\n\n")}
+	if err := h.Adopt(server, join); err != nil {
 		t.Fatal(err)
 	}
 	l := &listener{t, client, bufio.NewReader(client)}
@@ -90,7 +91,7 @@ func sees(t testing.TB, text []byte, want ...store.Rev) {
 
 // A page whose way lets no WebSocket through is told the same as the others: what
 // it lacks when it comes, and then what changes.
-func TestAnEventStreamIsASession(t *testing.T) {
+func TestEventStreamDeliversLikeWebSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 10))
 		h := quietHub(t, s, Config{})
@@ -110,7 +111,7 @@ func TestAnEventStreamIsASession(t *testing.T) {
 		}
 		s.set(rev(1, 20))
 		s.set(rev(2, 20))
-		h.ApplyAll([]store.Rev{rev(1, 20), rev(2, 20)})
+		h.Apply(rev(1, 20), rev(2, 20))
 		full.sees(rev(1, 20), rev(2, 20))
 		news.sees(rev(1, 20), rev(2, 20))
 		full.conn.Close()
@@ -123,7 +124,7 @@ func TestAnEventStreamIsASession(t *testing.T) {
 
 // Nothing comes from such a browser, and none is taken for dead for that; and
 // what is between sees that the connection lives.
-func TestAnEventStreamBeats(t *testing.T) {
+func TestEventStreamSendsHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(rev(1, 10)), Config{})
 		a, b := listen(t, h, Full, rev(1, 10)), listen(t, h, Full)
@@ -135,13 +136,13 @@ func TestAnEventStreamBeats(t *testing.T) {
 				}
 			}
 			if waited := time.Since(began); waited > 30*time.Second {
-				t.Errorf("nothing for %v", waited)
+				t.Errorf("no heartbeat for %v", waited)
 			}
 		}
 	})
 }
 
-func TestEventStreamsEndWhenTheInstanceStops(t *testing.T) {
+func TestEventStreamsEndOnShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(rev(1, 10)), Config{})
 		a, b := listen(t, h, Full, rev(1, 10)), listen(t, h, Full, rev(1, 10))
@@ -157,7 +158,7 @@ func TestEventStreamsEndWhenTheInstanceStops(t *testing.T) {
 	})
 }
 
-func TestAnEventStreamWatchesNoMoreThanASessionMay(t *testing.T) {
+func TestEventStreamHasProductLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(), Config{MaxProducts: 2})
 		l := listen(t, h, Full, rev(1, 10), rev(2, 10), rev(3, 10))
@@ -171,7 +172,7 @@ func TestAnEventStreamWatchesNoMoreThanASessionMay(t *testing.T) {
 }
 
 // A poll is answered with what a session would be sent.
-func TestAPoll(t *testing.T) {
+func TestPollAnswersLikeSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(rev(1, 10), rev(2, 20), rev(3, 30))
 		h := quietHub(t, s, Config{})
@@ -190,29 +191,32 @@ func TestAPoll(t *testing.T) {
 			}
 			return text(frame)
 		}
-		h.fragments.Trust(time.Now().Add(time.Hour))
+		s.TrustUntil(time.Now().Add(time.Hour), time.Time{})
 		sees(t, poll(Full))
 		sees(t, poll(Full, rev(1, 10), rev(2, 20)))
 		if n := s.asked(); n != 0 {
-			t.Errorf("what memory has was asked for %d times", n)
+			t.Errorf("versions in memory needed %d database queries", n)
 		}
 		sees(t, poll(Full, rev(1, 9), rev(2, 0)), rev(1, 10), rev(2, 20))
 		// 3 has not been heard of, and 4 there is not.
 		got := poll(Notify, rev(1, 9), rev(2, 20), rev(3, 29), rev(4, 7))
 		sees(t, got, rev(1, 10), rev(3, 30))
-		if want := `{"changed":[{"id":1,"version":10,"view":"card"},{"id":1,"version":10,"view":"detail"},{"id":3,"version":30,"view":"card"},{"id":3,"version":30,"view":"detail"}]}`; string(got) != want {
+		want := `{"changed":[{"id":1,"version":10,"view":"card"},{"id":1,"version":10,"view":"detail"},` +
+			`{"id":3,"version":30,"view":"card"},{"id":3,"version":30,"view":"detail"}]}`
+		if string(got) != want {
 			t.Errorf("got %s", got)
 		}
 		if n := s.asked(); n != 1 {
-			t.Errorf("one poll asked %d times", n)
+			t.Errorf("one poll needed %d database queries", n)
 		}
 		// The database has lost what the page shows.
-		if got := string(poll(Full, rev(2, 25))); strings.Count(got, `"reset":true`) != 2 || !strings.Contains(got, `"version":20`) {
+		if got := string(poll(Full, rev(2, 25))); strings.Count(got, `"reset":true`) != 2 ||
+			!strings.Contains(got, `"version":20`) {
 			t.Errorf("got %s", got)
 		}
 		s.fail(errors.New("away"))
 		if _, err := h.Poll(t.Context(), Full, []Watch{{rev(7, 1), render.Card}}); err == nil {
-			t.Error("the database was away, and nobody has said so")
+			t.Error("a poll succeeded without the database")
 		}
 	})
 }
@@ -222,7 +226,7 @@ func text(parts net.Buffers) []byte { return bytes.Join(parts, nil) }
 
 // A poll of many large fragments is answered a frame full at a time, and who asks
 // on from where it ended has all in the end.
-func TestAPollHasNoMoreThanAFrameFull(t *testing.T) {
+func TestPollIsBoundedByFrameSize(t *testing.T) {
 	const products, large = 30, 20 << 10
 	s := newShop()
 	s.html = strings.Repeat("x", large)
@@ -270,13 +274,13 @@ func TestAPollHasNoMoreThanAFrameFull(t *testing.T) {
 	// The fragments themselves are sent, and no copies.
 	parts, err := h.Poll(t.Context(), Full, all[:1])
 	if cached := s.cached[rev(1, 100)].JSON(); err != nil || &parts[1][0] != &cached[0] {
-		t.Errorf("the answer is not made of what is cached: %v", err)
+		t.Errorf("the response does not share cached bytes: %v", err)
 	}
 }
 
 // What refuses sessions refuses polls: a browser would think that only its
 // sockets are kept from it.
-func TestAPollIsRefusedWhereASessionIs(t *testing.T) {
+func TestPollHasLimitsOfSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := quietHub(t, newShop(), Config{MaxSessions: 2, MaxPerClient: 1, JoinRate: 40})
 		a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
@@ -294,7 +298,7 @@ func TestAPollIsRefusedWhereASessionIs(t *testing.T) {
 		if err := h.Adopt(server, Join{From: a}); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.AdmitPoll(a); err != ErrAddress {
+		if err := h.AdmitPoll(a); err != ErrAddressFull {
 			t.Errorf("got %v", err)
 		}
 		if err := h.AdmitPoll(b); err != nil {
@@ -312,7 +316,7 @@ func TestAPollIsRefusedWhereASessionIs(t *testing.T) {
 	})
 }
 
-func TestListsOfProductsInURLs(t *testing.T) {
+func TestParseWatchListFromURL(t *testing.T) {
 	h := NewHub(newShop(), Config{MaxProducts: 3})
 	got, err := h.ParseWatch("42:7:detail,43:8,44")
 	want := []Watch{{rev(42, 7), render.Detail}, {rev(43, 8), render.Card}, {rev(44, 0), render.Card}}
@@ -322,7 +326,8 @@ func TestListsOfProductsInURLs(t *testing.T) {
 	if got, err := h.ParseWatch(""); err != nil || len(got) != 0 {
 		t.Errorf("got %v %v", got, err)
 	}
-	for _, bad := range []string{"x", "1:y", "0:1", "-1:1", "1:-1", "1:9999999999999999999", "1:1:nosuch", "1:1:card:more", ",", "1:1,", "1,2,3,4", "1:99999999999999999"} {
+	for _, bad := range []string{"x", "1:y", "0:1", "-1:1", "1:-1", "1:9999999999999999999", "1:1:nosuch", "1:1:card:more",
+		",", "1:1,", "1,2,3,4", "1:99999999999999999"} {
 		if got, err := h.ParseWatch(bad); err == nil {
 			t.Errorf("%q is taken for %v", bad, got)
 		}

@@ -2,9 +2,8 @@ package realtime
 
 import "math/bits"
 
-// A table has the sessions by a number that fits into what epoll keeps for a
-// connection, and that is never given to another session: the slot in its lower
-// half, and the turn that the slot is on in its upper.
+// A table has the sessions by an id that fits into an epoll event and is never reused: the
+// lower half is the slot, the upper half counts the sessions that have had the slot.
 type table struct {
 	slots []slot
 	free  []uint32
@@ -14,7 +13,7 @@ type table struct {
 
 type slot struct {
 	session *session
-	turn    uint32
+	turn    uint32 // of the next id
 }
 
 func (t *table) add(s *session) {
@@ -33,7 +32,7 @@ func (t *table) add(s *session) {
 	t.used++
 }
 
-// get has the session of that number, or nil if it has ended.
+// get returns the session with that id, or nil if it has ended.
 func (t *table) get(id uint64) *session {
 	at := uint32(id)
 	if int(at) >= len(t.slots) || t.slots[at].turn != uint32(id>>32) {
@@ -49,13 +48,12 @@ func (t *table) remove(s *session) {
 	t.used--
 }
 
-// mark has the session of that slot among those of the next take.
+// mark adds the session in that slot to those that take returns.
 func (t *table) mark(at uint32) { t.marks.set(at) }
 
-// take has all that are marked, and takes the marks away. They come in the order
-// of their slots, which is about that in which they joined: the kernel's memory
-// for their sockets is in that order too, and a twentieth of a delivery's cost
-// is waiting for it.
+// take returns the marked sessions and clears the marks. They are in the order of their slots,
+// which is roughly the order in which they joined, and so roughly the order of the kernel's
+// memory for their sockets: waiting for that memory is a twentieth of a delivery's cost.
 func (t *table) take(room int) []*session {
 	marked := make([]*session, 0, room)
 	for i, word := range t.marks {
@@ -76,12 +74,12 @@ func (t *table) all(f func(*session)) {
 	}
 }
 
-// marks are a bit a slot.
+// marks has a bit for each slot.
 type marks []uint64
 
 func (m marks) set(at uint32) { m[at/64] |= 1 << (at % 64) }
 
-// grow makes it as long as that at least.
+// grow returns marks of at least that length.
 func (m marks) grow(length int) marks {
 	return append(m, make(marks, max(length-len(m), 0))...)
 }

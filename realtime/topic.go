@@ -7,39 +7,37 @@ import (
 	"sync/atomic"
 
 	"shelfcast/render"
-	"shelfcast/store"
 )
 
-// A kind is what a session wants of a product: a view of it, as a fragment or
-// only as news. All sessions that want the same are sent the same bytes.
+// A kind is what a session wants of a product: a view, as a fragment or as its version only.
+// All sessions that want the same are sent the same bytes.
 type kind struct {
 	view render.View
 	mode Mode
 }
 
-// A topic is one product in one kind that somebody watches. What a session has
-// yet to be sent is not kept anywhere: it follows from the newest version of
-// the topic and from the one that the page shows.
+// A topic is a product in a kind that somebody watches. What a session has yet to be sent is
+// not stored: it follows from the newest version of the topic and the one that the page shows.
 type topic struct {
 	// Static after construction.
 	id   int64
 	kind kind
-	// The news of it is for those who follow the channel.
-	followed bool
+	// Its news goes to the firehose.
+	onFirehose bool
 
-	way    atomic.Pointer[way] // the trace that its news goes on with; nil: none
-	newest atomic.Int64        // the newest version heard of; 0: none, or the product is not in the database
-	queued atomic.Bool         // its fragment is about to be had
-	joined bool                // the same, for the batch; guarded by batch.mu
-	held   int                 // fragments of it that are had for the batch, or wait in it; guarded by batch.mu
+	trace  atomic.Pointer[editTrace] // of its next news; nil: not traced
+	newest atomic.Int64              // newest version observed; 0: none, or the product is not in the database
+	queued atomic.Bool               // its fragment is about to be loaded
+	joined bool                      // the same, for the batch; guarded by batch.mu
+	held   int                       // its fragments being loaded for the batch, or waiting in it; guarded by batch.mu
 
 	// Guarded by Hub.mu.
-	told     int64               // the version that was told last; those who follow the channel know it
-	watchers map[uint32]struct{} // the slots of sessions
+	announced int64               // version that was announced last; subscribers of the firehose have it
+	watchers  map[uint32]struct{} // the slots of sessions
 }
 
-// raise folds in a committed version, and has the one that was the newest.
-func (t *topic) raise(version int64) (before int64) {
+// advance raises the newest version to version if that is greater, and returns the previous one.
+func (t *topic) advance(version int64) (before int64) {
 	for {
 		before = t.newest.Load()
 		if before >= version || t.newest.CompareAndSwap(before, version) {
@@ -48,7 +46,7 @@ func (t *topic) raise(version int64) (before int64) {
 	}
 }
 
-// topic has the one of that kind, or nil; h.mu held.
+// topic returns the topic of a product in a kind, or nil. h.mu must be held.
 func (h *Hub) topic(id int64, k kind) *topic {
 	for _, t := range h.topics[id] { // a product is watched in few kinds
 		if t.kind == k {
@@ -58,7 +56,7 @@ func (h *Hub) topic(id int64, k kind) *topic {
 	return nil
 }
 
-// watch needs h.mu held.
+// watch subscribes a session to a product in a kind. h.mu must be held.
 func (h *Hub) watch(s *session, id int64, k kind) *topic {
 	t := h.topic(id, k)
 	if t == nil {
@@ -69,7 +67,7 @@ func (h *Hub) watch(s *session, id int64, k kind) *topic {
 	return t
 }
 
-// leave needs h.mu held.
+// leave unsubscribes a session from a topic. h.mu must be held.
 func (h *Hub) leave(s *session, t *topic) {
 	delete(t.watchers, s.slot())
 	if len(t.watchers) > 0 {
@@ -83,100 +81,75 @@ func (h *Hub) leave(s *session, t *topic) {
 	}
 }
 
-// Apply tells every session that watches the product of a committed version,
-// and says whether this instance had not heard of it. Duplicates, reordering
-// and lateness do no harm. It never blocks on a browser, the database or Redis,
-// and its cost does not depend on how many sessions there are.
-func (h *Hub) Apply(r store.Rev) (news bool) { return h.apply(r, nil) }
-
-func (h *Hub) apply(r store.Rev, way *way) (news bool) {
-	// What was heard and what was offered are two things: a page that is
-	// loaded makes a version heard before the news of it comes.
-	news = h.fragments.Heard(r)
-	h.changed.note(r.Version, news)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, t := range h.topics[r.ID] {
-		h.raise(t, r.Version, way)
-	}
-	if t := h.topicOf(r.ID); t != nil {
-		h.raise(t, r.Version, way)
-	}
-	return news
-}
-
-// raise has a version told if it is news of the topic.
-func (h *Hub) raise(t *topic, version int64, way *way) {
-	if t.raise(version) >= version {
-		return
-	}
-	if t.queued.Load() {
-		h.metrics.folded.Inc() // the one before: its fragment is had no more
-	}
-	t.goOn(way)
-	h.tell(t)
-}
-
-// learn is Apply for a version that was read while a session joined. If it is
-// the first of its topic, all who watch it are joining, and look for
-// themselves.
+// learn is Apply for a version that was read while a session joined. If it is the first
+// version of the topic, every watcher is still joining and will look for itself.
 func (h *Hub) learn(t *topic, version int64) {
-	if before := t.raise(version); before != 0 && before < version {
-		h.tell(t)
+	if before := t.advance(version); before != 0 && before < version {
+		h.announce(t)
 	}
 }
 
-// lower takes the version that the database has in place of a newer one that
-// was heard of before it was asked: it has lost that, by being restored from a
-// backup. What was heard meanwhile stays.
-func (h *Hub) lower(t *topic, heard, version int64) {
-	if version != 0 && heard > version && t.newest.CompareAndSwap(heard, version) {
-		h.tell(t)
+// rollBack replaces the newest version, if that is still observed, with the older one that
+// the database has: the database has lost the observed one.
+func (h *Hub) rollBack(t *topic, observed, version int64) {
+	if version != 0 && observed > version && t.newest.CompareAndSwap(observed, version) {
+		h.announce(t)
 	}
 }
 
-// Reconcile compares all that is watched with the database, so that a page is
-// right in the end whatever was lost on the way, the newest versions of a
-// database that was restored from a backup among it.
-func (h *Hub) Reconcile(ctx context.Context) error {
+// Watched returns the IDs of all products that somebody watches, and of those that are in the
+// firehose, in ascending order.
+func (h *Hub) Watched() []int64 {
 	h.mu.Lock()
-	before := map[*topic]int64{}
 	ids := slices.Collect(maps.Keys(h.topics))
-	for _, topics := range h.topics {
-		for _, t := range topics {
-			before[t] = t.newest.Load()
-		}
-	}
-	for id, t := range h.channel.topics {
-		before[t] = t.newest.Load()
+	for id := range h.firehose.topics {
 		if h.topics[id] == nil {
 			ids = append(ids, id)
 		}
 	}
 	h.mu.Unlock()
-	current, err := h.compare(ctx, ids)
+	slices.Sort(ids)
+	return ids
+}
+
+// Reconcile compares these products with the database, so that pages that show them are right
+// whatever was lost on the way, including versions that the database itself lost.
+func (h *Hub) Reconcile(ctx context.Context, ids []int64) error {
+	before := make(map[*topic]int64, len(ids))
+	for some := range slices.Chunk(ids, atOnce) {
+		h.mu.Lock()
+		for _, id := range some {
+			for _, t := range h.topics[id] {
+				before[t] = t.newest.Load()
+			}
+			if t := h.firehose.topics[id]; t != nil {
+				before[t] = t.newest.Load()
+			}
+		}
+		h.mu.Unlock()
+	}
+	current, err := h.fragments.ReadVersions(ctx, ids)
 	if err != nil {
 		return err
 	}
 	for t, had := range before {
-		version := current[t.id]
-		h.lower(t, had, version)
-		if t.raise(version) < version {
-			h.tell(t)
+		switch version := current[t.id]; {
+		case version == 0:
+			h.missing(t, had)
+		case had > version:
+			h.rollBack(t, had, version)
+		case t.advance(version) < version:
+			h.announce(t)
 		}
 	}
 	return nil
 }
 
-// compare has the version in the database of each of the products that it has.
-func (h *Hub) compare(ctx context.Context, ids []int64) (map[int64]int64, error) {
-	found, err := h.fragments.Compare(ctx, ids)
-	if err != nil {
-		return nil, err
+// missing handles a product that the database does not have, and of which had was the
+// newest version observed.
+func (h *Hub) missing(t *topic, had int64) {
+	if had != 0 && t.newest.CompareAndSwap(had, 0) {
+		h.metrics.missingProducts.Inc()
+		h.vanish(t)
 	}
-	current := make(map[int64]int64, len(found))
-	for _, r := range found {
-		current[r.ID] = r.Version
-	}
-	return current, nil
 }

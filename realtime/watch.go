@@ -6,52 +6,51 @@ import (
 	"github.com/gobwas/ws"
 
 	"shelfcast/render"
+	"shelfcast/store"
 )
 
-// watched is one product of the page.
+// watched is one product on the page.
 type watched struct {
 	topic *topic
 	shown shown
 }
 
-// shown is the version that the page shows, 0 for none; whether it is yet to be
-// compared with the database's; whether the page has said that it shows it; whether
-// it is owed a newer one; and whether it was sent that version.
+// shown is the version that the page shows, 0 for none, with flags.
 type shown int64
 
 const (
-	unasked    shown = 1 << 62
-	reported   shown = 1 << 61
-	owed       shown = 1 << 60 // a newer version was passed over for want of room
-	ours       shown = 1 << 59 // it came from here, and is not only what the page says
-	maxVersion       = 1 << 53 // of a number in JavaScript; the year 2255
+	unchecked  shown = 1 << 62 // it has yet to be compared with the database
+	reported   shown = 1 << 61 // the page has said that it shows it
+	skipped    shown = 1 << 60 // a newer version was not sent for lack of room
+	delivered  shown = 1 << 59 // this instance has sent it
+	maxVersion       = 1 << 53 // the greatest integer that JavaScript's numbers hold exactly; the year 2255
 )
 
-func (v shown) version() int64 { return int64(v &^ (unasked | reported | owed | ours)) }
+func (v shown) version() int64 { return int64(v &^ (unchecked | reported | skipped | delivered)) }
 
-// stale: the page does not show the newest version. One that shows a version
-// that nobody here has heard of is either ahead of the news, or shows what the
-// database has lost; once it has been asked, it can only be the latter.
+// stale reports whether the page does not show the newest version. A page may show a version
+// that this instance has not observed: either the news of it is under way, or the database
+// has lost it. Once the version was checked it can only be lost.
 func (w watched) stale() bool {
 	newest := w.topic.newest.Load()
-	if newest == 0 || w.shown&unasked != 0 {
+	if newest == 0 || w.shown&unchecked != 0 {
 		return w.shown.version() < newest
 	}
 	return w.shown.version() != newest
 }
 
-// takes says whether the page is to be sent that version of the topic: a newer
-// one, or an older one if its own is lost.
+// takes reports whether the page has to be sent that version of the topic: a newer one than
+// it shows, or an older one if its own is lost.
 func (w watched) takes(version int64) bool {
 	shows, newest := w.shown.version(), w.topic.newest.Load()
-	return shows < version || w.shown&unasked == 0 && version <= newest && newest < shows
+	return shows < version || w.shown&unchecked == 0 && version <= newest && newest < shows
 }
 
-// register has the page watch and no longer watch these. Whoever watches is registered for all news of the products
-// before it asks what is current: nothing falls between the answer and the news.
+// register subscribes the page to products and unsubscribes it from others. It must come
+// before the version check, so that nothing is missed between the check and the news.
 //
-// The hub's lock is taken once, and not at all if only versions of what is watched already have changed: no session
-// holds up the others by what it sends.
+// It takes the hub's lock once, and not at all if only the versions change that the page
+// shows: no session can slow down the others by what it sends.
 func (s *session) register(unwatch []int64, watch []Watch) *refusal {
 	slices.Sort(unwatch)
 	if done := s.reassert(unwatch, watch); done {
@@ -72,19 +71,20 @@ func (s *session) register(unwatch []int64, watch []Watch) *refusal {
 	for _, w := range watch {
 		k := kind{w.View, s.mode}
 		if at := index.find(w); at >= 0 {
-			s.watching[at].shown = shown(w.Version) | unasked
+			s.watching[at].shown = shown(w.Version) | unchecked
 			continue
 		}
 		if len(s.watching) >= s.hub.cfg.MaxProducts {
 			return s.hub.tooMany()
 		}
 		index.add(w)
-		s.watching = append(s.watching, watched{s.hub.watch(s, w.ID, k), shown(w.Version) | unasked})
+		s.watching = append(s.watching, watched{s.hub.watch(s, w.ID, k), shown(w.Version) | unchecked})
 	}
 	return nil
 }
 
-// reassert is register if it changes no more than which versions the page shows; else it does nothing.
+// reassert is register for requests that only change which versions the page shows. For all
+// others it does nothing and returns false.
 func (s *session) reassert(unwatch []int64, watch []Watch) (done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,12 +99,12 @@ func (s *session) reassert(unwatch []int64, watch []Watch) (done bool) {
 		}
 	}
 	for i, at := range found {
-		s.watching[at].shown = shown(watch[i].Version) | unasked
+		s.watching[at].shown = shown(watch[i].Version) | unchecked
 	}
 	return true
 }
 
-// among reports whether sorted ids have that one.
+// among reports whether the sorted ids contain id.
 func among(sorted []int64, id int64) bool {
 	_, found := slices.BinarySearch(sorted, id)
 	return found
@@ -151,7 +151,9 @@ func (s *session) index(lookups int) watchIndex {
 // find returns the index of that product in that view, or -1.
 func (x watchIndex) find(w Watch) int {
 	if x.at == nil {
-		return slices.IndexFunc(x.s.watching, func(o watched) bool { return o.topic.id == w.ID && o.topic.kind.view == w.View })
+		return slices.IndexFunc(x.s.watching, func(o watched) bool {
+			return o.topic.id == w.ID && o.topic.kind.view == w.View
+		})
 	}
 	if at, ok := x.at[watchKey{w.ID, w.View}]; ok {
 		return at
@@ -166,27 +168,26 @@ func (x watchIndex) add(w Watch) {
 	}
 }
 
-// compare compares what the page shows with what is current, as far as memory
-// knows it for certain. The rest is asked of the database, together with what
-// other sessions ask.
-func (s *session) compare(w *work, all []Watch) {
+// startVersionCheck compares what the page shows with the current versions that memory is
+// certain of. It queues the session to have the rest read from the database.
+func (s *session) startVersionCheck(w *scratch, all []Watch) {
 	ask := false
 	known := make(map[int64]int64, len(all))
 	for _, w := range all {
-		if version, certain := s.hub.fragments.Known(w.Rev); certain {
+		if version, certain := s.hub.fragments.Current(w.Rev); certain {
 			known[w.ID] = version
 		} else {
 			ask = true
 		}
 	}
-	s.settle(w, known)
+	s.finishVersionCheck(w, known)
 	if ask {
-		s.hub.ask(s)
+		s.hub.checkVersions(s)
 	}
 }
 
-// settle takes the current versions of products that were unasked; 0 if there is no such product.
-func (s *session) settle(w *work, current map[int64]int64) {
+// finishVersionCheck takes the current versions of products that were unasked; 0 if there is no such product.
+func (s *session) finishVersionCheck(w *scratch, current map[int64]int64) {
 	var unknown []int64
 	learned := map[*topic]int64{}
 	s.mu.Lock()
@@ -194,12 +195,12 @@ func (s *session) settle(w *work, current map[int64]int64) {
 		w := &s.watching[i]
 		version, known := current[w.topic.id]
 		switch {
-		case !known || w.shown&unasked == 0:
+		case !known || w.shown&unchecked == 0:
 		case version == 0:
 			unknown = append(unknown, w.topic.id)
 		default:
 			learned[w.topic] = version
-			w.shown &^= unasked
+			w.shown &^= unchecked
 		}
 	}
 	s.mu.Unlock()
@@ -209,13 +210,13 @@ func (s *session) settle(w *work, current map[int64]int64) {
 	s.forget(w, unknown)
 }
 
-// maxUnknown is how many products that do not exist a session may ask for, as a page that was open for long, or lay in
-// a cache, may do. One that asks for more is looking for what there is.
+// maxUnknown is how many products that do not exist a session may ask for. A page that was
+// open for long, or came from a cache, may ask for some; one that asks for more is scanning.
 const maxUnknown = 100
 
-// forget ends the watching of products that do not exist. Nothing is kept of them but that the page was told so, which
-// it is once. One that comes to exist later is to be watched anew.
-func (s *session) forget(w *work, ids []int64) {
+// forget unsubscribes the session from products that do not exist, and tells it so once. Only
+// that is remembered of them. If one is created later, the page has to subscribe again.
+func (s *session) forget(w *scratch, ids []int64) {
 	if len(ids) == 0 {
 		return
 	}
@@ -229,8 +230,9 @@ func (s *session) forget(w *work, ids []int64) {
 		h.mu.Unlock()
 		return
 	}
-	s.leave(func(w watched) bool { return among(ids, w.topic.id) })
 	told := h.unknown[s.slot()]
+	s.takeDown(slices.DeleteFunc(slices.Clone(ids), func(id int64) bool { return slices.Contains(told, id) }))
+	s.leave(func(w watched) bool { return among(ids, w.topic.id) })
 	for _, id := range ids {
 		if slices.Contains(told, id) {
 			continue
@@ -240,7 +242,8 @@ func (s *session) forget(w *work, ids []int64) {
 		}
 		r := &refusal{Code: "unknown_product", Message: "there is no such product", ID: id}
 		h.metrics.refusals.WithLabelValues(r.Code).Inc()
-		s.queue(controlLane, s.wire.message(r.text()))
+		frames, _ := s.speaks().refusal(r)
+		s.queue(controlLane, frames)
 	}
 	tooMany := len(told) > maxUnknown
 	if len(told) > 0 {
@@ -249,13 +252,40 @@ func (s *session) forget(w *work, ids []int64) {
 	s.mu.Unlock()
 	h.mu.Unlock()
 	if tooMany {
-		s.refuse(w, &refusal{Code: "too_many_unknown", Message: "a page asks for more products that do not exist than any page shows", close: ws.StatusPolicyViolation})
+		s.refuse(w, &refusal{Code: "too_many_unknown", close: ws.StatusPolicyViolation,
+			Message: "too many unknown products requested"})
 		return
 	}
 	s.flush(w)
 }
 
-// vanish has all who watch a topic told that there is no such product.
+// takeDown makes the page show that these products, which do not exist, are unavailable, if it
+// shows something else. It skips versions so new that a lagging database may yet get them. mu
+// must be held.
+func (s *session) takeDown(sorted []int64) {
+	if s.mode != Full {
+		return // the page is notified, and fetches by itself
+	}
+	var picks []pick
+	old := s.hub.firehose.clock() - render.MaxReplicaLag.Microseconds()
+	for i, w := range s.watching {
+		r := store.Rev{ID: w.topic.id, Version: w.shown.version()}
+		if r.Version == 0 || r.Version > old || !among(sorted, r.ID) || len(picks) == maxUnknown {
+			continue
+		}
+		f, err := s.hub.fragments.Unavailable(w.topic.kind.view, r)
+		if err != nil {
+			s.hub.log.Debug("rendering a deleted product as unavailable failed", "product", r.ID, "error", err)
+			continue
+		}
+		picks = append(picks, pick{at: i, version: f.Version, text: f.JSON()})
+	}
+	if len(picks) > 0 {
+		s.queue(controlLane, s.speaks().appendNews(nil, s.mode, picks))
+	}
+}
+
+// vanish tells everyone who watches a topic that the product does not exist.
 func (h *Hub) vanish(t *topic) {
 	h.mu.Lock()
 	watching := make([]*session, 0, len(t.watchers))
@@ -263,15 +293,15 @@ func (h *Hub) vanish(t *topic) {
 		watching = append(watching, h.table.slots[at].session)
 	}
 	h.mu.Unlock()
-	h.withWork(func(w *work) {
+	h.withScratch(func(w *scratch) {
 		for _, s := range watching {
 			s.forgetGone(w, t.id)
 		}
 	})
 }
 
-// forgetGone is forget for a session among others.
-func (s *session) forgetGone(w *work, id int64) {
+// forgetGone is forget for one product, and recovers panics.
+func (s *session) forgetGone(w *scratch, id int64) {
 	defer s.survive()
 	s.forget(w, []int64{id})
 }

@@ -17,12 +17,12 @@ import (
 
 	"shelfcast/render"
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 var shop = store.NamedShop("tests")
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // rows stand for the store, where order and counting are the subject.
 type rows struct {
@@ -54,23 +54,7 @@ func (r *rows) set(rev store.Rev) {
 	r.all[rev.ID] = p
 }
 
-func (r *rows) Shown(_ context.Context, want store.Rev) (store.Product, error) {
-	r.reads.Add(1)
-	r.mu.Lock()
-	p, ok := r.all[want.ID]
-	r.wanted = want
-	r.of[want.ID]++
-	r.mu.Unlock()
-	if r.slow != nil {
-		<-r.slow
-	}
-	if !ok {
-		return p, store.ErrNotFound
-	}
-	return p, nil
-}
-
-func (r *rows) ShownAll(_ context.Context, wants []store.Rev) (found []store.Product, _ error) {
+func (r *rows) ProductsAtLeast(_ context.Context, wants []store.Rev) (found []store.Product, _ error) {
 	r.reads.Add(1)
 	if r.slow != nil {
 		<-r.slow
@@ -81,6 +65,7 @@ func (r *rows) ShownAll(_ context.Context, wants []store.Rev) (found []store.Pro
 		return nil, store.ErrUnavailable
 	}
 	for _, want := range wants {
+		r.wanted = want
 		r.of[want.ID]++
 		if p, ok := r.all[want.ID]; ok {
 			found = append(found, p)
@@ -89,7 +74,7 @@ func (r *rows) ShownAll(_ context.Context, wants []store.Rev) (found []store.Pro
 	return found, nil
 }
 
-func (r *rows) Highest(context.Context) (highest int64, _ error) {
+func (r *rows) MaxID(context.Context) (highest int64, _ error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id := range r.all {
@@ -102,6 +87,9 @@ func (r *rows) Versions(_ context.Context, ids []int64) (revs []store.Rev, err e
 	r.asks.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.down {
+		return nil, store.ErrUnavailable
+	}
 	for _, id := range ids {
 		if p, ok := r.all[id]; ok {
 			revs = append(revs, p.Rev)
@@ -127,7 +115,8 @@ func patient(t testing.TB, source render.Source, redis string, templates *render
 	const long = time.Minute
 	for range 2 {
 		fleet = append(fleet, render.NewCache(source, client(t, redis), shop, templates, render.CacheConfig{
-			RedisTimeout: long, Lease: long, LeaseWait: long, FillTimeout: long, FillWait: long, Log: slog.New(slog.DiscardHandler),
+			RedisTimeout: long, Lease: long, LeaseWait: long, FetchTimeout: long, LoadWait: long,
+			Log: slog.New(slog.DiscardHandler),
 		}))
 	}
 	return fleet
@@ -139,14 +128,14 @@ func want(t *testing.T, c *render.Cache, view render.View, ask, want store.Rev) 
 	t.Helper()
 	f, err := c.Fragment(t.Context(), view, ask)
 	if err != nil {
-		t.Errorf("asked for %v: %v", ask, err)
+		t.Errorf("Fragment(%v): %v", ask, err)
 	} else if f.Rev != want || f.View != view || !strings.Contains(f.HTML, fmt.Sprint("title of version ", want.Version)) {
 		t.Errorf("asked for %v: got %v: %s; want %v", ask, f.Rev, f.HTML, want)
 	}
 }
 
-func TestAFragmentIsMadeOnceForAll(t *testing.T) {
-	source, server := newRows(10, 10), storetest.StartRedis(t)
+func TestFragmentIsRenderedOncePerFleet(t *testing.T) {
+	source, server := newRows(10, 10), testkit.StartRedis(t)
 	templates := load(t, render.Config{})
 	fleet := patient(t, source, server.Addr(), templates)
 	source.slow = make(chan struct{})
@@ -154,7 +143,7 @@ func TestAFragmentIsMadeOnceForAll(t *testing.T) {
 	for n := range 100 {
 		all.Go(func() { want(t, fleet[n%2], render.Card, rev(int64(n/2%2+1), 0), rev(int64(n/2%2+1), 10)) })
 	}
-	storetest.Eventually(t, "both products are being read", func() bool { return source.reads.Load() == 2 })
+	testkit.Eventually(t, "both products are being read", func() bool { return source.reads.Load() == 2 })
 	close(source.slow)
 	all.Wait()
 	if n := source.reads.Load(); n != 2 {
@@ -168,8 +157,8 @@ func TestAFragmentIsMadeOnceForAll(t *testing.T) {
 }
 
 // Without Redis, too, an instance reads and renders once for all that ask it.
-func TestWithoutRedisAFragmentIsMadeOnceAnInstance(t *testing.T) {
-	source, server := newRows(10, 10), storetest.StartRedis(t)
+func TestFragmentIsRenderedOncePerInstanceWithoutRedis(t *testing.T) {
+	source, server := newRows(10, 10), testkit.StartRedis(t)
 	c := cache(t, source, client(t, server.Addr()), load(t, render.Config{}))
 	server.Kill()
 	source.slow = make(chan struct{})
@@ -182,7 +171,7 @@ func TestWithoutRedisAFragmentIsMadeOnceAnInstance(t *testing.T) {
 		})
 	}
 	asking.Wait()
-	storetest.Eventually(t, "both products are being read", func() bool { return source.reads.Load() >= 2 })
+	testkit.Eventually(t, "both products are being read", func() bool { return source.reads.Load() >= 2 })
 	close(source.slow)
 	all.Wait()
 	if n := source.reads.Load(); n != 2 {
@@ -191,8 +180,8 @@ func TestWithoutRedisAFragmentIsMadeOnceAnInstance(t *testing.T) {
 }
 
 // What is asked for is "this or newer", and what is kept is what was read.
-func TestThisOrNewer(t *testing.T) {
-	source, server := newRows(10, 10), storetest.StartRedis(t)
+func TestFragmentIsWantedVersionOrNewer(t *testing.T) {
+	source, server := newRows(10, 10), testkit.StartRedis(t)
 	c := cache(t, source, client(t, server.Addr()), load(t, render.Config{}))
 	want(t, c, render.Card, rev(1, 10), rev(1, 10))
 	want(t, c, render.Card, rev(1, 7), rev(1, 10)) // an old link
@@ -207,38 +196,37 @@ func TestThisOrNewer(t *testing.T) {
 	want(t, c, render.Card, rev(1, 99), rev(1, 99)) // and nothing was kept as if it were that
 	want(t, c, render.Card, rev(2, 0), rev(2, 10))
 	if _, err := c.Fragment(t.Context(), render.Card, rev(3, 0)); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("an unknown product: %v", err)
+		t.Errorf("unknown product: error %v", err)
 	}
 }
 
-// While the feed vouches for it memory says what is current; else Redis does,
-// and without Redis the row.
-func TestWhatIsCurrent(t *testing.T) {
-	source, server := newRows(10, 10), storetest.StartRedis(t)
+// While the feed vouches for it memory says what is current; else the database does.
+func TestMemoryIsTrustedOnlyWhileFeedVouches(t *testing.T) {
+	source, server := newRows(10, 10), testkit.StartRedis(t)
 	templates := load(t, render.Config{})
 	a, b := cache(t, source, client(t, server.Addr()), templates), cache(t, source, client(t, server.Addr()), templates)
 	want(t, a, render.Card, rev(1, 0), rev(1, 10))
 	want(t, b, render.Card, rev(1, 0), rev(1, 10)) // from Redis
 	source.set(rev(1, 11))
-	a.Trust(time.Now().Add(time.Hour))
+	a.TrustUntil(time.Now().Add(time.Hour), time.Time{})
 	want(t, a, render.Card, rev(1, 0), rev(1, 10)) // nobody has said so
-	a.Heard(rev(1, 11))
+	a.Observe(rev(1, 11))
 	want(t, a, render.Card, rev(1, 0), rev(1, 11))
-	want(t, b, render.Card, rev(1, 0), rev(1, 11)) // Redis says so
+	want(t, b, render.Card, rev(1, 0), rev(1, 11)) // the database says so, and Redis has it
 	if n := source.reads.Load(); n != 2 {
 		t.Errorf("%d reads", n)
 	}
 	server.Kill()
 	source.set(rev(1, 12))
 	want(t, b, render.Card, rev(1, 0), rev(1, 12)) // the row itself
-	b.Heard(rev(2, 10))
+	b.Observe(rev(2, 10))
 	want(t, b, render.Card, rev(2, 10), rev(2, 10))
 }
 
 // A source with a replica has to know how new a row is to be: as new as all that
-// was heard of, and as new as can be if that may not be all.
-func TestTheSourceIsToldWhatIsWanted(t *testing.T) {
-	source, server := newRows(30, 30), storetest.StartRedis(t)
+// was heard of, or as the primary says if that may not be all.
+func TestSourceReceivesMinimumVersion(t *testing.T) {
+	source, server := newRows(30, 30), testkit.StartRedis(t)
 	c := cache(t, source, client(t, server.Addr()), load(t, render.Config{}))
 	wanted := func(want store.Rev) {
 		t.Helper()
@@ -246,18 +234,19 @@ func TestTheSourceIsToldWhatIsWanted(t *testing.T) {
 			t.Errorf("the source was asked for %v, want %v", source.wanted, want)
 		}
 	}
-	c.Heard(rev(1, 20))
+	c.Observe(rev(1, 20))
 	want(t, c, render.Card, rev(1, 0), rev(1, 30))
-	wanted(rev(1, 0)) // nobody vouches that 20 is all
-	c.Trust(time.Now().Add(time.Hour))
-	c.Heard(rev(2, 20))
+	wanted(rev(1, 30)) // nobody vouches that 20 is all: its primary was asked
+	c.TrustUntil(time.Now().Add(time.Hour), time.Time{})
+	c.Observe(rev(2, 20))
 	want(t, c, render.Card, rev(2, 10), rev(2, 30))
 	wanted(rev(2, 20))
 }
 
 func TestTwoReleasesShareOneRedis(t *testing.T) {
-	source, server := newRows(10, 10), storetest.StartRedis(t)
-	mine := fstest.MapFS{"card.html": {Data: []byte(`<i data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="card">{{.Title}} anew</i>`)}}
+	source, server := newRows(10, 10), testkit.StartRedis(t)
+	const html = `<i data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="card">{{.Title}} anew</i>`
+	mine := fstest.MapFS{"card.html": {Data: []byte(html)}}
 	before := cache(t, source, client(t, server.Addr()), load(t, render.Config{}))
 	after := cache(t, source, client(t, server.Addr()), load(t, render.Config{Files: []fs.FS{mine}}))
 	for range 2 {
@@ -275,8 +264,8 @@ func TestTwoReleasesShareOneRedis(t *testing.T) {
 }
 
 // What somebody else has put under our keys is a miss.
-func TestGarbageInRedisIsAMiss(t *testing.T) {
-	source, server := newRows(10, 10), storetest.StartRedis(t)
+func TestInvalidRedisValueIsCacheMiss(t *testing.T) {
+	source, server := newRows(10, 10), testkit.StartRedis(t)
 	templates := load(t, render.Config{})
 	rdb := client(t, server.Addr())
 	for id, value := range map[int64]string{1: "garbage", 2: `{"id":1,"version":10,"view":"card","html":"of another"}`} {
@@ -289,8 +278,8 @@ func TestGarbageInRedisIsAMiss(t *testing.T) {
 }
 
 // The holder of a lease that dies keeps the others waiting for a moment only.
-func TestALeaseThatNobodyGivesBack(t *testing.T) {
-	source, server := newRows(10, 10), storetest.StartRedis(t)
+func TestUnreleasedLeaseDelaysOthersBriefly(t *testing.T) {
+	source, server := newRows(10, 10), testkit.StartRedis(t)
 	templates := load(t, render.Config{})
 	rdb := client(t, server.Addr())
 	for id := range int64(2) {
@@ -307,9 +296,9 @@ func TestALeaseThatNobodyGivesBack(t *testing.T) {
 
 // A Redis that hangs is left alone after a few tries, and used again when it is
 // back.
-func TestARedisThatHangsCostsTimeOnce(t *testing.T) {
+func TestHungRedisIsSkipped(t *testing.T) {
 	const products = 50
-	server := storetest.StartRedis(t)
+	server := testkit.StartRedis(t)
 	source := newRows()
 	for id := range int64(products) {
 		source.set(rev(id+1, 10))
@@ -325,11 +314,11 @@ func TestARedisThatHangsCostsTimeOnce(t *testing.T) {
 	}
 	// Three open the circuit; after each second one more may look.
 	if n := tries.Load(); n < 3 || n > 10 {
-		t.Errorf("%d products cost %d tries of a Redis that hangs", products, n)
+		t.Errorf("%d products needed %d attempts on a hung Redis", products, n)
 	}
 	server.Resume()
 	version := int64(10)
-	storetest.Eventually(t, "Redis is used again", func() bool {
+	testkit.Eventually(t, "Redis is used again", func() bool {
 		version++
 		source.set(rev(1, version))
 		want(t, c, render.Card, rev(1, version), rev(1, version))
@@ -358,56 +347,57 @@ func (n *tries) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 }
 
 // A database that was restored from a backup has less than was heard of.
-func TestALostVersionIsForgotten(t *testing.T) {
-	source, server := newRows(10, 10), storetest.StartRedis(t)
+func TestRolledBackVersionIsForgotten(t *testing.T) {
+	source, server := newRows(10, 10), testkit.StartRedis(t)
 	templates := load(t, render.Config{})
 	c := cache(t, source, client(t, server.Addr()), templates)
-	c.Trust(time.Now().Add(time.Hour))
+	c.TrustUntil(time.Now().Add(time.Hour), time.Time{})
 	for id := int64(1); id <= 2; id++ {
-		c.Heard(rev(id, 20))
+		c.Observe(rev(id, 20))
 		source.set(rev(id, 20))
 		want(t, c, render.Card, rev(id, 0), rev(id, 20))
+		c.Confirm([]store.Rev{rev(id, 20)}, time.Now()) // the feed has read it
 		source.set(rev(id, 15))
 	}
-	found, err := c.Compare(t.Context(), []int64{1})
-	if err != nil || len(found) != 1 || found[0] != rev(1, 15) {
+	found, err := c.ReadVersions(t.Context(), []int64{1})
+	if err != nil || len(found) != 1 || found[1] != 15 {
 		t.Fatalf("%v, %v", found, err)
 	}
 	want(t, c, render.Card, rev(1, 0), rev(1, 15))
 	want(t, cache(t, source, client(t, server.Addr()), templates), render.Card, rev(1, 0), rev(1, 15)) // Redis knows too
 	// Of what no instance has heard only the database can tell.
-	if version, certain := c.Known(rev(1, 15)); version != 15 || !certain {
+	if version, certain := c.Current(rev(1, 15)); version != 15 || !certain {
 		t.Errorf("%v, %v", version, certain)
 	}
-	if _, certain := c.Known(rev(2, 21)); certain {
-		t.Error("it cannot know")
+	if _, certain := c.Current(rev(2, 21)); certain {
+		t.Error("a version is certain although the page shows a newer one")
 	}
-	if _, certain := c.Known(rev(9, 1)); certain {
-		t.Error("it has not heard of it")
+	if _, certain := c.Current(rev(9, 1)); certain {
+		t.Error("a version of an unobserved product is certain")
 	}
-	c.Trust(time.Now().Add(-time.Hour))
-	if _, certain := c.Known(rev(1, 15)); certain {
-		t.Error("nobody vouches")
+	c.TrustUntil(time.Now().Add(-time.Hour), time.Time{})
+	if _, certain := c.Current(rev(1, 15)); certain {
+		t.Error("a version is certain without TrustUntil")
 	}
 }
 
 // When the database was restored neither memory nor Redis says what is current,
 // also of what nobody compares.
-func TestAfterARestoreNothingIsBelieved(t *testing.T) {
-	source, server := newRows(10, 10), storetest.StartRedis(t)
+func TestResetForgetsCurrentVersions(t *testing.T) {
+	source, server := newRows(10, 10), testkit.StartRedis(t)
 	templates := load(t, render.Config{})
 	c := cache(t, source, client(t, server.Addr()), templates)
-	c.Trust(time.Now().Add(time.Hour))
+	c.TrustUntil(time.Now().Add(time.Hour), time.Time{})
 	for id := int64(1); id <= 2; id++ {
 		source.set(rev(id, 20))
-		c.Heard(rev(id, 20))
+		c.Observe(rev(id, 20))
 		want(t, c, render.Card, rev(id, 0), rev(id, 20))
 		source.set(rev(id, 10))
 	}
-	c.Restored(t.Context())
+	c.Reset(t.Context())
 	for id := int64(1); id <= 2; id++ {
-		if _, certain := c.Known(rev(id, 20)); certain {
-			t.Error("it is certain of what may be lost")
+		if _, certain := c.Current(rev(id, 20)); certain {
+			t.Error("a version is certain after Reset")
 		}
 		cold := cache(t, source, client(t, server.Addr()), templates)
 		want(t, cold, render.Card, rev(id, 0), rev(id, 10))
@@ -417,20 +407,20 @@ func TestAfterARestoreNothingIsBelieved(t *testing.T) {
 
 // Beyond the limit nobody reads the database; who has waited for a while is told
 // to come back.
-func TestTheDatabaseIsNotCrowded(t *testing.T) {
-	source, server := newRows(10, 10, 10, 10), storetest.StartRedis(t)
+func TestConcurrentLoadsAreLimited(t *testing.T) {
+	source, server := newRows(10, 10, 10, 10), testkit.StartRedis(t)
 	source.slow = make(chan struct{})
 	c := render.NewCache(source, client(t, server.Addr()), shop, load(t, render.Config{}), render.CacheConfig{
-		Fills: 2, FillWait: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		MaxLoads: 2, LoadWait: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	})
 	var patient sync.WaitGroup
 	for id := int64(1); id <= 2; id++ {
 		patient.Go(func() { want(t, c, render.Card, rev(id, 10), rev(id, 10)) })
 	}
-	storetest.Eventually(t, "two products are being read", func() bool { return source.reads.Load() == 2 })
+	testkit.Eventually(t, "two products are being read", func() bool { return source.reads.Load() == 2 })
 	for id := int64(3); id <= 4; id++ {
 		if _, err := c.Fragment(t.Context(), render.Card, rev(id, 10)); !errors.Is(err, render.ErrBusy) {
-			t.Errorf("a third at a time: %v", err)
+			t.Errorf("third concurrent load: error %v", err)
 		}
 	}
 	close(source.slow)
@@ -441,12 +431,13 @@ func TestTheDatabaseIsNotCrowded(t *testing.T) {
 	}
 }
 
-func TestAScanOfIdsIsNoScanOfTheDatabase(t *testing.T) {
-	source, server := newRows(10, 10), storetest.StartRedis(t)
+func TestAbsentProductsAreNotReadAgain(t *testing.T) {
+	source, server := newRows(10, 10), testkit.StartRedis(t)
 	source.set(rev(5, 10))
 	rdb, templates := client(t, server.Addr()), load(t, render.Config{})
 	make := func(keep time.Duration) *render.Cache {
-		return render.NewCache(source, rdb, shop, templates, render.CacheConfig{Unknown: keep, Log: slog.New(slog.DiscardHandler)})
+		return render.NewCache(source, rdb, shop, templates,
+			render.CacheConfig{AbsentFor: keep, Log: slog.New(slog.DiscardHandler)})
 	}
 	c := make(time.Hour)
 	unknown := func(id int64) {
@@ -462,21 +453,22 @@ func TestAScanOfIdsIsNoScanOfTheDatabase(t *testing.T) {
 			}
 		}
 	}
-	if n := source.reads.Load(); n != 2 { // 3 and 4; 6 is above all that there are
-		t.Errorf("%d reads", n)
+	// 3 and 4; 6 is above all that there are.
+	if n, reads := source.asks.Load(), source.reads.Load(); n != 2 || reads != 0 {
+		t.Errorf("%d queries, %d reads", n, reads)
 	}
-	if found, err := c.Compare(t.Context(), []int64{1, 3, 700}); err != nil || len(found) != 1 {
+	if found, err := c.ReadVersions(t.Context(), []int64{1, 3, 700}); err != nil || len(found) != 1 {
 		t.Errorf("%v, %v", found, err)
 	}
 	for _, id := range []int64{3, 9} {
 		source.set(rev(id, 20))
-		c.Heard(rev(id, 20))
+		c.Observe(rev(id, 20))
 		want(t, c, render.Card, rev(id, 0), rev(id, 20))
 	}
 	unknown(4)
 	unknown(10)
-	if n := source.reads.Load(); n != 4 {
-		t.Errorf("%d reads after two products came", n)
+	if n := source.reads.Load(); n != 2 {
+		t.Errorf("%d reads after two products were created", n)
 	}
 	// Nothing is believed for long: nobody may have told of it.
 	c = make(10 * time.Millisecond)
@@ -485,7 +477,7 @@ func TestAScanOfIdsIsNoScanOfTheDatabase(t *testing.T) {
 	source.set(rev(4, 20))
 	source.set(rev(11, 20))
 	for _, id := range []int64{4, 11} {
-		storetest.Eventually(t, "the product is there", func() bool {
+		testkit.Eventually(t, "the product is there", func() bool {
 			_, err := c.Fragment(t.Context(), render.Card, rev(id, 0))
 			return err == nil
 		})
@@ -493,7 +485,7 @@ func TestAScanOfIdsIsNoScanOfTheDatabase(t *testing.T) {
 }
 
 func BenchmarkFragment(b *testing.B) {
-	server := storetest.StartRedis(b)
+	server := testkit.StartRedis(b)
 	source := newRows(10)
 	templates := load(b, render.Config{})
 	rdb := client(b, server.Addr())

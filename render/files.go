@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// files are folders of which the first that has a file stands before the
-// others: the shop owner's before ours.
+// files are folders of templates. The first that has a file wins: the shop owner's before
+// ours.
 type files []fs.FS
 
-// read has the first file of that name.
+// read returns the first file of that name.
 func (f files) read(name string) ([]byte, error) {
 	for _, folder := range f {
 		text, err := fs.ReadFile(folder, name)
@@ -26,8 +26,8 @@ func (f files) read(name string) ([]byte, error) {
 	return nil, fmt.Errorf("template %s: %w", name, fs.ErrNotExist)
 }
 
-// view has the file of a view, and where it is. The two that there always are
-// may lie beside the pages, too, in the shop owner's folder.
+// view returns the file of a view and its path. The views that every shop has may also be
+// beside the pages in the shop owner's folder.
 func (f files) view(name string) (file string, text []byte, err error) {
 	names := []string{"views/" + name + ".html"}
 	if _, always := ParseView(name); always {
@@ -44,8 +44,8 @@ func (f files) view(name string) (file string, text []byte, err error) {
 	return "", nil, fmt.Errorf("template %s: %w", names[0], fs.ErrNotExist)
 }
 
-// list has the names, without their ending, of the files in a subfolder that
-// have that ending, of all folders, sorted.
+// list returns the sorted names, without extension, of the files with that extension in a
+// subfolder of any folder.
 func (f files) list(dir, ending string) ([]string, error) {
 	found := map[string]bool{}
 	for _, folder := range f {
@@ -64,7 +64,7 @@ func (f files) list(dir, ending string) ([]string, error) {
 	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// note adds a named text to a sum, so that no two lists of texts add the same.
+// note adds a named text to a hash. No two lists of texts add the same bytes.
 func note(sum hash.Hash, name string, text []byte) {
 	fmt.Fprintf(sum, "%s\n%d\n", name, len(text))
 	sum.Write(text)

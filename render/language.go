@@ -15,14 +15,14 @@ import (
 	"shelfcast/store"
 )
 
-// A Language is one in which the shop speaks.
+// A Language is a language of the shop.
 type Language struct {
 	Tag    string // BCP 47, as it is in lang attributes and in URLs: de, de-AT
-	Prefix string // of the paths of its pages: "" for the shop's first, /de-AT for another
+	Prefix string // of the paths of its pages: "" for the default language, /de-AT for another
 	Name   string // as its speakers call it
 }
 
-// View is that of this name in the language.
+// View returns the view of that name in the language.
 func (l Language) View(name View) View {
 	if l.Prefix == "" {
 		return name
@@ -30,15 +30,15 @@ func (l Language) View(name View) View {
 	return name + View("."+l.Tag)
 }
 
-// ShopPath is where the shop is in the language.
+// ShopPath returns the path of the shop in the language.
 func (l Language) ShopPath() string { return l.Prefix + "/shop" }
 
-// ProductPath is where the page of a product is in the language.
+// ProductPath returns the path of a product's page in the language.
 func (l Language) ProductPath(id int64) string {
 	return fmt.Sprintf("%s/shop/products/%d", l.Prefix, id)
 }
 
-// locale is how a language is written.
+// locale formats prices and messages in a language.
 type locale struct {
 	Language
 	formatter *currency.Formatter
@@ -52,10 +52,10 @@ func parseLocales(tags []string) ([]language.Tag, error) {
 	for _, text := range tags {
 		tag, err := language.Parse(text)
 		if err != nil || tag == language.Und {
-			return nil, fmt.Errorf("%q is not a language, as en or de-AT", text)
+			return nil, fmt.Errorf("%q is not a language like en or de-AT", text)
 		}
 		if seen[tag.String()] {
-			return nil, fmt.Errorf("the language %s is named twice", tag)
+			return nil, fmt.Errorf("the language %s is given twice", tag)
 		}
 		seen[tag.String()] = true
 		parsed = append(parsed, tag)
@@ -63,9 +63,8 @@ func parseLocales(tags []string) ([]language.Tag, error) {
 	return parsed, nil
 }
 
-// newLocale reads the messages of a language: of locales/de.json, and for de-AT
-// what locales/de-AT.json says otherwise; of each ours, and what the shop owner
-// says otherwise.
+// newLocale reads the messages of a language: for de-AT those of locales/de.json, which
+// locales/de-AT.json overrides, and of each file ours, which the shop owner's overrides.
 func newLocale(tag language.Tag, first bool, from files, sum hash.Hash) (*locale, error) {
 	l := &locale{
 		Language:  Language{Tag: tag.String()},
@@ -102,7 +101,8 @@ func newLocale(tag language.Tag, first bool, from files, sum hash.Hash) (*locale
 		}
 	}
 	if !found {
-		return nil, fmt.Errorf("there are no messages in the language %s: locales/%s.json in the folder of templates is to have them, as locales/en.json has ours", l.Tag, l.Tag)
+		return nil, fmt.Errorf("there are no messages in the language %s: add locales/%s.json to the folder of "+
+			"templates, with the messages of our locales/en.json", l.Tag, l.Tag)
 	}
 	l.messages = i18n.NewLocalizer(bundle, l.Tag)
 	var err error
@@ -110,9 +110,9 @@ func newLocale(tag language.Tag, first bool, from files, sum hash.Hash) (*locale
 	return l, err
 }
 
-// text is the template function t, the message of that name. What follows the
-// name are a count, on which the form of the message depends and which is
-// .Count in it, and other values, each behind its name:
+// text is the template function t. It returns the message with that ID. A count after the
+// ID selects the plural form, and is .Count in the message. Other values follow their
+// names:
 //
 //	{{t "in_stock"}}  {{t "left" .Stock}}  {{t "hello" "Name" .Title}}
 func (l *locale) text(id string, args ...any) (string, error) {
@@ -125,7 +125,7 @@ func (l *locale) text(id string, args ...any) (string, error) {
 	for ; len(args) > 0; args = args[2:] {
 		name, ok := args[0].(string)
 		if !ok {
-			return "", fmt.Errorf("message %q: %v is to be the name of a value", id, args[0])
+			return "", fmt.Errorf("message %q: %v must be the name of a value", id, args[0])
 		}
 		data[name] = args[1]
 	}
@@ -140,10 +140,10 @@ func (l *locale) text(id string, args ...any) (string, error) {
 	return text, nil
 }
 
-// money is a price as the language writes it.
+// money formats a price.
 func (l *locale) money(p store.Price, code string) string {
 	amount, err := currency.NewAmount(p.String(), code)
-	if err != nil { // another program's currency, which is none
+	if err != nil { // another program has stored a currency that does not exist
 		return p.String() + " " + code
 	}
 	return l.formatter.Format(amount)

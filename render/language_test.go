@@ -13,9 +13,10 @@ import (
 
 // The same product in two languages: its words, its prices and its links are
 // of the view's.
-func TestTheShopSpeaksSeveralLanguages(t *testing.T) {
+func TestProductIsRenderedInEachLanguage(t *testing.T) {
 	templates := load(t, render.Config{Locales: []string{"en", "de"}})
-	if got := templates.Views(); !slices.Equal(got, []render.View{"card", "card.de", "detail", "detail.de", "odoo", "odoo.de"}) {
+	want := []render.View{"card", "card.de", "detail", "detail.de", "odoo", "odoo.de"}
+	if got := templates.Views(); !slices.Equal(got, want) {
 		t.Errorf("the views are %v", got)
 	}
 	p := lamp()
@@ -42,7 +43,7 @@ func TestTheShopSpeaksSeveralLanguages(t *testing.T) {
 	}
 	for lang, want := range map[string]string{"en": "Nothing found", "de": "Nichts gefunden"} {
 		var html strings.Builder
-		if err := templates.Page(&html, "shop", render.Page{Lang: lang, Shelf: render.Shelf{Query: "x"}}); err != nil {
+		if err := templates.Page(&html, "shop", render.Page{Lang: lang, List: render.ListControls{Query: "x"}}); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(html.String(), `<html lang="`+lang+`">`) || !strings.Contains(html.String(), want) {
@@ -53,13 +54,14 @@ func TestTheShopSpeaksSeveralLanguages(t *testing.T) {
 
 // A shop owner brings a language that we do not have, says one thing otherwise
 // in one that we have, and another in one of its countries.
-func TestTheOwnersFolderHasMessages(t *testing.T) {
+func TestTemplateFolderAddsAndOverridesMessages(t *testing.T) {
 	ours, err := fs.ReadFile(web.Templates, "locales/en.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// In Polish the form depends on the count in a way that English does not know.
-	polish := strings.ReplaceAll(string(ours), `"one": "Only {{.Count}} left",`, `"one": "{{.Count}} sztuka", "few": "{{.Count}} sztuki", "many": "{{.Count}} sztuk",`)
+	polish := strings.ReplaceAll(string(ours), `"one": "Only {{.Count}} left",`,
+		`"one": "{{.Count}} sztuka", "few": "{{.Count}} sztuki", "many": "{{.Count}} sztuk",`)
 	mine := fstest.MapFS{
 		"locales/pl.json":    {Data: []byte(polish)},
 		"locales/de.json":    {Data: []byte(`{"sold_out": "Leider weg"}`)},
@@ -88,34 +90,37 @@ func TestTheOwnersFolderHasMessages(t *testing.T) {
 		}
 	}
 	languages := templates.Languages()
-	if len(languages) != 3 || languages[0] != (render.Language{Tag: "de-AT", Name: "Deutsch"}) || languages[1].Prefix != "/pl" {
+	if len(languages) != 3 || languages[0] != (render.Language{Tag: "de-AT", Name: "Deutsch"}) ||
+		languages[1].Prefix != "/pl" {
 		t.Errorf("the languages are %+v", languages)
 	}
 	const german = `{"add_to_cart": "Kaufen"}`
-	other := load(t, render.Config{Files: []fs.FS{fstest.MapFS{"locales/de.json": {Data: []byte(german)}}}, Locales: []string{"de"}})
+	files := fstest.MapFS{"locales/de.json": {Data: []byte(german)}}
+	other := load(t, render.Config{Files: []fs.FS{files}, Locales: []string{"de"}})
 	if other.Hash() == load(t, render.Config{Locales: []string{"de"}}).Hash() {
-		t.Error("templates that say other things have the same hash")
+		t.Error("templates with different messages have the same hash")
 	}
 }
 
-func TestALanguageThatIsNone(t *testing.T) {
+func TestInvalidLocaleIsRejected(t *testing.T) {
 	for _, c := range []struct {
 		locales []string
 		says    string
 	}{
 		{[]string{"en", "what is this"}, `"what is this" is not a language`},
-		{[]string{"en", "de", "de"}, "the language de is named twice"},
-		{[]string{"en", "fr"}, "there are no messages in the language fr: locales/fr.json"},
+		{[]string{"en", "de", "de"}, "the language de is given twice"},
+		{[]string{"en", "fr"}, "there are no messages in the language fr: add locales/fr.json"},
 	} {
 		_, err := render.Load(render.Config{Files: []fs.FS{web.Templates}, Locales: c.locales})
 		if err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%v: it says %v", c.locales, err)
+			t.Errorf("%v: got error %v", c.locales, err)
 		}
 	}
 	// Of a language of which one message is missing it is said where that is.
 	few := fstest.MapFS{"locales/fr.json": {Data: []byte(`{"language": "Français"}`)}}
 	_, err := render.Load(render.Config{Files: []fs.FS{few, web.Templates}, Locales: []string{"en", "fr"}})
-	if err == nil || !strings.Contains(err.Error(), ".html:") || !strings.Contains(err.Error(), "in the language fr (locales/fr.json)") {
-		t.Errorf("it says %v", err)
+	if err == nil || !strings.Contains(err.Error(), ".html:") ||
+		!strings.Contains(err.Error(), "in the language fr (locales/fr.json)") {
+		t.Errorf("got error %v", err)
 	}
 }

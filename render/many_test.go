@@ -13,7 +13,7 @@ import (
 
 	"shelfcast/render"
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 // counted is a connection to Redis that is open, and of which is counted how
@@ -60,7 +60,8 @@ func wantAll(t *testing.T, c *render.Cache, view render.View, asked, wanted []st
 			}
 		case f == nil:
 			t.Errorf("%v: got nothing", asked[i])
-		case f.Rev != wanted[i] || f.View != view || !strings.Contains(f.HTML, fmt.Sprint("title of version ", wanted[i].Version)):
+		case f.Rev != wanted[i] || f.View != view ||
+			!strings.Contains(f.HTML, fmt.Sprint("title of version ", wanted[i].Version)):
 			t.Errorf("%v: got %v, want %v: %s", asked[i], f.Rev, wanted[i], f.HTML)
 		}
 	}
@@ -68,9 +69,9 @@ func wantAll(t *testing.T, c *render.Cache, view render.View, asked, wanted []st
 
 // A page of 48 cards costs an instance that is cold one round trip to Redis, and
 // one that is warm none; an edit costs that one card. Made are they in one query.
-func TestAPageOfCardsIsOneRoundTrip(t *testing.T) {
+func TestCardsNeedOneRedisRoundTrip(t *testing.T) {
 	const cards = 48
-	source, server := newRows(), storetest.StartRedis(t)
+	source, server := newRows(), testkit.StartRedis(t)
 	for _, r := range shelf(cards, 10) {
 		source.set(r)
 	}
@@ -92,7 +93,7 @@ func TestAPageOfCardsIsOneRoundTrip(t *testing.T) {
 		trips.Store(0)
 		wantAll(t, cache, render.Card, shelf(cards, 10), shelf(cards, 10))
 		if n := trips.Load(); n != 0 {
-			t.Errorf("%s: %d round trips for what is in memory", c.name, n)
+			t.Errorf("%s: %d round trips for cards in memory, want 0", c.name, n)
 		}
 	}
 	for id, n := range source.of {
@@ -103,15 +104,15 @@ func TestAPageOfCardsIsOneRoundTrip(t *testing.T) {
 }
 
 // What Redis or this instance knows to be newer than the list is what is shown.
-func TestCardsAreCurrent(t *testing.T) {
-	source, server := newRows(10, 10, 10, 10), storetest.StartRedis(t)
+func TestCardsAreNewestKnownVersions(t *testing.T) {
+	source, server := newRows(10, 10, 10, 10), testkit.StartRedis(t)
 	templates := load(t, render.Config{})
 	a := cache(t, source, client(t, server.Addr()), templates)
 	wantAll(t, a, render.Card, shelf(4, 10), shelf(4, 10))
 	source.set(rev(2, 20))
 	source.set(rev(3, 30))
-	a.Heard(rev(2, 20))
-	a.Heard(rev(3, 30))
+	a.Observe(rev(2, 20))
+	a.Observe(rev(3, 30))
 	current := []store.Rev{rev(1, 10), rev(2, 20), rev(3, 30), rev(4, 10)}
 	wantAll(t, a, render.Card, shelf(4, 10), current)
 	rdb, trips := counted(t, server.Addr())
@@ -121,22 +122,24 @@ func TestCardsAreCurrent(t *testing.T) {
 	if n := trips.Load(); n != 2 {
 		t.Errorf("%d round trips: one, and one for what is newer", n)
 	}
-	wantAll(t, b, render.Card, []store.Rev{rev(3, 0), rev(1, 0)}, []store.Rev{rev(3, 30), rev(1, 10)}) // Redis says so
+	// The database says so, and Redis has them.
+	wantAll(t, b, render.Card, []store.Rev{rev(3, 0), rev(1, 0)}, []store.Rev{rev(3, 30), rev(1, 10)})
 	if n := source.reads.Load() - reads; n != 0 {
-		t.Errorf("%d queries for what Redis has", n)
+		t.Errorf("%d queries for cards in Redis, want 0", n)
 	}
 	server.Kill()
 	source.set(rev(1, 11))
-	wantAll(t, b, render.Card, []store.Rev{rev(1, 0), rev(9, 7), rev(4, 10)}, []store.Rev{rev(1, 11), {}, rev(4, 10)}) // the rows
+	// The rows.
+	wantAll(t, b, render.Card, []store.Rev{rev(1, 0), rev(9, 7), rev(4, 10)}, []store.Rev{rev(1, 11), {}, rev(4, 10)})
 	c := cache(t, source, client(t, server.Addr()), templates)
 	wantAll(t, c, render.Detail, shelf(4, 10), []store.Rev{rev(1, 11), rev(2, 20), rev(3, 30), rev(4, 10)})
 }
 
 // However many ask two instances for lists that overlap, and for single cards,
 // each is made once.
-func TestCardsOfManyListsAreMadeOnceForAll(t *testing.T) {
+func TestOverlappingListsRenderEachCardOnce(t *testing.T) {
 	const products = 30
-	source, server := newRows(), storetest.StartRedis(t)
+	source, server := newRows(), testkit.StartRedis(t)
 	for _, r := range shelf(products, 10) {
 		source.set(r)
 	}
@@ -154,7 +157,7 @@ func TestCardsOfManyListsAreMadeOnceForAll(t *testing.T) {
 			wantAll(t, fleet[n%2], render.Card, some, some)
 		})
 	}
-	storetest.Eventually(t, "some are being read", func() bool { return source.reads.Load() > 0 })
+	testkit.Eventually(t, "some are being read", func() bool { return source.reads.Load() > 0 })
 	close(source.slow)
 	all.Wait()
 	for id, n := range source.of {
@@ -165,28 +168,33 @@ func TestCardsOfManyListsAreMadeOnceForAll(t *testing.T) {
 }
 
 // A database that does not answer keeps from the page only what nobody has.
-func TestWhatCannotBeHadIsLeftOut(t *testing.T) {
-	source, server := newRows(10, 10, 10), storetest.StartRedis(t)
+func TestFailedLoadOmitsOnlyUncachedCards(t *testing.T) {
+	source, server := newRows(10, 10, 10), testkit.StartRedis(t)
 	c := cache(t, source, client(t, server.Addr()), load(t, render.Config{}))
 	wantAll(t, c, render.Card, shelf(2, 10), shelf(2, 10))
 	source.down = true
-	c.Heard(rev(1, 20))
+	c.Observe(rev(1, 20))
 	found, err := c.Fragments(t.Context(), render.Card, shelf(3, 10))
 	if !errors.Is(err, store.ErrUnavailable) || len(found) != 3 || found[0] != nil || found[1] == nil || found[2] != nil {
 		t.Errorf("%v, %v", found, err)
 	}
 	source.down = false
 	source.set(rev(1, 20))
+	testkit.Eventually(t, "the database is asked again", func() bool {
+		_, err := c.Fragments(t.Context(), render.Card, shelf(3, 10))
+		return err == nil
+	})
 	wantAll(t, c, render.Card, shelf(3, 10), []store.Rev{rev(1, 20), rev(2, 10), rev(3, 10)})
 }
 
 // The holder of leases that dies keeps a page waiting for a moment only, and a
 // list takes one of the turns at the database.
-func TestListsWaitTheirTurn(t *testing.T) {
-	source, server := newRows(10, 10, 10, 10), storetest.StartRedis(t)
+func TestListTakesOneLoadSlot(t *testing.T) {
+	source, server := newRows(10, 10, 10, 10), testkit.StartRedis(t)
 	templates, rdb := load(t, render.Config{}), client(t, server.Addr())
 	for id := range int64(2) {
-		if err := rdb.Set(t.Context(), fmt.Sprintf("shelfcast:tests:lease:card:%s:{%d}", templates.Hash(), id+1), "the dead", time.Hour).Err(); err != nil {
+		lease := fmt.Sprintf("shelfcast:tests:lease:card:%s:{%d}", templates.Hash(), id+1)
+		if err := rdb.Set(t.Context(), lease, "the dead", time.Hour).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -194,14 +202,14 @@ func TestListsWaitTheirTurn(t *testing.T) {
 
 	source.slow = make(chan struct{})
 	c := render.NewCache(source, rdb, shop, templates, render.CacheConfig{
-		Fills: 1, FillWait: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		MaxLoads: 1, LoadWait: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	})
 	reads := source.reads.Load()
 	var patient sync.WaitGroup
 	patient.Go(func() { wantAll(t, c, render.Detail, shelf(2, 10), shelf(2, 10)) })
-	storetest.Eventually(t, "a list is being read", func() bool { return source.reads.Load() == reads+1 })
+	testkit.Eventually(t, "a list is being read", func() bool { return source.reads.Load() == reads+1 })
 	if _, err := c.Fragments(t.Context(), render.Detail, shelf(4, 10)[2:]); !errors.Is(err, render.ErrBusy) {
-		t.Errorf("a second at a time: %v", err)
+		t.Errorf("second concurrent load: error %v", err)
 	}
 	close(source.slow)
 	patient.Wait()

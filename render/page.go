@@ -8,29 +8,28 @@ import (
 	"slices"
 )
 
-// The pages: those that are put into the layout, and those that are whole by
-// themselves.
+// The pages: those that the layout surrounds, and those that are whole documents.
 var (
 	pageNames  = []string{"shop", "product", "message"}
 	wholePages = []string{"admin", "docs"}
 )
 
-// A Page is what a page's template is given.
+// A Page is the data of a page's template.
 type Page struct {
-	Lang        string // one of Languages; "": the shop's first
+	Lang        string // one of Languages; "": the default one
 	Title       string // "": as the template has it
-	Description string // for those who find the page; "": as the template has it
+	Description string // for search engines and previews; "": as the template has it
 	Status      int    // of the HTTP response; 0: 200
 	NoIndex     bool   // the page is not for search engines
-	Assets      string // the path that scripts and styles are below
-	Canonical   string // the page's one address, a path if it is not known what the host is called; "" if it has none
-	URL         string // the whole of it; "" if that is not known
-	Image       string // the URL of a picture of what it is about
+	Assets      string // the path prefix of scripts and styles
+	Canonical   string // the page's canonical URL, or its path if the host is not known; "" if it has none
+	URL         string // the absolute canonical URL; "" if the host is not known
+	Image       string // the URL of a picture for previews
 	Alternates  []Alternate
 	Structured  []any // JSON-LD (schema.org)
 	Fragments   []template.HTML
-	Shelf       Shelf
-	Data        any // of the page alone
+	List        ListControls
+	Data        any // specific to the page
 
 	// Filled in by Page.
 	ShopName string
@@ -45,10 +44,10 @@ type Alternate struct {
 	Current bool   // it is this page
 }
 
-// A Shelf is what a page that lists products says besides them.
-type Shelf struct {
-	Query, Vendor, Sort string // as the visitor has them; "" if he has none
-	Searchable          int    // characters of a query that are looked at
+// ListControls are the search, filter, sort order and page links of a list of products.
+type ListControls struct {
+	Query, Vendor, Sort string // of the visitor's request; "" if absent
+	Searchable          int    // maximum length of a query, in characters
 	Vendors, Sorts      []Choice
 	Next, Previous      string // hrefs; "" if there is none
 }
@@ -61,8 +60,8 @@ type Choice struct {
 	Current bool
 }
 
-// Default is the language that stands for all others: the shop's first, which
-// is where a visitor is sent who speaks none of the shop's.
+// Default returns the page in the shop's default language, for visitors who speak none of
+// the shop's languages.
 func (p Page) Default() Alternate {
 	if len(p.Alternates) == 0 {
 		return Alternate{}
@@ -70,14 +69,14 @@ func (p Page) Default() Alternate {
 	return p.Alternates[0]
 }
 
-func (e *edition) page(w io.Writer, name string, p Page) error {
-	at := slices.IndexFunc(e.languages, func(l *locale) bool { return l.Tag == p.Lang })
-	l := e.languages[max(at, 0)]
-	page, ok := e.pages[pageKey{name, l.Tag}]
+func (s *templateSet) page(w io.Writer, name string, p Page) error {
+	at := slices.IndexFunc(s.languages, func(l *locale) bool { return l.Tag == p.Lang })
+	l := s.languages[max(at, 0)]
+	page, ok := s.pages[pageKey{name, l.Tag}]
 	if !ok {
 		return fmt.Errorf("no page %q", name)
 	}
-	p.ShopName, p.Lang, p.Shop = e.cfg.ShopName, l.Tag, l.ShopPath()
+	p.ShopName, p.Lang, p.Shop = s.cfg.ShopName, l.Tag, l.ShopPath()
 	root := "layout"
 	if slices.Contains(wholePages, name) {
 		root = name + ".html"

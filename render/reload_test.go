@@ -11,7 +11,7 @@ import (
 
 	"shelfcast/render"
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 // A folder is that of a shop owner, who works in it.
@@ -42,12 +42,12 @@ const row = `<p data-product-id="{{.ID}}" data-product-version="{{.Version}}" da
 
 // Templates that are loaded anew make all that is made from then on, of a version
 // that was there before too; those that are broken change nothing.
-func TestTemplatesAreLoadedAnew(t *testing.T) {
+func TestReloadAppliesTemplates(t *testing.T) {
 	mine := folder{t, t.TempDir()}
 	mine.write("views/card.html", row+"old</p>")
 	mine.write("views/row.html", row+"row</p>")
 	templates := load(t, render.Config{Files: []fs.FS{os.DirFS(mine.dir)}})
-	source, server := newRows(10, 10), storetest.StartRedis(t)
+	source, server := newRows(10, 10), testkit.StartRedis(t)
 	c := cache(t, source, client(t, server.Addr()), templates)
 	says := func(word string) {
 		t.Helper()
@@ -63,14 +63,14 @@ func TestTemplatesAreLoadedAnew(t *testing.T) {
 		}
 	}
 	says("old")
-	old, edition := templates.Hash(), templates.Edition()
+	old, edition := templates.Hash(), templates.Snapshot()
 
 	mine.write("views/card.html", row+"{{.Colour}}</p>")
 	if err := templates.Reload(); err == nil || !strings.Contains(err.Error(), "views/card.html:1") {
-		t.Errorf("it says %v", err)
+		t.Errorf("got error %v", err)
 	}
-	if templates.Edition() != edition {
-		t.Error("templates that are broken have changed something")
+	if templates.Snapshot() != edition {
+		t.Error("broken templates were applied")
 	}
 	says("old")
 
@@ -80,11 +80,11 @@ func TestTemplatesAreLoadedAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	says("new")
-	if templates.Hash() == old || templates.Edition() == edition {
-		t.Error("the new ones have the hash, or the edition, of the old ones")
+	if templates.Hash() == old || templates.Snapshot() == edition {
+		t.Error("the new templates have the hash or edition of the old ones")
 	}
 	if _, err := c.Fragment(t.Context(), "row", rev(1, 10)); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("of a view that is gone: %v", err)
+		t.Errorf("removed view: error %v", err)
 	}
 	mine.write("views/card.html", row+"old</p>") // and back
 	mine.write("views/row.html", row+"row</p>")
@@ -94,18 +94,19 @@ func TestTemplatesAreLoadedAnew(t *testing.T) {
 	}
 	says("old")
 	if source.reads.Load() != reads {
-		t.Error("what these had made before is made again")
+		t.Error("fragments of the earlier templates were rendered again")
 	}
 }
 
 // What was begun with the old templates and ends after the new ones have come is
 // the old ones' work: for him who asked before, and for nobody else.
-func TestWhatIsMadeWhileTemplatesChange(t *testing.T) {
+func TestFragmentsRenderedDuringReloadAreNotReused(t *testing.T) {
 	mine := folder{t, t.TempDir()}
 	mine.write("views/card.html", row+"old</p>")
 	templates := load(t, render.Config{Files: []fs.FS{os.DirFS(mine.dir)}})
-	source, server := newRows(10, 10, 10), storetest.StartRedis(t)
-	fleet := []*render.Cache{cache(t, source, client(t, server.Addr()), templates), cache(t, source, client(t, server.Addr()), templates)}
+	source, server := newRows(10, 10, 10), testkit.StartRedis(t)
+	fleet := []*render.Cache{cache(t, source, client(t, server.Addr()), templates),
+		cache(t, source, client(t, server.Addr()), templates)}
 	source.slow = make(chan struct{})
 	var early sync.WaitGroup
 	early.Go(func() {
@@ -114,11 +115,12 @@ func TestWhatIsMadeWhileTemplatesChange(t *testing.T) {
 		}
 	})
 	early.Go(func() {
-		if many, err := fleet[0].Fragments(t.Context(), render.Card, shelf(3, 10)[1:]); err != nil || !strings.Contains(many[1].HTML, "old") {
+		if many, err := fleet[0].Fragments(t.Context(), render.Card, shelf(3, 10)[1:]); err != nil ||
+			!strings.Contains(many[1].HTML, "old") {
 			t.Errorf("%v: %v", err, many)
 		}
 	})
-	storetest.Eventually(t, "both are being read", func() bool { return source.reads.Load() == 2 })
+	testkit.Eventually(t, "both are being read", func() bool { return source.reads.Load() == 2 })
 	mine.write("views/card.html", row+"new</p>")
 	if err := templates.Reload(); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,3 @@
-// Package render turns a product into the HTML that stands for it in a page,
-// and keeps what it has made: memory → Redis → store → template. It knows
-// nothing of HTTP or of who watches.
 package render
 
 import (
@@ -14,30 +11,29 @@ import (
 	"shelfcast/store"
 )
 
-// Config says how templates are made. The zero value means the defaults, but
-// for Files.
+// Config says which templates to load, and how they render. The zero value of each field
+// but Files means its default.
 type Config struct {
-	Files    []fs.FS  // where to look for each template, first found wins: the shop owner's before ours
-	Locales  []string // the shop's languages (BCP 47), its first in front; "en"
+	Files    []fs.FS  // folders of templates; the first that has a file wins: the shop owner's before ours
+	Locales  []string // the shop's languages (BCP 47), the default one first; "en"
 	ShopName string   // "Shop"
 	Videos   bool     // descriptions may have videos: see store.CleanHTML
-	Low      int64    // at and below this stock a product is shown as nearly gone; 5
+	Low      int64    // the greatest stock at which a product is shown as low in stock; 5
 }
 
-// Templates make HTML. They are safe for concurrent use and pure: as long as
-// they are not loaded anew the same product gives the same bytes.
+// Templates renders views and pages. It is safe for concurrent use and pure: until the
+// next Reload the same product gives the same bytes.
 //
-// A view is a file views/NAME.html. Of card and detail there are ours; a shop
-// owner's folder may have others of these, and more: each file there is a view.
-// What views and pages have in common is defined in parts/NAME.html, and what
-// they say in a language is in locales/TAG.json, in the form of go-i18n.
+// A view is a file views/NAME.html. card, detail and odoo are built in; the shop owner's folder
+// may replace them and add more. parts/NAME.html defines what views and pages share, and
+// locales/TAG.json has the messages in a language, in the format of go-i18n.
 type Templates struct {
 	cfg Config
-	now atomic.Pointer[edition]
+	now atomic.Pointer[templateSet]
 }
 
-// Load parses the templates and tries each on sample products, so that a
-// template that cannot be shown is found here and not by a shopper.
+// Load parses the templates and renders sample products with each, so that a broken
+// template is found here and not by a shopper.
 func Load(cfg Config) (*Templates, error) {
 	if len(cfg.Locales) == 0 {
 		cfg.Locales = []string{"en"}
@@ -45,7 +41,7 @@ func Load(cfg Config) (*Templates, error) {
 	cfg.ShopName = cmp.Or(cfg.ShopName, "Shop")
 	cfg.Low = cmp.Or(cfg.Low, 5)
 	t := &Templates{cfg: cfg}
-	first, err := newEdition(cfg)
+	first, err := newTemplateSet(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -53,10 +49,10 @@ func Load(cfg Config) (*Templates, error) {
 	return t, nil
 }
 
-// Reload reads the files anew. All that is made from then on is made of what
-// they are now; if that cannot be shown, nothing changes.
+// Reload reads the files again. If it succeeds, everything that is rendered from then on
+// uses them; if it fails, nothing changes.
 func (t *Templates) Reload() error {
-	next, err := newEdition(t.cfg)
+	next, err := newTemplateSet(t.cfg)
 	if err != nil {
 		return err
 	}
@@ -64,17 +60,17 @@ func (t *Templates) Reload() error {
 	return nil
 }
 
-// Edition is another value after each Reload.
-func (t *Templates) Edition() any { return t.now.Load() }
+// Snapshot returns a value that differs after each successful Reload.
+func (t *Templates) Snapshot() any { return t.now.Load() }
 
-// Hash names the fragments that these templates make: two that differ in it
-// may differ in any byte.
+// Hash identifies these templates. Fragments of templates with different hashes may differ
+// in any byte.
 func (t *Templates) Hash() string { return t.now.Load().hash }
 
-// ShopName is the shop's.
+// ShopName returns the name of the shop.
 func (t *Templates) ShopName() string { return t.cfg.ShopName }
 
-// Languages are those of the shop, its first in front.
+// Languages returns the languages of the shop, the default one first.
 func (t *Templates) Languages() []Language {
 	var all []Language
 	for _, l := range t.now.Load().languages {
@@ -83,11 +79,11 @@ func (t *Templates) Languages() []Language {
 	return all
 }
 
-// Views are all that there are, in all languages, sorted.
+// Views returns all views in all languages, sorted.
 func (t *Templates) Views() []View { return slices.Clone(t.now.Load().names) }
 
-// ParseView is the View of that name; false if there is none. The View is ours:
-// the name may be on loan.
+// ParseView returns the view of that name, and false if there is none. The returned View
+// does not alias name.
 func (t *Templates) ParseView(name string) (View, bool) {
 	v, ok := t.now.Load().views[View(name)]
 	if !ok {
@@ -96,7 +92,7 @@ func (t *Templates) ParseView(name string) (View, bool) {
 	return v.name, true
 }
 
-// Render makes the HTML of a product: one element, with data-product-id,
+// Render returns the HTML of a product: one element, with data-product-id,
 // data-product-version and data-view.
 func (t *Templates) Render(view View, p store.Product) (string, error) {
 	return t.now.Load().render(view, p)
@@ -107,13 +103,12 @@ func (t *Templates) Page(w io.Writer, name string, p Page) error {
 	return t.now.Load().page(w, name, p)
 }
 
-// Text is a message of the pages in a language of the shop: see the function t
-// of the templates.
+// Text returns a message in a language of the shop, as the template function t does.
 func (t *Templates) Text(lang, id string, args ...any) (string, error) {
 	for _, l := range t.now.Load().languages {
 		if l.Tag == lang {
 			return l.text(id, args...)
 		}
 	}
-	return "", fmt.Errorf("the shop does not speak %q", lang)
+	return "", fmt.Errorf("%q is not a language of the shop", lang)
 }

@@ -47,7 +47,7 @@ func lamp() store.Product {
 	}
 }
 
-func TestGolden(t *testing.T) {
+func TestFragmentsMatchGoldenFiles(t *testing.T) {
 	was := price("2099.00")
 	for name, change := range map[string]func(*store.Product){
 		"plain":       func(*store.Product) {},
@@ -58,7 +58,8 @@ func TestGolden(t *testing.T) {
 		"hostile": func(p *store.Product) {
 			p.Title, p.SKU, p.Vendor = `<script>alert("t")</script>`, `"><img src=x onerror=alert(1)>`, `A&B's`
 			p.ImageURL = `/x" onerror="alert(1)`
-			p.Description = `<p onclick="x()">a<script>alert(1)</script><a href="javascript:x()">b</a></p></div></section>` // written by plain SQL
+			// Written by plain SQL.
+			p.Description = `<p onclick="x()">a<script>alert(1)</script><a href="javascript:x()">b</a></p></div></section>`
 		},
 	} {
 		p := lamp()
@@ -91,13 +92,14 @@ func TestHTMLInTextIsEscaped(t *testing.T) {
 	p.Title, p.SKU = "<b>x</b>", `"><script>y</script>`
 	for _, view := range []render.View{render.Card, render.Detail} {
 		html, err := load(t, render.Config{}).Render(view, p)
-		if err != nil || strings.Contains(html, "<b>") || strings.Contains(html, "<script") || !strings.Contains(html, "&lt;b&gt;x") {
+		if err != nil || strings.Contains(html, "<b>") || strings.Contains(html, "<script") ||
+			!strings.Contains(html, "&lt;b&gt;x") {
 			t.Errorf("%v: %s", err, html)
 		}
 	}
 }
 
-func TestPricesAreWrittenAsTheLocaleDoes(t *testing.T) {
+func TestPricesFollowLocale(t *testing.T) {
 	for _, c := range []struct{ locale, currency, price, want string }{
 		{"en", "EUR", "1979.00", "€1,979.00"},
 		{"de", "EUR", "1979.00", "1.979,00 €"},
@@ -114,8 +116,9 @@ func TestPricesAreWrittenAsTheLocaleDoes(t *testing.T) {
 	}
 }
 
-func TestTheOwnersTemplatesStandFirst(t *testing.T) {
-	mine := fstest.MapFS{"card.html": {Data: []byte(`<li data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="card">mine</li>`)}}
+func TestTemplateFolderOverridesBuiltIn(t *testing.T) {
+	const html = `<li data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="card">mine</li>`
+	mine := fstest.MapFS{"card.html": {Data: []byte(html)}}
 	ours, theirs := load(t, render.Config{}), load(t, render.Config{Files: []fs.FS{mine}})
 	card, err := theirs.Render(render.Card, lamp())
 	if err != nil || !strings.Contains(card, "mine") {
@@ -127,17 +130,18 @@ func TestTheOwnersTemplatesStandFirst(t *testing.T) {
 	}
 	if ours.Hash() == theirs.Hash() || ours.Hash() == load(t, render.Config{Locales: []string{"de"}}).Hash() ||
 		ours.Hash() == load(t, render.Config{Videos: true}).Hash() {
-		t.Error("templates that make different fragments have the same hash")
+		t.Error("different templates have the same hash")
 	}
 	if ours.Hash() != load(t, render.Config{ShopName: "Another"}).Hash() {
-		t.Error("templates that make the same fragments have different hashes")
+		t.Error("equal templates have different hashes")
 	}
 }
 
 // Each file in views/ is a view: of the shop owner's own, and of ours that he
 // puts his own before, there or beside the pages.
-func TestTheOwnersFolderHasViewsOfItsOwn(t *testing.T) {
-	const row = `<tr data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="{{.View}}"><td>{{template "amount" .}}</td></tr>`
+func TestTemplateFolderAddsViews(t *testing.T) {
+	const row = `<tr data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="{{.View}}">` +
+		`<td>{{template "amount" .}}</td></tr>`
 	mine := fstest.MapFS{
 		"views/row.html":     {Data: []byte(row)},
 		"views/.#row.html":   {Data: []byte("{{an editor's own")},
@@ -170,48 +174,55 @@ func TestTheOwnersFolderHasViewsOfItsOwn(t *testing.T) {
 		}
 	}
 	if _, err := templates.Render("no", lamp()); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("a view that there is not: %v", err)
+		t.Errorf("unknown view: error %v", err)
 	}
 	if templates.Hash() == load(t, render.Config{}).Hash() {
-		t.Error("more views have the hash of fewer")
+		t.Error("an added view does not change the hash")
 	}
 }
 
-func TestABadTemplateIsFoundAtTheStart(t *testing.T) {
+func TestBadTemplateFailsToLoad(t *testing.T) {
 	const good = `<p data-product-id="{{.ID}}" data-product-version="{{.Version}}" data-view="{{.View}}">`
 	for name, c := range map[string]struct{ file, text, says string }{
-		"a syntax error":    {"card.html", "<!-- mine -->\n" + `<p data-product-id="{{.ID}"></p>`, "card.html:2"},
-		"no such field":     {"views/row.html", "\n\n" + good + `{{.Colour}}</p>`, "views/row.html:3:"},
-		"no such function":  {"views/row.html", "\n" + good + `{{colour .Title}}</p>`, "views/row.html:2"},
-		"no version":        {"views/row.html", "\n" + `<p data-product-id="{{.ID}}" data-view="row"></p>`, `views/row.html:2: its element <p> lacks data-product-version="17"`},
-		"another's view":    {"card.html", strings.ReplaceAll(good, "{{.View}}", "detail") + `</p>`, `card.html:1: its element <p> lacks data-view="card"`},
-		"only if it's sold": {"views/card.html", `{{if .Available}}` + good + `</p>{{end}}`, "views/card.html:1: it makes not one element"},
-		"only if it's low":  {"views/card.html", `{{if not .Low}}` + good + `</p>{{end}}`, "views/card.html:1: it makes not one element"},
-		"two elements":      {"views/row.html", good + `</p><p></p>`, "views/row.html:1: it makes not one element"},
-		"not on the root":   {"views/row.html", `<div>` + good + `</p></div>`, "views/row.html:1: its element <div> lacks"},
-		"a name":            {"views/Row 1.html", good + `</p>`, "views/Row 1.html: a view is named"},
-		"no such message":   {"views/row.html", "\n" + good + `{{t "colour"}}</p>`, `views/row.html:2:89: executing "views/row.html" at <t "colour">: error calling t: there is no message "colour" in the language en`},
-		"of a bad message":  {"views/row.html", good + `{{t "left"}}{{t "left" .Title}}</p>`, `views/row.html:1:`},
-		"a broken message":  {"locales/en.json", `{"sold_out": "{{.Colour"}`, `message "sold_out" in the language en`},
-		"broken messages":   {"locales/en.json", "{\n\n\"sold_out\" \"x\"}", `messages locales/en.json: line 3`},
-		"a page":            {"shop.html", "{{define \"content\"}}\n{{.Colour}}{{end}}", "shop.html:2"},
-		"a layout":          {"layout.html", `{{define "layout"}}`, "layout.html:1"},
-		"a page's state":    {"message.html", `{{define "content"}}{{if eq .Status 503}}{{.Colour}}{{end}}{{end}}`, "message.html:1"},
-		"a part":            {"parts/x.html", "\n{{define", "parts/x.html:2"},
+		"a syntax error":   {"card.html", "<!-- mine -->\n" + `<p data-product-id="{{.ID}"></p>`, "card.html:2"},
+		"no such field":    {"views/row.html", "\n\n" + good + `{{.Colour}}</p>`, "views/row.html:3:"},
+		"no such function": {"views/row.html", "\n" + good + `{{colour .Title}}</p>`, "views/row.html:2"},
+		"no version": {"views/row.html", "\n" + `<p data-product-id="{{.ID}}" data-view="row"></p>`,
+			`views/row.html:2: its element <p> lacks data-product-version="17"`},
+		"another's view": {"card.html", strings.ReplaceAll(good, "{{.View}}", "detail") + `</p>`,
+			`card.html:1: its element <p> lacks data-view="card"`},
+		"only if it's sold": {"views/card.html", `{{if .Available}}` + good + `</p>{{end}}`,
+			"views/card.html:1: it must render one element"},
+		"only if it's low": {"views/card.html", `{{if not .Low}}` + good + `</p>{{end}}`,
+			"views/card.html:1: it must render one element"},
+		"two elements":    {"views/row.html", good + `</p><p></p>`, "views/row.html:1: it must render one element"},
+		"not on the root": {"views/row.html", `<div>` + good + `</p></div>`, "views/row.html:1: its element <div> lacks"},
+		"a name":          {"views/Row 1.html", good + `</p>`, "views/Row 1.html: the name of a view is"},
+		"no such message": {"views/row.html", "\n" + good + `{{t "colour"}}</p>`,
+			`views/row.html:2:89: executing "views/row.html" at <t "colour">: error calling t: ` +
+				`there is no message "colour" in the language en`},
+		"of a bad message": {"views/row.html", good + `{{t "left"}}{{t "left" .Title}}</p>`, `views/row.html:1:`},
+		"a broken message": {"locales/en.json", `{"sold_out": "{{.Colour"}`, `message "sold_out" in the language en`},
+		"broken messages":  {"locales/en.json", "{\n\n\"sold_out\" \"x\"}", `messages locales/en.json: line 3`},
+		"a page":           {"shop.html", "{{define \"content\"}}\n{{.Colour}}{{end}}", "shop.html:2"},
+		"a layout":         {"layout.html", `{{define "layout"}}`, "layout.html:1"},
+		"a page's state": {"message.html", `{{define "content"}}{{if eq .Status 503}}{{.Colour}}{{end}}{{end}}`,
+			"message.html:1"},
+		"a part": {"parts/x.html", "\n{{define", "parts/x.html:2"},
 	} {
 		files := fstest.MapFS{c.file: {Data: []byte(c.text)}}
 		_, err := render.Load(render.Config{Files: []fs.FS{files, web.Templates}})
 		if err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: it says %v, and not %q", name, err, c.says)
+			t.Errorf("%s: got error %v, want %q", name, err, c.says)
 		}
 	}
 }
 
-func TestPages(t *testing.T) {
+func TestPagesMatchGoldenFiles(t *testing.T) {
 	templates := load(t, render.Config{ShopName: `A & "B"`, Locales: []string{"de", "en"}})
-	shelf := render.Shelf{Query: "<lamp>", Next: "/shop?after=9"}
+	controls := render.ListControls{Query: "<lamp>", Next: "/shop?after=9"}
 	for name, page := range map[string]render.Page{
-		"shop":    {Shelf: shelf},
+		"shop":    {List: controls},
 		"product": {Title: "<Lamp>"},
 		"message": {Status: 404},
 		"admin":   {},
@@ -237,7 +248,7 @@ func TestPages(t *testing.T) {
 		}
 	}
 	if err := templates.Page(&strings.Builder{}, "nothing", render.Page{}); err == nil {
-		t.Error("a page that there is not")
+		t.Error("an unknown page was rendered")
 	}
 }
 
@@ -248,7 +259,8 @@ func TestPages(t *testing.T) {
 // session.
 func BenchmarkDeflate(b *testing.B) {
 	templates := load(b, render.Config{})
-	p := store.Product{Rev: store.Rev{ID: 42, Version: 1795433536820389}, Title: "Ember Lamp", Vendor: "Nordlicht", Published: true, Stock: 7,
+	p := store.Product{Rev: store.Rev{ID: 42, Version: 1795433536820389}, Title: "Ember Lamp", Vendor: "Nordlicht",
+		Published: true, Stock: 7,
 		Description: strings.Repeat("<p>A lamp of smoked glass, blown by hand; no two are alike.</p>", 6),
 		ImageURL:    "https://pictures.example/lamp.jpg", Price: price("19.90"), Currency: "EUR"}
 	for _, view := range []render.View{render.Card, render.Detail} {

@@ -8,24 +8,23 @@ import (
 	"shelfcast/store"
 )
 
-// A View is one of the forms in which a page shows a product: the name of a
-// fragment template, and behind a dot the language, if that is not the shop's
-// first. Who is not to know of templates takes it as a name.
+// A View names a fragment template and, after a dot, the language if that is not the
+// shop's default: card, detail.de-AT.
 type View string
 
-// The views that there always are. Each other is a template of the shop owner's.
+// The views that every shop has. Others are templates of the shop owner.
 const (
 	Card   View = "card"   // one of many, in a list
 	Detail View = "detail" // the product's own page
 )
 
-// ErrNoView: there is no such view, or there is no more.
+// ErrNoView means that there is no such view, or no longer.
 var ErrNoView = fmt.Errorf("there is no such view: %w", store.ErrNotFound)
 
-// ParseView is the View of that name, of those that there always are; false if
-// it is none of them. See Templates.ParseView for all.
+// ParseView returns the view of that name, if it is one that every shop has. See
+// Templates.ParseView for the others.
 func ParseView(name string) (View, bool) {
-	switch name { // the answer is ours: the name may be on loan
+	switch name { // a constant, because name may alias a buffer of the caller
 	case string(Card):
 		return Card, true
 	case string(Detail):
@@ -34,11 +33,11 @@ func ParseView(name string) (View, bool) {
 	return "", false
 }
 
-// viewName is what a view may be called. It is in keys, URLs and attributes.
+// viewName matches the names that a view may have. They are in keys, URLs and attributes.
 var viewName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
-// template is the name of the template that makes the view.
-func (v View) template() string {
+// isDetail reports whether v is the view Detail, in any language.
+func (v View) isDetail() bool {
 	name, _, _ := strings.Cut(string(v), ".")
-	return name
+	return name == string(Detail)
 }

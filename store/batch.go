@@ -9,28 +9,27 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// MaxBatch is how many edits a batch has at most.
+// MaxBatch is the maximum number of edits in a batch.
 const MaxBatch = 1000
 
-// A BatchEdit is one edit of a batch: Created makes a product, Edited, Archived
-// and Restored change the one that Seen names.
+// A BatchEdit is one edit of a batch. Created creates a product; Edited, Archived and
+// Restored change the one that Seen names.
 type BatchEdit struct {
 	Action Action
 	Seen   Rev
 	Edit   Edit
 }
 
-// A BatchResult is what became of one edit of a batch: the product, or why not,
-// as Create, Update, Archive or Restore have it. An edit that changed nothing has
-// made no version.
+// A BatchResult is the result of one edit of a batch: what Create, Update, Archive or
+// Restore would return. An edit that changed nothing made no version.
 type BatchResult struct {
 	Product Product
 	Changed bool
 	Err     error
 }
 
-// A BatchError is an ErrBatch with what became of each edit. Those that would
-// have been made have no Err.
+// A BatchError is an ErrBatch with the result of each edit. Edits that are valid have no
+// Err.
 type BatchError struct{ Results []BatchResult }
 
 func (e *BatchError) Error() string { return ErrBatch.Error() }
@@ -38,24 +37,24 @@ func (e *BatchError) Error() string { return ErrBatch.Error() }
 // Is makes errors.Is(err, ErrBatch) true.
 func (e *BatchError) Is(target error) bool { return target == ErrBatch }
 
-// Batch makes up to MaxBatch edits in one transaction, with one result for each.
-// If they are all or nothing and one of them fails, none is made (ErrBatch);
-// else those that fail are left out. Errors: ErrTooMany, ErrBatch,
-// ErrUnavailable.
+// Batch makes up to MaxBatch edits in one transaction, and returns one result for each.
+// With allOrNothing it makes none if one fails (ErrBatch); otherwise it leaves out those
+// that fail. Errors: ErrTooMany, ErrBatch, ErrUnavailable.
 func (db *DB) Batch(ctx context.Context, edits []BatchEdit, allOrNothing bool) ([]BatchResult, error) {
 	if len(edits) > MaxBatch {
-		return nil, fmt.Errorf("%d edits, of at most %d: %w", len(edits), MaxBatch, ErrTooMany)
+		return nil, fmt.Errorf("%d edits, but at most %d are allowed: %w", len(edits), MaxBatch, ErrTooMany)
 	}
 	var b batch
 	err := db.write(ctx, "batch", func(ctx context.Context, tx *sqlx.Tx) error {
-		b = batch{edits: edits, videos: db.cfg.Videos, results: make([]BatchResult, len(edits)), plans: make([]plan, len(edits))}
+		b = batch{edits: edits, videos: db.cfg.Videos,
+			results: make([]BatchResult, len(edits)), plans: make([]plan, len(edits))}
 		if err := b.plan(ctx, tx); err != nil {
 			return err
 		}
 		if allOrNothing && b.failed() {
 			return &BatchError{b.results}
 		}
-		if err := b.make(ctx, tx); err != nil {
+		if err := b.write(ctx, tx); err != nil {
 			return err
 		}
 		if allOrNothing && b.failed() {
@@ -69,7 +68,7 @@ func (db *DB) Batch(ctx context.Context, edits []BatchEdit, allOrNothing bool) (
 	return b.results, nil
 }
 
-// A batch is one on its way.
+// A batch is the state of one call of Batch.
 type batch struct {
 	edits   []BatchEdit
 	videos  bool // see CleanHTML
@@ -81,10 +80,10 @@ func (b *batch) failed() bool {
 	return slices.ContainsFunc(b.results, func(r BatchResult) bool { return r.Err != nil })
 }
 
-// errTwice: the second edit cannot have seen what the first one makes.
-var errTwice = errors.New("the product is in this batch already")
+// errTwice: the second edit of a product cannot know the version that the first makes.
+var errTwice = errors.New("the product is already in this batch")
 
-// plan reads all products in one query and holds each edit against its own.
+// plan reads all products in few queries, and checks each edit against its product.
 func (b *batch) plan(ctx context.Context, tx *sqlx.Tx) error {
 	var ids []int64
 	for _, e := range b.edits {
@@ -108,7 +107,7 @@ func (b *batch) plan(ctx context.Context, tx *sqlx.Tx) error {
 
 func planFor(e BatchEdit, found map[int64]Product, twice, videos bool) (plan, error) {
 	if e.Action == Created {
-		p, err := e.Edit.first(videos)
+		p, err := e.Edit.newProduct(videos)
 		return plan{wanted: p, action: Created}, err
 	}
 	before, ok := found[e.Seen.ID]
@@ -121,9 +120,9 @@ func planFor(e BatchEdit, found map[int64]Product, twice, videos bool) (plan, er
 	return planOf(before, e.Seen.Version, e.Action, e.Edit, videos)
 }
 
-// make writes what is planned. Products are changed in the order of their ids,
-// so that two batches do not wait for each other.
-func (b *batch) make(ctx context.Context, tx *sqlx.Tx) error {
+// write writes the plans. It changes products in the order of their ids, so that two
+// batches do not deadlock.
+func (b *batch) write(ctx context.Context, tx *sqlx.Tx) error {
 	order := make([]int, len(b.plans))
 	for i := range order {
 		order[i] = i
@@ -136,13 +135,14 @@ func (b *batch) make(ctx context.Context, tx *sqlx.Tx) error {
 		}
 		if p.action == Created {
 			p.wanted.ID, r.Err = insert(ctx, tx, p.wanted)
-		} else if r.Product = p.before; p.nothing() {
+		} else if r.Product = p.before; p.isNoop() {
 			continue
 		} else {
 			r.Err = p.update(ctx, tx)
 		}
-		if own := classify(r.Err); own == nil || errors.Is(own, ErrConflict) || errors.Is(own, ErrDuplicateSKU) || errors.Is(own, ErrDuplicateExternalID) || errors.Is(own, ErrNotFound) {
-			r.Err, r.Changed = own, own == nil // this edit's affair: the transaction goes on
+		if own := classify(r.Err); own == nil || errors.Is(own, ErrConflict) || errors.Is(own, ErrDuplicateSKU) ||
+			errors.Is(own, ErrDuplicateExternalID) || errors.Is(own, ErrNotFound) {
+			r.Err, r.Changed = own, own == nil // concerns only this edit: the transaction continues
 			continue
 		}
 		return r.Err
@@ -150,7 +150,7 @@ func (b *batch) make(ctx context.Context, tx *sqlx.Tx) error {
 	return nil
 }
 
-// finish reads what the transaction has made and writes its history.
+// finish reads the changed products back and writes their history.
 func (b *batch) finish(ctx context.Context, tx *sqlx.Tx) error {
 	var ids []int64
 	for i, r := range b.results {
@@ -162,26 +162,26 @@ func (b *batch) finish(ctx context.Context, tx *sqlx.Tx) error {
 	if err != nil {
 		return err
 	}
-	var deeds []deed
+	var rows []historyRow
 	for i := range b.results {
 		r, p := &b.results[i], b.plans[i]
 		if !r.Changed {
 			continue
 		}
 		r.Product = after[p.wanted.ID]
-		d := p.deed(r.Product)
+		d := p.historyRow(r.Product)
 		if p.action == Created {
-			d.changes = birth(r.Product)
+			d.changes = creationChanges(r.Product)
 		}
-		deeds = append(deeds, d)
+		rows = append(rows, d)
 	}
-	return record(ctx, tx, deeds...)
+	return writeHistory(ctx, tx, rows...)
 }
 
-// products has those of the ids that exist.
+// products reads the products with these ids; those that do not exist are left out.
 func products(ctx context.Context, tx *sqlx.Tx, ids []int64) (map[int64]Product, error) {
 	found := make(map[int64]Product, len(ids))
-	for some := range slices.Chunk(ids, perStatement) {
+	for some := range slices.Chunk(ids, maxRowsPerStatement) {
 		query, args, err := sqlx.In(`SELECT `+columns+` FROM products WHERE id IN (?)`, some)
 		if err != nil {
 			return nil, err

@@ -1,17 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
-	"database/sql"
 	"errors"
 	"fmt"
-	"net"
+	"log/slog"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -20,38 +18,43 @@ import (
 
 // Config tunes a DB. The zero value means the defaults.
 type Config struct {
-	Timeout  time.Duration // of each query or transaction, one try; 3s
-	LockWait time.Duration // for a row that another transaction holds, in whole seconds; 2s; negative: as the server has it
-	MaxOpen  int           // connections; 16
-	MaxTries int           // of a transaction that met a deadlock or a lock wait; 8
+	Timeout  time.Duration // of a query, or of one try of a transaction; 3s
+	LockWait time.Duration // wait for a row lock, in whole seconds; 2s; negative: an embedded server, with few settings
+	MaxOpen  int           // maximum number of connections; 16
+	MaxTries int           // of a transaction, after deadlocks and lock waits; 8
 
-	Replica        string         // DSN of a server that has what the primary had a moment ago: rows to render are read there; "": none
-	ReplicaTimeout time.Duration  // after which the primary is asked instead; 500ms
-	Roots          *x509.CertPool // speak TLS, to servers with a certificate from these; nil: as the DSN says
+	Replica        string         // DSN of a read replica, for rows to render; "": none
+	ReplicaTimeout time.Duration  // after which the primary is read instead; 500ms
+	Roots          *x509.CertPool // use TLS, and accept certificates of these authorities; nil: as the DSN says
 
-	Videos bool // descriptions may have videos, and frames of FrameSources
+	Videos bool // descriptions may have videos, and frames from FrameSources
 
 	Metrics prometheus.Registerer
+	Log     *slog.Logger // edits that fail and recover, changes of the primary, migrations; slog.Default()
 }
 
-// Overlap is how far a reader of ChangedSince goes back behind the clock of
-// its last read. A version is taken when its statement starts, and is seen
-// when its transaction commits, which may be a lock wait and a round trip
-// later; no transaction of this package takes longer than this.
+// Overlap is how far before the clock of its last read a reader of ChangedSince starts
+// again. A version is the time at which its statement starts, but it is visible only after
+// the commit, which may be a lock wait and a round trip later. No transaction of this
+// package takes longer than Overlap.
 const Overlap = 10 * time.Second
 
-// A DB has the products. Its methods may be called concurrently.
+// A DB is a pool of connections to the database of a shop. Its methods may be called
+// concurrently.
 type DB struct {
 	db      *sqlx.DB
-	replica *replica // nil if there is none
+	primary *primary // nil if the server is embedded
+	replica *replica // nil: none
+	dsn     string
 	cfg     Config
 	retries prometheus.Counter
 	measure measures
+	edits   editHealth
 }
 
-// Open makes a DB for a MySQL or MariaDB server, which need not be reachable
-// yet. dsn is in the form of github.com/go-sql-driver/mysql; what this package
-// relies on (UTC, utf8mb4, parsed times) is set here and need not be in it.
+// Open returns a DB for a MySQL or MariaDB server, which need not be reachable yet. dsn has
+// the format of github.com/go-sql-driver/mysql; it need not set what this package relies on
+// (see session).
 func Open(dsn string, cfg Config) (*DB, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 3 * time.Second
@@ -68,24 +71,32 @@ func Open(dsn string, cfg Config) (*DB, error) {
 	if cfg.ReplicaTimeout <= 0 {
 		cfg.ReplicaTimeout = 500 * time.Millisecond
 	}
-	primary, err := open(dsn, cfg)
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
+	var watch *primary
+	if cfg.LockWait > 0 {
+		watch = newPrimary(cfg.Metrics, cfg.Log)
+	}
+	primary, err := open(dsn, cfg, sessionOf(cfg), watch)
 	if err != nil {
-		return nil, fmt.Errorf("MySQL DSN: %w", err) // the driver's words have no password in them
+		return nil, fmt.Errorf("MySQL DSN: %w", err) // the driver's message does not contain the password
 	}
 	db := &DB{
 		db:      primary,
+		primary: watch,
+		dsn:     dsn,
 		cfg:     cfg,
 		measure: newMeasures(cfg.Metrics),
+		edits:   editHealth{log: cfg.Log},
 		retries: promauto.With(cfg.Metrics).NewCounter(prometheus.CounterOpts{
 			Name: "shelfcast_store_retries_total",
-			Help: "Transactions tried again after a deadlock or a lock wait.",
+			Help: "Transactions retried after a deadlock or a lock wait timeout.",
 		}),
 	}
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(collectors.NewDBStatsCollector(primary.DB, "primary"))
 	}
 	if cfg.Replica != "" {
-		second, err := open(cfg.Replica, cfg)
+		second, err := open(cfg.Replica, cfg, sessionOf(cfg), nil)
 		if err != nil {
 			primary.Close()
 			return nil, fmt.Errorf("MySQL DSN of the replica: %w", err)
@@ -98,48 +109,7 @@ func Open(dsn string, cfg Config) (*DB, error) {
 	return db, nil
 }
 
-// open makes a pool for one server.
-func open(dsn string, cfg Config) (*sqlx.DB, error) {
-	my, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		return nil, err
-	}
-	if my.DBName == "" {
-		return nil, errors.New("names no database")
-	}
-	my.ParseTime = true
-	my.Loc = time.UTC
-	my.Collation = "utf8mb4_unicode_ci"
-	my.InterpolateParams = true // one round trip a query
-	my.Timeout = cfg.Timeout
-	my.Logger = &mysql.NopLogger{} // what it has to say comes back as an error too
-	if my.Params == nil {
-		my.Params = map[string]string{}
-	}
-	my.Params["time_zone"] = "'+00:00'"
-	if cfg.LockWait > 0 {
-		my.Params["innodb_lock_wait_timeout"] = fmt.Sprint(int(max(cfg.LockWait, time.Second).Seconds()))
-	}
-	if cfg.Roots != nil {
-		host, _, err := net.SplitHostPort(my.Addr)
-		if err != nil {
-			return nil, fmt.Errorf("certificates are for a TCP address: %w", err)
-		}
-		my.TLS = &tls.Config{RootCAs: cfg.Roots, ServerName: host, MinVersion: tls.VersionTLS12}
-	}
-	connector, err := mysql.NewConnector(my)
-	if err != nil {
-		return nil, err
-	}
-	pool := sql.OpenDB(connector)
-	pool.SetMaxOpenConns(cfg.MaxOpen)
-	pool.SetMaxIdleConns(cfg.MaxOpen)
-	pool.SetConnMaxIdleTime(time.Minute)
-	pool.SetConnMaxLifetime(30 * time.Minute) // so that a new primary behind the same name is found
-	return sqlx.NewDb(pool, "mysql"), nil
-}
-
-// Close closes the connections. Calls under way fail.
+// Close closes all connections. Calls in progress fail.
 func (db *DB) Close() error {
 	if db.replica != nil {
 		db.replica.db.Close()
@@ -147,32 +117,58 @@ func (db *DB) Close() error {
 	return db.db.Close()
 }
 
-// Ping asks the server whether it answers: nil or an ErrUnavailable.
+// Ping reads from the table products, and returns nil or an ErrUnavailable. A ping of the
+// protocol is not enough: a proxy, or a node that has left its cluster, answers it too.
 func (db *DB) Ping(ctx context.Context) error {
-	return db.read(ctx, "ping", func(ctx context.Context) error { return db.db.PingContext(ctx) })
+	return db.read(ctx, "ping", func(ctx context.Context) error {
+		var ids []int64
+		return db.db.SelectContext(ctx, &ids, `SELECT id FROM products LIMIT 1`)
+	})
 }
 
-// read runs a query, of that name in queries, under the deadline.
+// ErrNotPrimary: the server answers, but accepts no edits.
+var ErrNotPrimary = errors.New("the server is read-only or has left its cluster, so it rejects edits")
+
+// CheckPrimary returns ErrNotPrimary if the server that answered last is known to reject
+// edits. It makes no query.
+func (db *DB) CheckPrimary() error {
+	if db.primary == nil || db.primary.isPrimary() {
+		return nil
+	}
+	return ErrNotPrimary
+}
+
+// read runs a query with the timeout; name is one of queryNames. If the server refuses it
+// because it is not the primary, the query is tried once more on a new connection.
 func (db *DB) read(ctx context.Context, name string, query func(context.Context) error) (err error) {
 	ctx, end := db.measure.begin(ctx, name)
 	defer func() { end(err) }()
 	ctx, cancel := context.WithTimeout(ctx, db.cfg.Timeout)
 	defer cancel()
-	return classify(query(ctx))
+	err = query(ctx)
+	if db.redialled(err) {
+		err = query(ctx)
+	}
+	return classify(err)
 }
 
-// joinKey is where a context has the transaction that all writes are to be part
-// of.
-type joinKey struct{}
+// redialled reports whether err is from a server that is not the primary, and the next try
+// will use a new connection.
+func (db *DB) redialled(err error) bool {
+	db.measure.countRefusal(err)
+	return db.primary != nil && notPrimary(err) && db.primary.noteRefusal()
+}
 
-// write runs change in a transaction, again with back-off when others were in
-// its way, each try under the deadline. If ctx has a transaction (see Once)
-// change is a part of that, and whoever has begun it tries again. name is one of
-// queries.
+// txKey is the context key of a transaction that writes join.
+type txKey struct{}
+
+// write runs change in a transaction, and retries it with back-off after deadlocks and lock
+// waits. Each try has the timeout. If ctx has a transaction (see RunIdempotent) change joins
+// it, and the owner of that transaction retries. name is one of queryNames.
 func (db *DB) write(ctx context.Context, name string, change func(context.Context, *sqlx.Tx) error) (err error) {
 	ctx, end := db.measure.begin(ctx, name)
 	defer func() { end(err) }()
-	if tx, ok := ctx.Value(joinKey{}).(*sqlx.Tx); ok {
+	if tx, ok := ctx.Value(txKey{}).(*sqlx.Tx); ok {
 		return classify(change(ctx, tx))
 	}
 	try := func() (struct{}, error) {
@@ -192,19 +188,31 @@ func (db *DB) write(ctx context.Context, name string, change func(context.Contex
 	if permanent, ok := errors.AsType[*backoff.PermanentError](err); ok {
 		err = permanent.Unwrap()
 	}
-	return classify(err)
+	err = classify(err)
+	db.edits.observe(ctx, name, err)
+	if err == nil && db.primary != nil {
+		db.primary.noteWrite()
+	}
+	return err
 }
 
+// transact makes one try of a write. The error is an errRedialled if the server refused to
+// start the transaction and the next try uses a new connection.
 func (db *DB) transact(ctx context.Context, change func(context.Context, *sqlx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, db.cfg.Timeout)
 	defer cancel()
 	tx, err := db.db.BeginTxx(ctx, nil)
+	if err == nil {
+		defer tx.Rollback() // after a commit this does nothing
+		err = change(ctx, tx)
+	}
 	if err != nil {
+		if db.redialled(err) {
+			err = fmt.Errorf("%w: %w", errRedialled, err)
+		}
 		return err
 	}
-	defer tx.Rollback() // after a commit this does nothing
-	if err := change(ctx, tx); err != nil {
-		return err
-	}
-	return tx.Commit()
+	err = tx.Commit()
+	db.redialled(err) // not retried: after some refusals the transaction may have committed
+	return err
 }

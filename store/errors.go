@@ -7,89 +7,107 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
 )
 
-// What a caller may branch on, with errors.Is.
+// The errors that callers branch on with errors.Is.
 var (
 	// ErrNotFound: there is no such product.
 	ErrNotFound = errors.New("no such product")
-	// ErrConflict: the product has changed since the version its author had
-	// seen. The error is a *ConflictError, which has the newer Rev.
+	// ErrConflict: the product has changed since the version that the edit names. The
+	// error is a *ConflictError, which has the current Rev.
 	ErrConflict = errors.New("the product has changed since")
 	// ErrDuplicateSKU: another product has the SKU.
 	ErrDuplicateSKU = errors.New("another product has this SKU")
 	// ErrDuplicateExternalID: another product has the external id.
 	ErrDuplicateExternalID = errors.New("another product has this external id")
-	// ErrKeyReused: the key of a Call came before, with another call.
-	ErrKeyReused = errors.New("the idempotency key was used for another call")
-	// ErrNoToken: there is no such token, or it is good no more.
+	// ErrKeyReused: the idempotency key was used for another request.
+	ErrKeyReused = errors.New("the idempotency key was used for another request")
+	// ErrNoToken: there is no such token, or it has expired or was revoked.
 	ErrNoToken = errors.New("no such token")
-	// ErrTooMany: it would be too much for one transaction.
+	// ErrTooMany: too many products for one transaction.
 	ErrTooMany = errors.New("too many products for one call")
-	// ErrBatch: an edit of a batch failed, and so none was made. The error is a
-	// *BatchError, which has what became of each.
+	// ErrBatch: an edit of a batch failed, so none was made. The error is a *BatchError,
+	// which has the result of each.
 	ErrBatch = errors.New("none of the batch's edits was made")
-	// ErrArchived: an archived product takes no edits.
+	// ErrArchived: an archived product cannot be edited.
 	ErrArchived = errors.New("the product is archived")
 	// ErrInvalid: the edit breaks a rule. The error is an *InvalidError, which
 	// names the fields.
 	ErrInvalid = errors.New("invalid input")
-	// ErrUnavailable: the database did not answer, or not in time. The same
-	// call may succeed later. An edit that ends so may or may not have been
-	// made; its author finds out by reading, or by trying again with the
-	// version seen before.
+	// ErrUnavailable: the database did not answer, or not in time. The same call may
+	// succeed later. After it, it is unknown whether an edit was made: read the
+	// product, or repeat the edit with the same version.
 	ErrUnavailable = errors.New("database unavailable")
 )
 
-// A ConflictError is an ErrConflict that says what is current.
+// A ConflictError is an ErrConflict with the current Rev.
 type ConflictError struct{ Current Rev }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("product %d: %v, to version %d", e.Current.ID, ErrConflict, e.Current.Version)
+	return fmt.Sprintf("product %d: %v: it is at version %d", e.Current.ID, ErrConflict, e.Current.Version)
 }
 
 // Is makes errors.Is(err, ErrConflict) true.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
-// A FieldError is one rule that one field of a product breaks.
+// A FieldError is a rule that a field breaks.
 type FieldError struct {
 	Field   string // its JSON name
 	Message string
 }
 
-// An InvalidError is an ErrInvalid with all the rules that were broken.
+// An InvalidError is an ErrInvalid with all broken rules.
 type InvalidError struct{ Fields []FieldError }
 
 func (e *InvalidError) Error() string {
-	said := make([]string, len(e.Fields))
+	parts := make([]string, len(e.Fields))
 	for i, f := range e.Fields {
-		said[i] = f.Field + " " + f.Message
+		parts[i] = f.Field + " " + f.Message
 	}
-	return ErrInvalid.Error() + ": " + strings.Join(said, "; ")
+	return ErrInvalid.Error() + ": " + strings.Join(parts, "; ")
 }
 
 // Is makes errors.Is(err, ErrInvalid) true.
 func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 
-// MySQL's and MariaDB's error numbers. The two share all of these.
+// Error numbers of MySQL and MariaDB. Some exist in only one of them.
 const (
-	erDupEntry        = 1062
-	erConCount        = 1040 // too many connections
-	erServerShutdown  = 1053
-	erLockWait        = 1205
-	erDeadlock        = 1213
-	erReadOnly        = 1290 // a primary that has become a replica
-	erReadOnlyTx      = 1836
-	erCheckRead       = 1020 // MariaDB with innodb_snapshot_isolation
-	erTooManyUserConn = 1203
-	erNoTriggerRight  = 1142
-	erBinlogTrigger   = 1419
+	erCheckRead        = 1020 // MariaDB with innodb_snapshot_isolation
+	erNoDatabaseRight  = 1044
+	erNotReady         = 1047 // a Galera node that has left its cluster
+	erNoColumn         = 1054
+	erDupEntry         = 1062
+	erNoSuchGrant      = 1141
+	erNoTableRight     = 1142
+	erNoColumnRight    = 1143
+	erNoTable          = 1146
+	erLockWait         = 1205
+	erDeadlock         = 1213
+	erNoRight          = 1227
+	erReadOnly         = 1290 // a primary that has become a replica
+	erBinlogTrigger    = 1419
+	erReadOnlyTx       = 1792
+	erReadOnlyMode     = 1836
+	erBeforeCommit     = 3100 // group replication rolled it back
+	erRollbackAtCommit = 3101
 )
 
-// number is the server's number for err, or 0 when err is not the server's.
+// dataFaults are the errors that the data of an edit causes: it would fail on any server.
+var dataFaults = []uint16{
+	1048,                   // NULL in a NOT NULL column
+	erDupEntry, 1169, 1586, // a unique key
+	1216, 1217, 1451, 1452, // a foreign key that the shop added
+	1264, 1265, 1292, 1366, 1406, 1441, 1690, 3140, 3988, // a value that does not fit
+	1364,       // a column that the shop added, without a default
+	1644,       // SIGNAL in a trigger that the shop added
+	3819, 4025, // a CHECK
+}
+
+// number returns the server's error number, or 0 if err is not from the server.
 func number(err error) uint16 {
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		return e.Number
@@ -97,24 +115,32 @@ func number(err error) uint16 {
 	return 0
 }
 
-// errOvertaken: somebody else has changed a row that this transaction had read.
-var errOvertaken = errors.New("overtaken")
+// errRowChanged: another transaction changed a row after this one read it.
+var errRowChanged = errors.New("another transaction changed the row")
 
-// retryable: the transaction was rolled back, or never did a thing, because of
-// others at the same rows; the same again may pass.
+// errRedialled: the server is not the primary and refused the transaction at its start. The
+// next try uses a new connection.
+var errRedialled = errors.New("the server is not the primary; connecting again")
+
+// retryable reports whether the transaction was rolled back, or did nothing, because of other
+// transactions or of the server, so that the same transaction may succeed now.
 func retryable(err error) bool {
-	if errors.Is(err, errOvertaken) {
-		return true
-	}
-	switch number(err) {
-	case erDeadlock, erLockWait, erCheckRead:
-		return true
-	}
-	return false
+	return contended(err) || errors.Is(err, errRedialled) ||
+		slices.Contains([]uint16{erBeforeCommit, erRollbackAtCommit}, number(err))
 }
 
-// duplicate says what another product has already. The server has one number for
-// all unique keys, and names the key at the end of its message.
+// contended reports whether a lock or an edit of another transaction caused err.
+func contended(err error) bool {
+	return errors.Is(err, errRowChanged) || slices.Contains([]uint16{erDeadlock, erLockWait, erCheckRead}, number(err))
+}
+
+// notPrimary reports whether the server refused because it is not the primary, or not ready.
+func notPrimary(err error) bool {
+	return slices.Contains([]uint16{erNotReady, erReadOnly, erReadOnlyTx, erReadOnlyMode}, number(err))
+}
+
+// duplicate returns the error for a unique key. The server has one error number for all of
+// them, and names the key at the end of its message.
 func duplicate(err error) error {
 	if strings.HasSuffix(strings.TrimRight(err.Error(), "'"), "products_external_id") {
 		return ErrDuplicateExternalID
@@ -122,21 +148,21 @@ func duplicate(err error) error {
 	return ErrDuplicateSKU
 }
 
-// classify gives err the sentinel that a caller branches on.
+// classify wraps err with the sentinel that callers branch on. Every error of the server that
+// the data did not cause is an ErrUnavailable: callers then serve what is cached, and the
+// same call may succeed later, often after an operator has repaired the server.
 func classify(err error) error {
-	switch number(err) {
-	case erDupEntry:
-		return duplicate(err)
-	case erDeadlock, erLockWait, erCheckRead, // others were in the way at every try
-		erConCount, erTooManyUserConn, erServerShutdown, erReadOnly, erReadOnlyTx:
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
 	_, isNet := errors.AsType[net.Error](err)
-	switch {
+	switch n := number(err); {
 	case err == nil, errors.Is(err, ErrUnavailable):
 		return err
-	case isNet,
-		errors.Is(err, errOvertaken),
+	case n == erDupEntry:
+		return duplicate(err)
+	case slices.Contains(dataFaults, n):
+		return err
+	case n != 0,
+		isNet,
+		errors.Is(err, errRowChanged),
 		errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, driver.ErrBadConn),
 		errors.Is(err, mysql.ErrInvalidConn),

@@ -16,7 +16,8 @@ import (
 // FuzzPrice: what is taken for a price is written as it was read, and no input
 // takes long or much memory.
 func FuzzPrice(f *testing.F) {
-	for _, seed := range []string{"19.90", "-1", "0", "1e999999999", "1E-999999999", "+5", "1_000", " 1", "NaN", ".5", "5.", strings.Repeat("9", 100)} {
+	for _, seed := range []string{"19.90", "-1", "0", "1e999999999", "1E-999999999",
+		"+5", "1_000", " 1", "NaN", ".5", "5.", strings.Repeat("9", 100)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -38,7 +39,8 @@ func FuzzPrice(f *testing.F) {
 
 // FuzzEdit: an edit from JSON is refused, or has what its JSON has.
 func FuzzEdit(f *testing.F) {
-	for _, seed := range []string{`{"price":"1.50","stock":3}`, `{"compare_at_price":null}`, `{"price":"1e99999999"}`, `{"title":"<b>"}`, `{"price":{}}`} {
+	for _, seed := range []string{`{"price":"1.50","stock":3}`, `{"compare_at_price":null}`,
+		`{"price":"1e99999999"}`, `{"title":"<b>"}`, `{"price":{}}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -59,10 +61,14 @@ func FuzzEdit(f *testing.F) {
 // FuzzSanitizeHTML: what came out clean stays as it is, and stays where it is put.
 func FuzzSanitizeHTML(f *testing.F) {
 	for _, seed := range []string{
-		`<p onclick="x()">a<script>b</script></p>`, `<a href="javascript:x()">`, `<svg/onload=x()>`, `<<script>script>x`, "<p\x00>",
-		`Soft.</div></div></section><p>Wash at 30</p>`, `<ul><li><div><li>x</li></div></li></ul>`, `<table><tr><td><b>x</td></b></table>y`,
-		`<b><p>x</b>y<a href=/a><table><a href=/b>`, `<iframe src="https://www.youtube.com/embed/x"><p></iframe>`, `<iframe srcdoc="<p>">`,
-		`<video src="/a.mp4" controls><source src="javascript:x"></video>`, `<p style="text-align:center;color:red">x`, "<pre>\n\nx", `<img srcset="/a 1x, javascript:x 2x">`,
+		`<p onclick="x()">a<script>b</script></p>`, `<a href="javascript:x()">`,
+		`<svg/onload=x()>`, `<<script>script>x`, "<p\x00>",
+		`Soft.</div></div></section><p>Wash at 30</p>`,
+		`<ul><li><div><li>x</li></div></li></ul>`, `<table><tr><td><b>x</td></b></table>y`,
+		`<b><p>x</b>y<a href=/a><table><a href=/b>`,
+		`<iframe src="https://www.youtube.com/embed/x"><p></iframe>`, `<iframe srcdoc="<p>">`,
+		`<video src="/a.mp4" controls><source src="javascript:x"></video>`,
+		`<p style="text-align:center;color:red">x`, "<pre>\n\nx", `<img srcset="/a 1x, javascript:x 2x">`,
 		strings.Repeat("<b><i>", 300) + strings.Repeat("<p>x", 300), strings.Repeat("<div>", 600) + "x",
 	} {
 		f.Add(seed, true)
@@ -99,7 +105,8 @@ const soups = 200
 
 // tagSoup is tags in no order: most have an end somewhere, or a beginning.
 func tagSoup(r *rand.Rand) string {
-	tags := strings.Fields("div p ul ol li dl dt dd table tbody tr td th caption colgroup b i a h1 h2 section details summary blockquote pre br img iframe video source ruby rt span")
+	tags := strings.Fields("div p ul ol li dl dt dd table tbody tr td th caption colgroup b i a h1 h2 section " +
+		"details summary blockquote pre br img iframe video source ruby rt span")
 	var soup strings.Builder
 	for range 2 + r.IntN(20) {
 		tag := tags[r.IntN(len(tags))]
@@ -118,7 +125,8 @@ func tagSoup(r *rand.Rand) string {
 // outOfPlace says what a browser makes of HTML in its place on a page, if it is
 // anything else than that the place has it all.
 func outOfPlace(clean string) string {
-	page, err := html.Parse(strings.NewReader(`<!DOCTYPE html><body><section><div>` + clean + `<hr></div><i>after</i></section><u>end</u>`))
+	page, err := html.Parse(strings.NewReader(`<!DOCTYPE html><body><section><div>` +
+		clean + `<hr></div><i>after</i></section><u>end</u>`))
 	if err != nil {
 		return err.Error()
 	}

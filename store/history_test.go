@@ -10,13 +10,13 @@ import (
 	"testing"
 
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 // said is a history as lines, newest first.
 func said(t *testing.T, db *store.DB, id int64) []string {
 	t.Helper()
-	entries, err := db.History(t.Context(), id, 0, 100)
+	entries, _, err := db.History(t.Context(), id, 0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,9 +33,10 @@ func said(t *testing.T, db *store.DB, id int64) []string {
 	return lines
 }
 
-func TestTheHistorySaysWhoChangedWhat(t *testing.T) {
-	db := open(t, storetest.DSN(t))
-	erp, anna := store.By(t.Context(), store.Author{Key: "token:erp", Name: "erp"}), store.By(t.Context(), store.Author{Key: "token:anna", Name: "anna"})
+func TestHistoryRecordsAuthorAndChanges(t *testing.T) {
+	db := open(t, testkit.DSN(t))
+	erp := store.WithAuthor(t.Context(), store.Author{Key: "token:erp", Name: "erp"})
+	anna := store.WithAuthor(t.Context(), store.Author{Key: "token:anna", Name: "anna"})
 	lamp, err := db.Create(erp, newEdit("lamp"))
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +54,8 @@ func TestTheHistorySaysWhoChangedWhat(t *testing.T) {
 	lamp = step(db.Update(anna, lamp.Rev, store.Edit{Price: price("17.50")})) // nothing
 	lamp = step(db.Archive(erp, lamp.Rev))
 	lamp = step(db.Restore(erp, lamp.Rev))
-	lamp = step(db.Replace(anna, lamp.Rev, store.Edit{SKU: ptr("lamp"), Title: ptr("A lamp"), Price: price("17.50"), Currency: ptr("EUR")}))
+	lamp = step(db.Replace(anna, lamp.Rev,
+		store.Edit{SKU: ptr("lamp"), Title: ptr("A lamp"), Price: price("17.50"), Currency: ptr("EUR")}))
 	if lamp.Stock != 0 || lamp.Published || lamp.ArchivedAt != nil {
 		t.Errorf("replaced: %+v", lamp)
 	}
@@ -75,24 +77,26 @@ func TestTheHistorySaysWhoChangedWhat(t *testing.T) {
 	if got := said(t, db, mug.ID); !slices.Equal(got, []string{" create:"}) {
 		t.Errorf("the other: %v", got)
 	}
-	first, err := db.History(t.Context(), lamp.ID, lamp.Version, 2) // page by page
-	if err != nil || len(first) != 2 || first[0].Action != store.Restored || first[0].Version >= lamp.Version || first[1].Version <= was.Version {
+	first, _, err := db.History(t.Context(), lamp.ID, lamp.Version, 2) // page by page
+	if err != nil || len(first) != 2 || first[0].Action != store.Restored ||
+		first[0].Version >= lamp.Version || first[1].Version <= was.Version {
 		t.Errorf("%+v, %v", first, err)
 	}
-	if _, err := db.History(t.Context(), 999, 0, 1); !errors.Is(err, store.ErrNotFound) {
+	if _, _, err := db.History(t.Context(), 999, 0, 1); !errors.Is(err, store.ErrNotFound) {
 		t.Error(err)
 	}
 }
 
 // An edit that fails has no entry, and one that is made has one: they are one
 // transaction.
-func TestAFailedEditHasNoHistory(t *testing.T) {
-	db, ctx := open(t, storetest.DSN(t)), t.Context()
+func TestFailedEditHasNoHistory(t *testing.T) {
+	db, ctx := open(t, testkit.DSN(t)), t.Context()
 	lamp, mug := create(t, db, "lamp"), create(t, db, "mug")
 	if _, err := db.Update(ctx, lamp.Rev, store.Edit{SKU: ptr("mug")}); !errors.Is(err, store.ErrDuplicateSKU) {
 		t.Fatal(err)
 	}
-	if _, err := db.Update(ctx, store.Rev{ID: lamp.ID, Version: 1}, store.Edit{Stock: ptr(int64(1))}); !errors.Is(err, store.ErrConflict) {
+	if _, err := db.Update(ctx, store.Rev{ID: lamp.ID, Version: 1},
+		store.Edit{Stock: ptr(int64(1))}); !errors.Is(err, store.ErrConflict) {
 		t.Fatal(err)
 	}
 	for _, p := range []store.Product{lamp, mug} {
@@ -104,8 +108,8 @@ func TestAFailedEditHasNoHistory(t *testing.T) {
 
 // 200 conditional edits of one product on two instances, all at once and again
 // and again: for each version exactly one wins, and the history has them all.
-func TestExactlyOneWinsForEachVersion(t *testing.T) {
-	dsn := storetest.DSN(t)
+func TestOneConcurrentEditWinsPerVersion(t *testing.T) {
+	dsn := testkit.DSN(t)
 	instances := []*store.DB{open(t, dsn), open(t, dsn)}
 	lamp, mug := create(t, instances[0], "lamp"), create(t, instances[1], "mug")
 	var mu sync.Mutex
@@ -148,7 +152,7 @@ func TestExactlyOneWinsForEachVersion(t *testing.T) {
 }
 
 func TestMergePatch(t *testing.T) {
-	db, ctx := open(t, storetest.DSN(t)), t.Context()
+	db, ctx := open(t, testkit.DSN(t)), t.Context()
 	e := newEdit("lamp")
 	e.Description, e.Vendor, e.ImageURL = ptr("<p>Warm</p>"), ptr("Co"), ptr("/a.jpg")
 	e.CompareAtPrice = store.PriceChange{Set: true, To: price("25")}
@@ -157,11 +161,13 @@ func TestMergePatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	var patch store.Edit
-	if err := patch.UnmarshalJSON([]byte(`{"description":null,"vendor":" B ","compare_at_price":null,"stock":3}`)); err != nil {
+	err = patch.UnmarshalJSON([]byte(`{"description":null,"vendor":" B ","compare_at_price":null,"stock":3}`))
+	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := db.Update(ctx, lamp.Rev, patch)
-	if err != nil || got.Description != "" || got.Vendor != "B" || got.ImageURL != "/a.jpg" || got.CompareAtPrice != nil || got.Stock != 3 || got.Title != lamp.Title {
+	if err != nil || got.Description != "" || got.Vendor != "B" || got.ImageURL != "/a.jpg" ||
+		got.CompareAtPrice != nil || got.Stock != 3 || got.Title != lamp.Title {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := patch.UnmarshalJSON([]byte(`{"vendor":7}`)); err == nil {
@@ -171,10 +177,11 @@ func TestMergePatch(t *testing.T) {
 
 // Others may be called the same as an author, and nobody is the same: the history and
 // the list of tokens say who it was.
-func TestAuthorsOfOneNameAreToldApart(t *testing.T) {
-	db := open(t, storetest.DSN(t))
-	root := store.By(t.Context(), store.Author{Key: "root", Name: "admin token"})
-	eve := store.By(t.Context(), store.Author{Key: "jwt:0123456789abcdef:" + strings.Repeat("É", 255), Name: "admin token"})
+func TestHistoryDistinguishesAuthorsOfSameName(t *testing.T) {
+	db := open(t, testkit.DSN(t))
+	root := store.WithAuthor(t.Context(), store.Author{Key: "root", Name: "admin token"})
+	eve := store.WithAuthor(t.Context(),
+		store.Author{Key: "jwt:0123456789abcdef:" + strings.Repeat("É", 255), Name: "admin token"})
 	lamp, err := db.Create(root, newEdit("lamp"))
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +189,7 @@ func TestAuthorsOfOneNameAreToldApart(t *testing.T) {
 	if _, err := db.Update(eve, lamp.Rev, store.Edit{Stock: ptr(int64(1))}); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := db.History(t.Context(), lamp.ID, 0, 10)
+	entries, _, err := db.History(t.Context(), lamp.ID, 0, 10)
 	if err != nil || len(entries) != 2 || entries[0].Author != "admin token" || entries[1].Author != "admin token" ||
 		!strings.HasPrefix(entries[0].AuthorKey, "jwt:0123456789abcdef:ÉÉ") || entries[1].AuthorKey != "root" {
 		t.Errorf("%+v, %v", entries, err)
@@ -193,7 +200,8 @@ func TestAuthorsOfOneNameAreToldApart(t *testing.T) {
 		}
 	}
 	tokens, err := db.Tokens(t.Context())
-	if err != nil || len(tokens) != 2 || !strings.HasPrefix(tokens[0].CreatorKey, "jwt:") || tokens[1].CreatorKey != "root" {
+	if err != nil || len(tokens) != 2 ||
+		!strings.HasPrefix(tokens[0].CreatorKey, "jwt:") || tokens[1].CreatorKey != "root" {
 		t.Errorf("%+v, %v", tokens, err)
 	}
 	for _, name := range []string{"erp\u202e7", "two\nlines", "erp\u200b"} { // to look like another's

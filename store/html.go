@@ -15,21 +15,21 @@ import (
 // Bounds of a description's HTML, so that a short text cannot become a huge tree:
 // an HTML parser opens formatting that was left open again in each block.
 const (
-	maxDepth      = 100 // elements within each other; tags beyond are taken out
+	maxDepth      = 100 // elements within each other; deeper tags are removed
 	maxFormatting = 8   // of them such as <b>
-	maxNames      = 12  // that CleanHTML says were removed, each of up to maxName bytes
+	maxNames      = 12  // in CleanHTML's report of what was removed, each of up to maxName bytes
 	maxName       = 40
 )
 
-// plainPolicy and videoPolicy let through the HTML that shops write and nothing
-// that runs. They are safe for concurrent use once made.
+// plainPolicy and videoPolicy allow the HTML of product descriptions and nothing that
+// runs. They are safe for concurrent use once made.
 var (
 	plainPolicy = newPolicy(false)
 	videoPolicy = newPolicy(true)
 	textOnly    = bluemonday.StrictPolicy()
 )
 
-// FrameSources are where the frames come from that a description may have.
+// FrameSources are the origins from which a description may have frames.
 var FrameSources = []string{"https://www.youtube.com", "https://www.youtube-nocookie.com", "https://player.vimeo.com"}
 
 func newPolicy(videos bool) *bluemonday.Policy {
@@ -38,8 +38,9 @@ func newPolicy(videos bool) *bluemonday.Policy {
 		picture  = `(?:` + link + `)(?:\s+[0-9.]+[wx])?`
 		pictures = regexp.MustCompile(`(?i)^\s*` + picture + `(?:\s*,\s+` + picture + `)*\s*,?\s*$`)
 		media    = regexp.MustCompile(`(?i)^(?:https://|/)[^\s]+$`)
-		frame    = regexp.MustCompile(`^(?:https:)?//(?:www\.youtube(?:-nocookie)?\.com/embed|player\.vimeo\.com/video)/[\w-]+(?:[?#][\w=&;:.,%?#-]*)?$`)
-		flag     = regexp.MustCompile(`(?i)^(?:|true|[a-z]+)$`) // a browser asks only whether it is there
+		frame    = regexp.MustCompile(`^(?:https:)?//(?:www\.youtube(?:-nocookie)?\.com/embed|player\.vimeo\.com/video)` +
+			`/[\w-]+(?:[?#][\w=&;:.,%?#-]*)?$`)
+		flag = regexp.MustCompile(`(?i)^(?:|true|[a-z]+)$`) // a browser ignores the value
 	)
 	p := bluemonday.UGCPolicy()
 	p.RequireNoFollowOnLinks(false)
@@ -71,9 +72,9 @@ func newPolicy(videos bool) *bluemonday.Policy {
 }
 
 // CleanHTML returns a description without whatever could run in a page, phone home
-// or end the element that it is put into, and says in words what was removed: "" if
-// that is nothing. What is clean comes back as it is. videos lets it have videos,
-// and frames of FrameSources.
+// or end the element that it is put into, and a description of what was removed: "" if
+// nothing was. Clean HTML is returned unchanged. videos allows videos, and frames of
+// FrameSources.
 func CleanHTML(s string, videos bool) (clean, removed string) {
 	clean = SanitizeHTML(s, videos)
 	if clean != s {
@@ -82,8 +83,8 @@ func CleanHTML(s string, videos bool) (clean, removed string) {
 	return clean, removed
 }
 
-// Removed says in words what a description loses when e is made, "" if nothing.
-func (db *DB) Removed(e Edit) string {
+// RemovedHTML describes what is removed from the description of e, "" if nothing is.
+func (db *DB) RemovedHTML(e Edit) string {
 	if e.Description == nil {
 		return ""
 	}
@@ -91,13 +92,13 @@ func (db *DB) Removed(e Edit) string {
 	return removed
 }
 
-// SanitizeHTML is CleanHTML for those who have nobody to tell.
+// SanitizeHTML is CleanHTML without the report of removed HTML.
 func SanitizeHTML(s string, videos bool) string {
 	policy := plainPolicy
 	if videos {
 		policy = videoPolicy
 	}
-	for range 4 { // what a parser mends may be read otherwise once more, rarely
+	for range 4 { // repaired HTML is rarely parsed differently once more
 		next, err := rewrite(nest(policy.Sanitize(s)))
 		switch {
 		case err != nil:
@@ -130,8 +131,8 @@ func rewrite(s string) (string, error) {
 	return out.String(), nil
 }
 
-// dropEmptyFrames takes out the frames whose address was not allowed, and what is
-// within the others: a browser does not read it as HTML.
+// dropEmptyFrames removes the frames whose address was not allowed, and the content of
+// the others: a browser does not read it as HTML.
 func dropEmptyFrames(root *html.Node) {
 	for _, n := range slices.Collect(root.Descendants()) {
 		if n.DataAtom != atom.Iframe {
@@ -146,8 +147,8 @@ func dropEmptyFrames(root *html.Node) {
 	}
 }
 
-// Elements that have no end, those that an HTML parser opens again where they were
-// left open, and those whose inside is a world of its own.
+// Void elements, formatting elements, which an HTML parser opens again where they were
+// left open, and elements whose content is parsed by other rules.
 var (
 	void       = setOf("area", "br", "col", "hr", "img", "source", "wbr")
 	formatting = setOf("a", "b", "code", "em", "i", "s", "small", "strike", "strong", "tt", "u")
@@ -162,8 +163,8 @@ func setOf(names ...string) map[string]bool {
 	return m
 }
 
-// nest writes the tags of s so that each has its end, within the bounds of depth.
-// An end without a beginning goes.
+// nest closes each tag of s, within the bounds of depth, and removes end tags without a
+// start tag.
 func nest(s string) string {
 	var out strings.Builder
 	var open []string
@@ -226,7 +227,7 @@ func (p part) String() string {
 	return "<" + p.tag + ">"
 }
 
-// missing says in words which parts of s are not in clean.
+// missing describes which parts of s are not in clean.
 func missing(s, clean string) string {
 	type loss struct {
 		part
@@ -236,7 +237,7 @@ func missing(s, clean string) string {
 	has := parts(clean)
 	for p, n := range parts(s) {
 		if p.attribute != "" && has[part{tag: p.tag}] == 0 {
-			continue // it went with its element
+			continue // removed with its element
 		}
 		if n -= has[p]; n > 0 {
 			losses = append(losses, loss{p, n})
@@ -260,7 +261,7 @@ func missing(s, clean string) string {
 	return strings.Join(words, ", ")
 }
 
-// parts counts those of s.
+// parts counts the parts of s.
 func parts(s string) map[part]int {
 	n := map[part]int{}
 	short := func(name string) string { return strings.ToValidUTF8(name[:min(len(name), maxName)], "") }

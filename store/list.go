@@ -6,30 +6,32 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/jmoiron/sqlx"
 )
 
-// A Filter picks products. The zero value picks all that are not archived.
+// A Filter selects products. The zero value selects all that are not archived.
 type Filter struct {
-	SKU          string   // this SKU only; "": any
-	ExternalID   string   // this external id only; "": any
-	Vendor       string   // of this vendor; "": any
-	Text         string   // in the title or the SKU; "": any
-	Published    *bool    // nil: either
-	Archived     Archival // which of them
-	ChangedAfter int64    // only versions above this one
+	SKU          string         // this SKU only; "": any
+	ExternalID   string         // this external id only; "": any
+	Vendor       string         // of this vendor; "": any
+	Text         string         // in the title or the SKU; "": any
+	Published    *bool          // nil: either
+	Archived     ArchivedFilter // which of them
+	ChangedAfter int64          // only versions above this one
 }
 
-// Archival says whether archived products are meant.
-type Archival int
+// An ArchivedFilter selects by whether products are archived.
+type ArchivedFilter int
 
 // The zero value leaves them out.
 const (
-	WithoutArchived Archival = iota
+	WithoutArchived ArchivedFilter = iota
 	WithArchived
 	OnlyArchived
 )
 
-// where is f in SQL.
+// where returns the condition of f.
 func (f Filter) where() (sql string, args []any) {
 	var terms []string
 	term := func(sql string, values ...any) {
@@ -66,47 +68,47 @@ func (f Filter) where() (sql string, args []any) {
 	return strings.Join(terms, ` AND `), args
 }
 
-// A Sort is the order of a list. With a minus it is the other way round.
+// A Sort is the order of a list: a column, with a minus in front if descending.
 type Sort string
 
-// Sorts are all that there are, the default first.
+// Sorts are all sort orders, the default first.
 var Sorts = []Sort{"id", "-id", "title", "-title", "price", "-price", "stock", "-stock", "version", "-version"}
 
-// A Page is a part of a list. The zero value is the first 50 by ascending id.
+// A Page selects a part of a list. The zero value selects the first 50 by ascending id.
 type Page struct {
 	Sort  Sort
-	After *Place // the place of the last product of the page before; nil: from the first
+	After *Cursor // of the last product of the previous page; nil: the first page
 	Limit int
 }
 
-// A Place is where a product stands in a list of some order.
-type Place struct {
-	Key string `json:"k,omitempty"` // what the list is ordered by, as text; "" if that is the id
+// A Cursor is the position of a product in a sorted list.
+type Cursor struct {
+	Key string `json:"k,omitempty"` // the value of the sort column, as text; "" if that is the id
 	ID  int64  `json:"id"`
 }
 
-// PlaceOf is that of a product in a list of that order.
-func (s Sort) PlaceOf(p Product) Place {
-	place := Place{ID: p.ID}
+// CursorOf returns the cursor of p in a list of this order.
+func (s Sort) CursorOf(p Product) Cursor {
+	cursor := Cursor{ID: p.ID}
 	switch strings.TrimPrefix(string(s), "-") {
 	case "title":
-		place.Key = p.Title
+		cursor.Key = p.Title
 	case "price":
-		place.Key = p.Price.String()
+		cursor.Key = p.Price.String()
 	case "stock":
-		place.Key = fmt.Sprint(p.Stock)
+		cursor.Key = fmt.Sprint(p.Stock)
 	case "version":
-		place.Key = fmt.Sprint(p.Version)
+		cursor.Key = fmt.Sprint(p.Version)
 	}
-	return place
+	return cursor
 }
 
-// List has a page of the products that f picks. Products that stand alike in the
-// order of the list are in that of their ids.
-func (db *DB) List(ctx context.Context, f Filter, page Page) ([]Product, error) {
+// List returns a page of the products that f selects, and reports whether there are more.
+// Ties are in the order of ids. A page ends early when its texts reach 1 MiB.
+func (db *DB) List(ctx context.Context, f Filter, page Page) (found []Product, more bool, err error) {
 	sort := cmp.Or(page.Sort, "id")
 	if !slices.Contains(Sorts, sort) {
-		return nil, &InvalidError{[]FieldError{{"sort", fmt.Sprintf("is %q, which is no order of a list", sort)}}}
+		return nil, false, &InvalidError{[]FieldError{{"sort", fmt.Sprintf("%q is not a sort order", sort)}}}
 	}
 	column, descending := strings.CutPrefix(string(sort), "-")
 	direction, beyond := ``, `>`
@@ -119,21 +121,48 @@ func (db *DB) List(ctx context.Context, f Filter, page Page) ([]Product, error) 
 	}
 	where, args := f.where()
 	if at := page.After; at != nil {
-		terms, values := past(column, beyond, *at)
+		terms, values := afterCursor(column, beyond, *at)
 		where += ` AND ` + terms
 		args = append(args, values...)
 	}
-	var found []Product
-	err := db.read(ctx, "list", func(ctx context.Context) error {
-		return db.db.SelectContext(ctx, &found, `
+	err = db.read(ctx, "list", func(ctx context.Context) (err error) {
+		found, more, err = readPage(ctx, db.db, cmp.Or(page.Limit, 50), func(p Product) int { return len(p.Description) }, `
 			SELECT `+columns+`
 			FROM products
 			WHERE `+where+`
-			ORDER BY `+order+`
-			LIMIT ?`, append(args, cmp.Or(page.Limit, 50))...)
+			ORDER BY `+order, args...)
+		return err
 	})
 	for i := range found {
 		found[i].normalise()
 	}
-	return found, err
+	return found, more, err
+}
+
+// pageBytes limits the text of a page, of which memory holds several copies until it is
+// sent: a description may have 800 kB.
+const pageBytes = 1 << 20
+
+// readPage reads the rows of a query without LIMIT, until it has limit rows or their sizes
+// reach pageBytes. It reports whether there are more.
+func readPage[T any](
+	ctx context.Context, db *sqlx.DB, limit int, size func(T) int, query string, args ...any,
+) (found []T, more bool, err error) {
+	rows, err := db.QueryxContext(ctx, query+` LIMIT ?`, append(args, limit+1)...)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	for bytes := 0; rows.Next(); {
+		if len(found) == limit || bytes >= pageBytes {
+			return found, true, nil
+		}
+		var row T
+		if err := rows.StructScan(&row); err != nil {
+			return nil, false, err
+		}
+		bytes += size(row)
+		found = append(found, row)
+	}
+	return found, false, rows.Err()
 }

@@ -2,49 +2,100 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrationLock is the server-wide name of the lock that one migrating
-// instance holds; the others wait for it.
-const migrationLock = "shelfcast.migrate"
+// tableWait is how long a migration waits for transactions that use the table; queries that
+// come later queue behind it. Then it pauses for tablePause, and tries again.
+const (
+	tableWait  = 2 * time.Second
+	tablePause = 5 * time.Second
+)
 
-// Migrate brings the schema up to date, gives the shop its id unless it has one,
-// and says how many migrations it ran. Any number of instances may call it at
-// once: one works, the others wait.
+// Migrate brings the schema up to date, gives the shop an id unless it has one, and returns
+// how many migrations it ran. Any number of instances may call it at once: one works, the
+// others wait, until ctx ends at the latest. The reason for waiting is logged.
 func (db *DB) Migrate(ctx context.Context) (ran int, err error) {
-	provider, err := db.provider()
+	provider, err := db.provider(db.db)
 	if err != nil {
 		return 0, err
 	}
-	err = db.locked(ctx, func() error {
-		results, err := provider.Up(ctx)
-		ran = len(results)
+	if pending, err := provider.HasPending(ctx); err == nil && !pending {
+		if _, err := db.ShopID(ctx); err == nil {
+			return 0, nil
+		}
+	}
+	err = db.withMigrationLock(ctx, func(ctx context.Context, pool *sqlx.DB) error {
+		provider, err := db.provider(pool)
 		if err != nil {
 			return err
 		}
-		return db.makeShopID(ctx)
+		for {
+			var done *goose.MigrationResult
+			err := db.retryContended(ctx, "migrate", func() (err error) {
+				done, err = provider.UpByOne(ctx)
+				return err
+			})
+			switch {
+			case errors.Is(err, goose.ErrNoNextVersion):
+				return db.makeShopID(ctx)
+			case err != nil:
+				return err
+			}
+			ran++
+			db.cfg.Log.Info("migration applied", "version", done.Source.Version, "took", done.Duration.Round(time.Millisecond))
+		}
 	})
 	return ran, err
 }
 
-// ErrSchema: the database is not at the schema of this release.
-var ErrSchema = errors.New("the database's schema is not that of this release: run shelfcast migrate")
+// retryContended calls f until no other transaction locks its table.
+func (db *DB) retryContended(ctx context.Context, operation string, f func() error) error {
+	for {
+		err := f()
+		if !contended(err) {
+			return err
+		}
+		db.cfg.Log.Warn("table is locked by a transaction; retrying",
+			"operation", operation, "retry_in", tablePause, "error", err)
+		select {
+		case <-time.After(tablePause):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+	}
+}
 
-// CheckSchema returns ErrSchema unless the migrations of this release, or
-// newer ones, have been run.
+// withMigrationLock runs f while no other instance changes the schema. The connections of f
+// have a short lock wait, and no time limit for statements.
+func (db *DB) withMigrationLock(ctx context.Context, f func(context.Context, *sqlx.DB) error) error {
+	if db.cfg.LockWait < 0 { // an embedded server: one connection, no other instance
+		return f(ctx, db.db)
+	}
+	pool, err := open(db.dsn, db.cfg, session{lockWait: db.cfg.LockWait, metadataWait: tableWait}, nil)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return db.holdMigrationLock(ctx, pool, func(ctx context.Context) error { return f(ctx, pool) })
+}
+
+// ErrSchema: the database lacks migrations of this release.
+var ErrSchema = errors.New("the database's schema is older than this release: run shelfcast migrate")
+
+// CheckSchema returns ErrSchema unless all migrations of this release have run.
 func (db *DB) CheckSchema(ctx context.Context) error {
-	provider, err := db.provider()
+	provider, err := db.provider(db.db)
 	if err != nil {
 		return err
 	}
@@ -59,84 +110,10 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 	return err
 }
 
-func (db *DB) provider() (*goose.Provider, error) {
+func (db *DB) provider(pool *sqlx.DB) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(goose.DialectMySQL, db.db.DB, files)
-}
-
-// locked runs f while no other instance changes the schema.
-func (db *DB) locked(ctx context.Context, f func() error) (err error) {
-	if db.cfg.MaxOpen == 1 {
-		return f() // the lock would take the one connection that there is
-	}
-	conn, err := db.db.DB.Conn(ctx) // a named lock belongs to its connection
-	if err != nil {
-		return classify(err)
-	}
-	defer conn.Close()
-	if err := lock(ctx, conn); err != nil {
-		return err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.cfg.Timeout)
-		defer cancel()
-		_, unlock := conn.ExecContext(ctx, `DO RELEASE_LOCK(?)`, migrationLock)
-		err = errors.Join(err, unlock)
-	}()
-	return f()
-}
-
-// lock waits for the migration lock for as long as ctx lasts.
-func lock(ctx context.Context, conn *sql.Conn) error {
-	for {
-		var got sql.NullInt64
-		query, cancel := context.WithTimeout(ctx, 30*time.Second)
-		err := conn.QueryRowContext(query, `SELECT GET_LOCK(?, 10)`, migrationLock).Scan(&got)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("migration lock: %w", classify(err))
-		}
-		if got.Int64 == 1 {
-			return nil
-		}
-	}
-}
-
-// triggers give a version, and the note that it was published, to whatever another program writes to products with
-// plain SQL, so that its edits reach the pages too.
-var triggers = []string{
-	`DROP TRIGGER IF EXISTS products_version_insert`,
-	`CREATE TRIGGER products_version_insert BEFORE INSERT ON products FOR EACH ROW
-		SET NEW.version = GREATEST(NEW.version, ` + clock + `), NEW.published_once = NEW.published_once OR NEW.published`,
-	`DROP TRIGGER IF EXISTS products_version_update`,
-	`CREATE TRIGGER products_version_update BEFORE UPDATE ON products FOR EACH ROW
-		SET NEW.version = GREATEST(OLD.version + 1, ` + clock + `),
-			NEW.published_once = OLD.published_once OR OLD.published OR NEW.published`,
-}
-
-// InstallTriggers makes the database set the version of every row that changes,
-// whoever changes it. It needs the TRIGGER right and, on a server with a binary
-// log, log_bin_trust_function_creators.
-func (db *DB) InstallTriggers(ctx context.Context) error {
-	return db.locked(ctx, func() error {
-		for _, statement := range triggers {
-			err := db.read(ctx, "install_triggers", func(ctx context.Context) error {
-				_, err := db.db.ExecContext(ctx, statement)
-				return err
-			})
-			switch number(err) {
-			case erNoTriggerRight:
-				return fmt.Errorf("the database user lacks the TRIGGER right on products: %w", err)
-			case erBinlogTrigger:
-				return fmt.Errorf("the server keeps a binary log: set log_bin_trust_function_creators=1 on it, or migrate as a user with the SUPER right: %w", err)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return goose.NewProvider(goose.DialectMySQL, pool.DB, files)
 }

@@ -10,17 +10,17 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// A Price is an exact amount of a currency that stands beside it. As text and
-// as JSON it is a decimal string with at least the currency's digits: "19.90".
+// A Price is an exact amount; its currency is another field. As text and JSON it is a
+// decimal string with at least the digits of the currency: "19.90".
 type Price struct{ decimal.Decimal }
 
-// plain is a decimal number as people write it. An exponent is none: the digits
-// of 1e999999999 would fill the memory.
+// plain matches a decimal number without an exponent: the digits of 1e999999999 would fill
+// the memory.
 var plain = regexp.MustCompile(`^[+-]?[0-9]{1,20}(\.[0-9]{1,20})?$`)
 
 var errPrice = errors.New(`not a decimal number such as "19.90"`)
 
-// ParsePrice reads a decimal number such as "19.90".
+// ParsePrice parses a decimal number such as "19.90".
 func ParsePrice(s string) (Price, error) {
 	if !plain.MatchString(s) {
 		return Price{}, errPrice
@@ -35,21 +35,21 @@ func (p *Price) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
-// UnmarshalJSON takes a decimal string, or a number that is written like one.
+// UnmarshalJSON accepts a decimal string, or a number without an exponent.
 func (p *Price) UnmarshalJSON(b []byte) error {
 	return p.UnmarshalText(bytes.Trim(b, `"`))
 }
 
-// String shows all digits, trailing zeros too.
+// String returns p with all its digits, including trailing zeros.
 func (p Price) String() string { return p.StringFixed(-min(p.Exponent(), 0)) }
 
 // MarshalText is String.
 func (p Price) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// MarshalJSON makes a JSON string, so that no reader takes it for a float.
+// MarshalJSON returns a JSON string, so that no reader parses it as a float.
 func (p Price) MarshalJSON() ([]byte, error) { return json.Marshal(p.String()) }
 
-// in is p with as many digits as the currency has, or more where p needs more.
+// in returns p with as many digits as the currency has, or more if p needs them.
 func (p Price) in(code string) Price {
 	digits, ok := currency.GetDigits(code)
 	if !ok {
@@ -61,17 +61,17 @@ func (p Price) in(code string) Price {
 	return Price{decimal.RequireFromString(p.StringFixed(int32(digits)))}
 }
 
-// A PriceChange is what an Edit does to a price that may be absent: the zero
-// value leaves it alone, and JSON's null removes it.
+// A PriceChange is what an Edit does to an optional price: the zero value leaves it
+// unchanged, and null in JSON removes it.
 type PriceChange struct {
 	Set bool
-	To  *Price // nil: there is none
+	To  *Price // nil: remove it
 }
 
-// IsZero lets encoding/json leave an unset change out ("omitzero").
+// IsZero makes encoding/json leave out a change that is not set ("omitzero").
 func (c PriceChange) IsZero() bool { return !c.Set }
 
-// UnmarshalJSON takes a decimal string or null.
+// UnmarshalJSON accepts a decimal string or null.
 func (c *PriceChange) UnmarshalJSON(b []byte) error {
 	c.Set = true
 	return json.Unmarshal(b, &c.To)
@@ -80,7 +80,7 @@ func (c *PriceChange) UnmarshalJSON(b []byte) error {
 // MarshalJSON is the reverse of UnmarshalJSON.
 func (c PriceChange) MarshalJSON() ([]byte, error) { return json.Marshal(c.To) }
 
-// UnmarshalText takes a decimal string.
+// UnmarshalText accepts a decimal string.
 func (c *PriceChange) UnmarshalText(b []byte) error {
 	p, err := ParsePrice(string(b))
 	c.Set, c.To = true, &p

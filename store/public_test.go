@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 // knows reports whether shoppers may know of the product, which every read that is
@@ -15,30 +15,31 @@ import (
 func knows(t *testing.T, db *store.DB, id int64) bool {
 	t.Helper()
 	ctx := t.Context()
-	_, err := db.Shown(ctx, store.Rev{ID: id})
+	_, err := db.ProductAtLeast(ctx, store.Rev{ID: id})
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		t.Fatal(err)
 	}
 	known := err == nil
-	all, err1 := db.ShownAll(ctx, []store.Rev{{ID: id}})
+	all, err1 := db.ProductsAtLeast(ctx, []store.Rev{{ID: id}})
 	versions, err2 := db.Versions(ctx, []int64{id})
-	latest, err3 := db.Latest(ctx, 1000)
-	recent, err4 := db.ChangedLast(ctx, 0, 1000)
-	news, err5 := db.News(ctx, store.Rev{}, 1000)
+	latest, err3 := db.LatestRevs(ctx, 1000)
+	recent, err4 := db.RecentChanges(ctx, 0, 1000)
+	news, err5 := db.ChangedWithVisibility(ctx, store.Rev{}, 1000)
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		t.Fatal(err)
 	}
 	for name, says := range map[string]bool{
-		"ShownAll": len(all) == 1, "Versions": len(versions) == 1,
-		"Latest":      slices.ContainsFunc(latest, func(r store.Rev) bool { return r.ID == id }),
-		"ChangedLast": slices.ContainsFunc(recent, func(r store.Recent) bool { return r.ID == id }),
-		"News":        slices.ContainsFunc(news, func(n store.News) bool { return n.ID == id && !n.Hidden }),
+		"ProductsAtLeast": len(all) == 1, "Versions": len(versions) == 1,
+		"Latest":         slices.ContainsFunc(latest, func(r store.Rev) bool { return r.ID == id }),
+		"RecentChanges":  slices.ContainsFunc(recent, func(r store.RecentChange) bool { return r.ID == id }),
+		"ChangedProduct": slices.ContainsFunc(news, func(n store.ChangedProduct) bool { return n.ID == id && !n.Hidden }),
 	} {
 		if says != known {
 			t.Errorf("product %d: Shown says %v, and %s %v", id, known, name, says)
 		}
 	}
-	if revs, err := db.ChangedSince(ctx, store.Rev{}, 1000); err != nil || !slices.ContainsFunc(revs, func(r store.Rev) bool { return r.ID == id }) {
+	if revs, err := db.ChangedSince(ctx, store.Rev{}, 1000); err != nil ||
+		!slices.ContainsFunc(revs, func(r store.Rev) bool { return r.ID == id }) {
 		t.Errorf("the staff do not hear of product %d: %v", id, err)
 	}
 	return known
@@ -46,8 +47,8 @@ func knows(t *testing.T, db *store.DB, id int64) bool {
 
 // Of a product that was never published shoppers do not hear, whoever makes and
 // edits it; of one that was, they hear for ever.
-func TestShoppersKnowOfWhatWasPublishedOnce(t *testing.T) {
-	dsn := storetest.DSN(t)
+func TestShoppersSeeOnlyProductsThatWerePublished(t *testing.T) {
+	dsn := testkit.DSN(t)
 	db := open(t, dsn)
 	ctx := t.Context()
 	expect := func(when string, id int64, want bool) {
@@ -60,7 +61,7 @@ func TestShoppersKnowOfWhatWasPublishedOnce(t *testing.T) {
 	create := func(published bool) store.Product {
 		t.Helper()
 		n++
-		e := newEdit(fmt.Sprint("once", n))
+		e := newEdit(fmt.Sprint("idempotent", n))
 		e.Published = &published
 		p, err := db.Create(ctx, e)
 		if err != nil {
@@ -98,17 +99,18 @@ func TestShoppersKnowOfWhatWasPublishedOnce(t *testing.T) {
 	expect("published from the start", change(born, store.Edit{Published: ptr(false)}).ID, true)
 
 	// The release before, and programs that write plain SQL with a version.
-	const bump = `version = version + 1000000`
+	const nextVersion = `version = version + 1000000`
 	made := create(false)
-	plain(t, dsn, fmt.Sprintf("UPDATE products SET %s, published = 1 WHERE id = %d", bump, made.ID))
+	plain(t, dsn, fmt.Sprintf("UPDATE products SET %s, published = 1 WHERE id = %d", nextVersion, made.ID))
 	expect("published by others", made.ID, true) // and each feed reads that
-	plain(t, dsn, fmt.Sprintf("UPDATE products SET %s, published = 0 WHERE id = %d", bump, made.ID))
+	plain(t, dsn, fmt.Sprintf("UPDATE products SET %s, published = 0 WHERE id = %d", nextVersion, made.ID))
 	expect("and published no more", made.ID, true)
 	insert := func(sku string, published int) int64 {
 		t.Helper()
-		plain(t, dsn, fmt.Sprintf(`INSERT INTO products (version, sku, title, description, vendor, image_url, price, currency, stock, published, created_at)
+		plain(t, dsn, fmt.Sprintf(`INSERT INTO products (version, sku, title, description, vendor, image_url, price, `+
+			`currency, stock, published, created_at)
 			VALUES (1700000000000000, '%s', 'Plain', '', '', '', 1, 'EUR', 1, %d, NOW())`, sku, published))
-		p, err := db.BySKU(ctx, sku)
+		p, err := db.ProductBySKU(ctx, sku)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +118,7 @@ func TestShoppersKnowOfWhatWasPublishedOnce(t *testing.T) {
 	}
 	expect("a draft of others", insert("plain0", 0), false)
 	there := insert("plain1", 1)
-	plain(t, dsn, fmt.Sprintf("UPDATE products SET %s, published = 0 WHERE id = %d", bump, there))
+	plain(t, dsn, fmt.Sprintf("UPDATE products SET %s, published = 0 WHERE id = %d", nextVersion, there))
 	expect("made by others, and published no more", there, true)
 
 	if err := db.InstallTriggers(ctx); err != nil {

@@ -10,19 +10,20 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// public: shoppers may know of the product, as it is published, or was once. What
-// they may not know of is to them as if it were not there, on every way.
-const public = `(published OR published_once)`
+// isPublic: the product is published, or was once. To shoppers any other product does not
+// exist, on any path.
+const isPublic = `(published OR published_once)`
 
-const columns = `id, version, sku, COALESCE(external_id, '') AS external_id, title, description, vendor, image_url, price, compare_at_price,
-	currency, stock, published, ` + public + ` AS public, created_at, archived_at, archived_at IS NOT NULL AS archived`
+// columns are those of a Product.
+var columns = `id, version, ` + selectList + `, ` + isPublic +
+	` AS public, created_at, archived_at, archived_at IS NOT NULL AS archived`
 
-// clock is the database's time in microseconds since 1970, whatever time zone
-// the connection has.
+// clock is the database's time in microseconds since 1970, in any time zone of the
+// connection.
 const clock = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`
 
-// Product is the product with this id, or ErrNotFound. It is for those who may
-// see everything; what shoppers see comes from Shown.
+// Product returns the product with this id, or ErrNotFound. It is for staff;
+// shoppers may see what ProductAtLeast returns.
 func (db *DB) Product(ctx context.Context, id int64) (Product, error) {
 	var p Product
 	err := db.read(ctx, "product", func(ctx context.Context) (err error) {
@@ -32,36 +33,35 @@ func (db *DB) Product(ctx context.Context, id int64) (Product, error) {
 	return p, err
 }
 
-// Shown is the product as shoppers may see it, at the version wanted or a newer
-// one; version 0 wants the current one. It is older than wanted only if the
-// database has no such version. Of a product that is unpublished or archived the
-// Rev alone leaves this package, that it is archived, and the external id: a page
-// of another system's that shows it knows it by that. ErrNotFound if there is none,
-// or none that was ever published.
+// ProductAtLeast returns the product at the wanted version or a newer one, as shoppers may
+// see it; version 0 wants the current one. It is older than wanted only if the database
+// does not have the wanted version. It reads the replica if that is new enough.
 //
-// It is read from the replica if that has it.
-func (db *DB) Shown(ctx context.Context, want Rev) (Product, error) {
-	p, found, err := db.fromReplica(ctx, want)
+// Of an unpublished or archived product it returns only the Rev, whether it is archived,
+// and the external id, by which the pages of another system know it. ErrNotFound if the
+// product does not exist or was never published.
+func (db *DB) ProductAtLeast(ctx context.Context, want Rev) (Product, error) {
+	p, found, err := db.productFromReplica(ctx, want)
 	if err == nil && !found {
 		p, err = db.Product(ctx, want.ID)
 	}
 	if err == nil && !p.Public {
 		return Product{}, fmt.Errorf("product %d: %w", want.ID, ErrNotFound)
 	}
-	return p.shown(), err
+	return p.forShoppers(), err
 }
 
-// ShownAll is Shown for many products, in one query. It has them in no order,
-// and nothing of those that are not there.
-func (db *DB) ShownAll(ctx context.Context, wants []Rev) ([]Product, error) {
+// ProductsAtLeast is ProductAtLeast for many products, in one query. The result is in no
+// order, and leaves out products that do not exist.
+func (db *DB) ProductsAtLeast(ctx context.Context, wants []Rev) ([]Product, error) {
 	if len(wants) == 0 {
 		return nil, nil
 	}
-	found, lacking := db.allFromReplica(ctx, wants)
-	if len(lacking) > 0 {
+	found, missing := db.productsFromReplica(ctx, wants)
+	if len(missing) > 0 {
 		var more []Product
 		err := db.read(ctx, "products", func(ctx context.Context) (err error) {
-			more, err = productsOf(ctx, db.db, lacking)
+			more, err = productsOf(ctx, db.db, missing)
 			return err
 		})
 		if err != nil {
@@ -71,20 +71,20 @@ func (db *DB) ShownAll(ctx context.Context, wants []Rev) ([]Product, error) {
 	}
 	found = slices.DeleteFunc(found, func(p Product) bool { return !p.Public })
 	for i, p := range found {
-		found[i] = p.shown()
+		found[i] = p.forShoppers()
 	}
 	return found, nil
 }
 
-// shown is p as shoppers may see it.
-func (p Product) shown() Product {
+// forShoppers returns what shoppers may see of p.
+func (p Product) forShoppers() Product {
 	if p.Available() {
 		return p
 	}
 	return Product{Rev: p.Rev, ExternalID: p.ExternalID, Archived: p.Archived}
 }
 
-// productsOf reads rows by their ids.
+// productsOf reads the products with these ids.
 func productsOf(ctx context.Context, q sqlx.QueryerContext, revs []Rev) ([]Product, error) {
 	ids := make([]int64, len(revs))
 	for i, r := range revs {
@@ -117,10 +117,10 @@ func product(ctx context.Context, q sqlx.QueryerContext, id int64) (Product, err
 	return p, nil
 }
 
-// BySKU is the product with this SKU, archived or not, or ErrNotFound.
-func (db *DB) BySKU(ctx context.Context, sku string) (Product, error) {
+// ProductBySKU returns the product with this SKU, archived or not, or ErrNotFound.
+func (db *DB) ProductBySKU(ctx context.Context, sku string) (Product, error) {
 	var p Product
-	err := db.read(ctx, "by_sku", func(ctx context.Context) error {
+	err := db.read(ctx, "product_by_sku", func(ctx context.Context) error {
 		return db.db.GetContext(ctx, &p, `SELECT `+columns+` FROM products WHERE sku = ?`, sku)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -133,14 +133,14 @@ func (db *DB) BySKU(ctx context.Context, sku string) (Product, error) {
 	return p, nil
 }
 
-// Versions has the Rev of each of the ids of which shoppers may know, in no order. It asks for
-// a thousand at a time, each under the deadline.
+// Versions returns the current Rev of each id that shoppers may know of, in no order. It
+// queries a thousand at a time, each with the full timeout.
 func (db *DB) Versions(ctx context.Context, ids []int64) ([]Rev, error) {
 	revs := make([]Rev, 0, len(ids))
 	for len(ids) > 0 {
-		some := ids[:min(len(ids), 1000)]
-		ids = ids[len(some):]
-		query, args, err := sqlx.In(`SELECT id, version FROM products WHERE id IN (?) AND `+public, some)
+		chunk := ids[:min(len(ids), 1000)]
+		ids = ids[len(chunk):]
+		query, args, err := sqlx.In(`SELECT id, version FROM products WHERE id IN (?) AND `+isPublic, chunk)
 		if err != nil {
 			return nil, err
 		}
@@ -156,10 +156,9 @@ func (db *DB) Versions(ctx context.Context, ids []int64) ([]Rev, error) {
 	return revs, nil
 }
 
-// ChangedSince has, oldest first, at most limit Revs that come after the given
-// one in the order of version and then id: to read on, pass the last. To begin
-// at a time, pass a Rev of that version with ID 0; see Overlap for how far back
-// that has to be, and Clock for the time.
+// ChangedSince returns up to limit Revs after the given one, in the order of version and
+// id. To continue, pass the last one. To start at a time, pass that version with ID 0; see
+// Clock for the current time, and Overlap for how far before it to start.
 func (db *DB) ChangedSince(ctx context.Context, after Rev, limit int) ([]Rev, error) {
 	var revs []Rev
 	err := db.read(ctx, "changed_since", func(ctx context.Context) error {
@@ -173,77 +172,90 @@ func (db *DB) ChangedSince(ctx context.Context, after Rev, limit int) ([]Rev, er
 	return revs, err
 }
 
-// A News is a product that has changed. Hidden: shoppers may not know of it.
-type News struct {
+// A ChangedProduct is a product that has changed. Hidden: it was never published, so its
+// existence must not be visible to shoppers.
+type ChangedProduct struct {
 	Rev
 	Hidden bool `db:"hidden"`
 }
 
-// News is ChangedSince for those who tell shoppers: each says whether they may.
-func (db *DB) News(ctx context.Context, after Rev, limit int) ([]News, error) {
+// ChangedWithVisibility is ChangedSince for callers that notify shoppers: it also reports
+// which products are hidden from them.
+func (db *DB) ChangedWithVisibility(ctx context.Context, after Rev, limit int) ([]ChangedProduct, error) {
 	var rows []struct {
-		News
-		Unnoted bool `db:"unnoted"` // it is published, and its row does not say so for later
+		ChangedProduct
+		Unmarked bool `db:"unmarked"` // published, but published_once is not set
 	}
 	err := db.read(ctx, "changed_since", func(ctx context.Context) error {
 		return db.db.SelectContext(ctx, &rows, `
-			SELECT id, version, NOT `+public+` AS hidden, published AND NOT published_once AS unnoted
+			SELECT id, version, NOT `+isPublic+` AS hidden, published AND NOT published_once AS unmarked
 			FROM products
 			WHERE version >= ? AND (version > ? OR id > ?)
 			ORDER BY version, id
 			LIMIT ?`, after.Version, after.Version, after.ID, limit)
 	})
-	news := make([]News, len(rows))
-	var unnoted []int64
+	changed := make([]ChangedProduct, len(rows))
+	var unmarked []int64
 	for i, row := range rows {
-		if news[i] = row.News; row.Unnoted {
-			unnoted = append(unnoted, row.ID)
+		if changed[i] = row.ChangedProduct; row.Unmarked {
+			unmarked = append(unmarked, row.ID)
 		}
 	}
-	if len(unnoted) > 0 {
-		_ = db.notePublished(ctx, unnoted) // or the next read does: it has these rows again
+	if len(unmarked) > 0 {
+		_ = db.markPublished(ctx, unmarked) // on failure the next read tries again: it returns the same rows
 	}
-	return news, err
+	return changed, err
 }
 
-// notePublished notes what somebody has published who knows nothing of the note,
-// as the release before: once it is published no more, pages that show it are to
-// hear of that.
-func (db *DB) notePublished(ctx context.Context, ids []int64) error {
+// markPublished sets published_once where another writer did not, such as an older release.
+// When the product is unpublished later, the pages that show it must be updated.
+func (db *DB) markPublished(ctx context.Context, ids []int64) error {
 	query, args, err := sqlx.In(`UPDATE products SET published_once = TRUE WHERE published AND id IN (?)`, ids)
 	if err != nil {
 		return err
 	}
-	return db.write(ctx, "note_published", func(ctx context.Context, tx *sqlx.Tx) error {
+	return db.write(ctx, "mark_published", func(ctx context.Context, tx *sqlx.Tx) error {
 		_, err := tx.ExecContext(ctx, query, args...)
 		return err
 	})
 }
 
-// Latest has the Revs of the products that changed last, of those of which shoppers
-// may know, newest first.
-func (db *DB) Latest(ctx context.Context, limit int) ([]Rev, error) {
+// LatestRevs returns the Revs of the products that changed last, newest first, of those
+// that shoppers may know of.
+func (db *DB) LatestRevs(ctx context.Context, limit int) ([]Rev, error) {
 	var revs []Rev
-	err := db.read(ctx, "latest", func(ctx context.Context) error {
-		return db.db.SelectContext(ctx, &revs, `SELECT id, version FROM products WHERE `+public+` ORDER BY version DESC, id DESC LIMIT ?`, limit)
+	err := db.read(ctx, "latest_revs", func(ctx context.Context) error {
+		return db.db.SelectContext(ctx, &revs,
+			`SELECT id, version FROM products WHERE `+isPublic+` ORDER BY version DESC, id DESC LIMIT ?`, limit)
 	})
 	return revs, err
 }
 
-// Highest is the greatest id that a product has, 0 if there is none.
-func (db *DB) Highest(ctx context.Context) (int64, error) {
+// MaxID returns the greatest id of a product, or 0 if there is none.
+func (db *DB) MaxID(ctx context.Context) (int64, error) {
 	var id int64
-	err := db.read(ctx, "highest", func(ctx context.Context) error {
+	err := db.read(ctx, "max_id", func(ctx context.Context) error {
 		return db.db.GetContext(ctx, &id, `SELECT COALESCE(MAX(id), 0) FROM products`)
 	})
 	return id, err
 }
 
-// Clock is the database's time as a version: microseconds since 1970.
+// Clock returns the database's time as a version, in microseconds since 1970. The same
+// query identifies the server: if it is not the primary, all connections are replaced and
+// the query is repeated once.
 func (db *DB) Clock(ctx context.Context) (int64, error) {
-	var now int64
-	err := db.read(ctx, "clock", func(ctx context.Context) error {
-		return db.db.GetContext(ctx, &now, `SELECT `+clock)
-	})
-	return now, err
+	var row struct {
+		Now int64 `db:"now"`
+		server
+	}
+	query := `SELECT ` + clock + ` AS now`
+	if db.primary != nil {
+		query += `, ` + serverColumns
+	}
+	for {
+		err := db.read(ctx, "clock", func(ctx context.Context) error { return db.db.GetContext(ctx, &row, query) })
+		if err != nil || db.primary == nil || !db.primary.observe(row.server) {
+			return row.Now, err
+		}
+	}
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// A replica takes off the primary the rows that are read to be rendered. It may
-// be behind, and it may fail: it costs time then, and never freshness.
+// A replica serves reads of rows to render. If it is behind or fails, the row is read from
+// the primary: that takes longer, but never returns an older version.
 type replica struct {
 	db      *sqlx.DB
 	timeout time.Duration
-	breaker *gobreaker.CircuitBreaker[[]Product] // so that one that hangs costs time once
+	breaker *gobreaker.CircuitBreaker[[]Product] // limits the time spent waiting for a replica that hangs
 
 	measure              measures
 	used, behind, failed prometheus.Counter
@@ -25,7 +25,8 @@ type replica struct {
 func newReplica(db *sqlx.DB, cfg Config, measure measures) *replica {
 	reads := promauto.With(cfg.Metrics).NewCounterVec(prometheus.CounterOpts{
 		Name: "shelfcast_replica_reads_total",
-		Help: "Rows asked of the replica: used; behind what was wanted, or failed, and so asked of the primary.",
+		Help: "Rows read from the replica, by result: used, " +
+			"or read from the primary because the replica was behind or failed.",
 	}, []string{"result"})
 	return &replica{
 		db: db, timeout: cfg.ReplicaTimeout, measure: measure,
@@ -42,10 +43,10 @@ func newReplica(db *sqlx.DB, cfg Config, measure measures) *replica {
 	}
 }
 
-// fromReplica is the product at the version wanted or a newer one, if there is a
-// replica and it has that. What is current, if nobody says, the primary has to
-// say, by a look into its index.
-func (db *DB) fromReplica(ctx context.Context, want Rev) (p Product, found bool, err error) {
+// productFromReplica returns the product at the wanted version or a newer one, if there is
+// a replica and it has that. For version 0 it first reads the current version from the
+// primary's index.
+func (db *DB) productFromReplica(ctx context.Context, want Rev) (p Product, found bool, err error) {
 	r := db.replica
 	if r == nil {
 		return Product{}, false, nil
@@ -60,44 +61,44 @@ func (db *DB) fromReplica(ctx context.Context, want Rev) (p Product, found bool,
 		}
 		want = current[0]
 	}
-	rows, _ := r.ask(ctx, []Rev{want})
+	rows, _ := r.read(ctx, []Rev{want})
 	if len(rows) == 0 {
 		return Product{}, false, nil
 	}
 	return rows[0], true, nil
 }
 
-// allFromReplica has the products that the replica has at the version wanted or
-// a newer one, and what is to be asked of the primary: the others, and those of
-// which the current version is wanted.
-func (db *DB) allFromReplica(ctx context.Context, wants []Rev) (found []Product, lacking []Rev) {
+// productsFromReplica returns the products that the replica has at the wanted version or a
+// newer one, and missing: those to read from the primary, which include all with version 0.
+func (db *DB) productsFromReplica(ctx context.Context, wants []Rev) (found []Product, missing []Rev) {
 	if db.replica == nil {
 		return nil, wants
 	}
 	var some []Rev
 	for _, want := range wants {
 		if want.Version == 0 {
-			lacking = append(lacking, want)
+			missing = append(missing, want)
 		} else {
 			some = append(some, want)
 		}
 	}
 	if len(some) == 0 {
-		return nil, lacking
+		return nil, missing
 	}
-	found, behind := db.replica.ask(ctx, some)
-	return found, append(lacking, behind...)
+	found, behind := db.replica.read(ctx, some)
+	return found, append(missing, behind...)
 }
 
-// ask has those of the products that the replica has in such a version, and
-// which it has not.
-func (r *replica) ask(ctx context.Context, wants []Rev) (found []Product, lacking []Rev) {
+// read returns the products that the replica has at the wanted version or a newer one, and
+// those that it does not.
+func (r *replica) read(ctx context.Context, wants []Rev) (found []Product, missing []Rev) {
 	rows, err := r.breaker.Execute(func() (rows []Product, err error) {
 		ctx, end := r.measure.begin(ctx, "replica")
 		defer func() { end(err) }()
 		ctx, cancel := context.WithTimeout(ctx, r.timeout)
 		defer cancel()
 		rows, err = productsOf(ctx, r.db, wants)
+		r.measure.countRefusal(err)
 		return rows, classify(err)
 	})
 	if err != nil {
@@ -112,10 +113,10 @@ func (r *replica) ask(ctx context.Context, wants []Rev) (found []Product, lackin
 		if p, ok := has[want.ID]; ok && p.Version >= want.Version {
 			found = append(found, p)
 		} else {
-			lacking = append(lacking, want)
+			missing = append(missing, want)
 		}
 	}
 	r.used.Add(float64(len(found)))
-	r.behind.Add(float64(len(lacking)))
-	return found, lacking
+	r.behind.Add(float64(len(missing)))
+	return found, missing
 }

@@ -11,17 +11,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 // A replica is read if it has what is wanted. One that is behind, is gone or
 // hangs changes nothing of what is answered.
-func TestTheReplicaIsReadIfItHasWhatIsWanted(t *testing.T) {
-	primary, replica := storetest.StartMySQLPair(t)
+func TestReplicaIsReadOnlyIfNewEnough(t *testing.T) {
+	primary, replica := testkit.StartMySQLPair(t)
 	dsn := primary.Database(t)
 	_, name, _ := strings.Cut(dsn, "/")
 	metrics := prometheus.NewRegistry()
-	db, err := store.Open(dsn, store.Config{Replica: replica.DSN(name), ReplicaTimeout: 200 * time.Millisecond, Timeout: time.Second, Metrics: metrics})
+	db, err := store.Open(dsn, store.Config{Replica: replica.DSN(name),
+		ReplicaTimeout: 200 * time.Millisecond, Timeout: time.Second, Metrics: metrics})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,23 +51,23 @@ func TestTheReplicaIsReadIfItHasWhatIsWanted(t *testing.T) {
 	shown := func(want, is store.Rev) bool {
 		t.Helper()
 		used := reads("used")
-		if p, err := db.Shown(ctx, want); err != nil || p.Rev != is {
+		if p, err := db.ProductAtLeast(ctx, want); err != nil || p.Rev != is {
 			t.Errorf("wanted %v: %v, %v; want %v", want, p.Rev, err, is)
 		}
 		return reads("used") > used
 	}
 	unknown := func() {
 		t.Helper()
-		if _, err := db.Shown(ctx, store.Rev{ID: 999}); !errors.Is(err, store.ErrNotFound) {
+		if _, err := db.ProductAtLeast(ctx, store.Rev{ID: 999}); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("an unknown product: %v", err)
 		}
 	}
 	for _, p := range []store.Product{lamp, mug} {
-		storetest.Eventually(t, "the replica has it", func() bool { return shown(p.Rev, p.Rev) })
+		testkit.Eventually(t, "the replica has it", func() bool { return shown(p.Rev, p.Rev) })
 	}
 	unknown()
 
-	replica.Exec("STOP SLAVE SQL_THREAD")
+	replica.Exec("STOP REPLICA SQL_THREAD")
 	edited, err := db.Update(ctx, lamp.Rev, store.Edit{Stock: ptr(int64(99))})
 	if err != nil {
 		t.Fatal(err)
@@ -88,9 +89,9 @@ func TestTheReplicaIsReadIfItHasWhatIsWanted(t *testing.T) {
 	if !shown(mug.Rev, mug.Rev) || !shown(store.Rev{ID: mug.ID}, mug.Rev) {
 		t.Error("what has not changed is to come from the replica")
 	}
-	replica.Exec("START SLAVE SQL_THREAD")
+	replica.Exec("START REPLICA SQL_THREAD")
 	for _, r := range []store.Rev{edited.Rev, cup.Rev} {
-		storetest.Eventually(t, "the replica has caught up", func() bool { return shown(r, r) })
+		testkit.Eventually(t, "the replica has caught up", func() bool { return shown(r, r) })
 	}
 
 	for name, fault := range map[string]struct{ begin, end func() }{
@@ -107,27 +108,27 @@ func TestTheReplicaIsReadIfItHasWhatIsWanted(t *testing.T) {
 		}
 		unknown()
 		fault.end()
-		storetest.Eventually(t, name+": it is used again", func() bool { return shown(mug.Rev, mug.Rev) })
+		testkit.Eventually(t, name+": it is used again", func() bool { return shown(mug.Rev, mug.Rev) })
 	}
 
 	primary.Kill()
 	if !shown(edited.Rev, edited.Rev) {
 		t.Error("without the primary the replica still has what is known to be current")
 	}
-	if _, err := db.Shown(ctx, store.Rev{ID: mug.ID}); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := db.ProductAtLeast(ctx, store.Rev{ID: mug.ID}); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("without the primary nobody knows what is current: %v", err)
 	}
 }
 
 func TestMySQLSpeaksTLS(t *testing.T) {
-	server, ca := storetest.StartMySQLTLS(t)
+	server, ca := testkit.StartMySQLTLS(t)
 	dsn := server.Database(t)
 	roots := x509.NewCertPool()
 	pem, err := os.ReadFile(ca)
 	if err != nil || !roots.AppendCertsFromPEM(pem) {
 		t.Fatal(err)
 	}
-	others, _, _ := storetest.Certificates(t)
+	others, _, _ := testkit.Certificates(t)
 	pem, err = os.ReadFile(others)
 	strangers := x509.NewCertPool()
 	if err != nil || !strangers.AppendCertsFromPEM(pem) {
@@ -148,7 +149,7 @@ func TestMySQLSpeaksTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Ping(t.Context()); (err == nil) != c.fine {
+		if _, err := db.Clock(t.Context()); (err == nil) != c.fine {
 			t.Errorf("%s: %v", name, err)
 		}
 		db.Close()

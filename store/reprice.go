@@ -11,33 +11,33 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// MaxReprice is how many products one Reprice may meet.
+// MaxReprice is the maximum number of products that the filter of Reprice may match.
 const MaxReprice = 10_000
 
-// A Repricing says what to make of prices.
+// A Repricing describes a change of prices.
 type Repricing struct {
-	Percent   decimal.Decimal // to add: -10 takes a tenth off; above -100, up to 1000
-	CompareAt CompareAt       // what to make of the price before the sale
+	Percent   decimal.Decimal // added to the price: -10 reduces it by a tenth; above -100, up to 1000
+	CompareAt CompareAt       // what happens to the price before the sale
 }
 
-// CompareAt is what a Repricing makes of compare_at_price.
+// CompareAt is what a Repricing does to compare_at_price.
 type CompareAt string
 
 // The zero value keeps it.
 const (
 	KeepCompareAt  CompareAt = "keep"
-	SetCompareAt   CompareAt = "set"   // to the price as it was, if there is none yet
-	ClearCompareAt CompareAt = "clear" // there is none
+	SetCompareAt   CompareAt = "set"   // to the old price, if it has no value
+	ClearCompareAt CompareAt = "clear" // removes the value
 )
 
-// A RepriceResult is what a Repricing would make, or has made.
+// A RepriceResult is what a Repricing changed, or would change.
 type RepriceResult struct {
-	Matched int   // products that the filter picks
-	Changed []Rev // those whose price becomes another; as they are, if nothing was made yet
+	Matched int   // products that the filter matches
+	Changed []Rev // products whose prices change, at their new version; at the current one in a dry run
 }
 
-// price is what the percentage makes of a price: exact, and then rounded to the
-// digits of its currency, half a unit away from zero.
+// price returns p changed by the percentage: exact, then rounded half away from zero to the
+// digits of its currency.
 func (c Repricing) price(p Price, code string) Price {
 	digits, ok := currency.GetDigits(code)
 	if !ok {
@@ -50,13 +50,13 @@ func (c Repricing) price(p Price, code string) Price {
 func (c Repricing) check() error {
 	var broken []FieldError
 	if c.Percent.LessThanOrEqual(decimal.NewFromInt(-100)) || c.Percent.GreaterThan(decimal.NewFromInt(1000)) {
-		broken = append(broken, FieldError{"percent", "is not above -100 and up to 1000"})
+		broken = append(broken, FieldError{"percent", "must be above -100 and at most 1000"})
 	}
 	if c.Percent.IsZero() && c.CompareAt != ClearCompareAt {
 		broken = append(broken, FieldError{"percent", "is zero"})
 	}
 	if !slices.Contains([]CompareAt{"", KeepCompareAt, SetCompareAt, ClearCompareAt}, c.CompareAt) {
-		broken = append(broken, FieldError{"compare_at_price", "is none of keep, set, clear"})
+		broken = append(broken, FieldError{"compare_at_price", "must be keep, set or clear"})
 	}
 	if len(broken) > 0 {
 		return &InvalidError{broken}
@@ -64,9 +64,9 @@ func (c Repricing) check() error {
 	return nil
 }
 
-// Reprice changes the prices of all products that f picks, in one transaction;
-// with dry nothing is made. Archived products stay as they are. Errors:
-// ErrInvalid, ErrTooMany, ErrUnavailable.
+// Reprice changes the prices of all products that f matches, in one transaction. With dry
+// it changes nothing. Archived products are left out. Errors: ErrInvalid, ErrTooMany,
+// ErrUnavailable.
 func (db *DB) Reprice(ctx context.Context, f Filter, c Repricing, dry bool) (RepriceResult, error) {
 	if err := c.check(); err != nil {
 		return RepriceResult{}, err
@@ -85,7 +85,7 @@ func (db *DB) Reprice(ctx context.Context, f Filter, c Repricing, dry bool) (Rep
 		if dry {
 			return nil
 		}
-		result.Changed, err = c.make(ctx, tx, plans)
+		result.Changed, err = c.write(ctx, tx, plans)
 		return err
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func (db *DB) Reprice(ctx context.Context, f Filter, c Repricing, dry bool) (Rep
 	return result, nil
 }
 
-// plans has the products whose price becomes another, by ascending id.
+// plans returns the changes of the products whose prices change, by ascending id.
 func (c Repricing) plans(ctx context.Context, tx *sqlx.Tx, f Filter) (plans []plan, matched int, err error) {
 	where, args := f.where()
 	var found []Product
@@ -108,7 +108,7 @@ func (c Repricing) plans(ctx context.Context, tx *sqlx.Tx, f Filter) (plans []pl
 		return nil, 0, err
 	}
 	if len(found) > MaxReprice {
-		return nil, 0, fmt.Errorf("the filter picks more than %d products: %w", MaxReprice, ErrTooMany)
+		return nil, 0, fmt.Errorf("the filter matches more than %d products: %w", MaxReprice, ErrTooMany)
 	}
 	for _, before := range found {
 		before.normalise()
@@ -122,19 +122,20 @@ func (c Repricing) plans(ctx context.Context, tx *sqlx.Tx, f Filter) (plans []pl
 		}
 		p.wanted.normalise()
 		if p.wanted.Price.GreaterThanOrEqual(maxPrice) {
-			return nil, 0, &InvalidError{[]FieldError{{"percent", fmt.Sprintf("makes the price of product %d too large", before.ID)}}}
+			why := fmt.Sprintf("makes the price of product %d too large", before.ID)
+			return nil, 0, &InvalidError{[]FieldError{{"percent", why}}}
 		}
-		if !p.nothing() {
+		if !p.isNoop() {
 			plans = append(plans, p)
 		}
 	}
 	return plans, len(found), nil
 }
 
-// make writes the prices, hundreds a statement, and their history. If one of the
-// products has been edited since it was read, all is tried again.
-func (c Repricing) make(ctx context.Context, tx *sqlx.Tx, plans []plan) (made []Rev, err error) {
-	for some := range slices.Chunk(plans, perStatement) {
+// write writes the prices, hundreds a statement, and their history. If one of the products
+// was edited since it was read it returns errRowChanged, and the transaction is retried.
+func (c Repricing) write(ctx context.Context, tx *sqlx.Tx, plans []plan) (made []Rev, err error) {
+	for some := range slices.Chunk(plans, maxRowsPerStatement) {
 		var args []any
 		ids := make([]int64, 0, len(some))
 		for _, p := range some {
@@ -145,37 +146,38 @@ func (c Repricing) make(ctx context.Context, tx *sqlx.Tx, plans []plan) (made []
 			UPDATE products
 			JOIN (
 				SELECT ? AS wanted_id, ? AS seen, CAST(? AS DECIMAL(15,4)) AS new_price, CAST(? AS DECIMAL(15,4)) AS new_compare_at
-				`+strings.Repeat(`UNION ALL SELECT ?, ?, CAST(? AS DECIMAL(15,4)), CAST(? AS DECIMAL(15,4)) `, len(some)-1)+`) AS wanted
+				`+strings.Repeat(`UNION ALL SELECT ?, ?, CAST(? AS DECIMAL(15,4)), CAST(? AS DECIMAL(15,4)) `,
+			len(some)-1)+`) AS wanted
 			ON id = wanted_id AND version = seen
-			SET `+bump+`, price = new_price, compare_at_price = new_compare_at`, args...)
+			SET `+nextVersion+`, price = new_price, compare_at_price = new_compare_at`, args...)
 		if err != nil {
 			return nil, err
 		}
-		rows, err := result.RowsAffected()
+		updated, err := result.RowsAffected()
 		if err != nil {
 			return nil, err
 		}
-		if rows != int64(len(some)) {
-			return nil, errOvertaken
+		if updated != int64(len(some)) {
+			return nil, errRowChanged
 		}
 		revs, err := versions(ctx, tx, ids)
 		if err != nil {
 			return nil, err
 		}
-		deeds := make([]deed, len(some))
+		rows := make([]historyRow, len(some))
 		for i, p := range some {
 			p.wanted.Version = revs[p.wanted.ID]
 			made = append(made, p.wanted.Rev)
-			deeds[i] = p.deed(p.wanted)
+			rows[i] = p.historyRow(p.wanted)
 		}
-		if err := record(ctx, tx, deeds...); err != nil {
+		if err := writeHistory(ctx, tx, rows...); err != nil {
 			return nil, err
 		}
 	}
 	return made, nil
 }
 
-// versions has those of the products as the transaction sees them.
+// versions returns the version of each product by id, as the transaction sees it.
 func versions(ctx context.Context, tx *sqlx.Tx, ids []int64) (map[int64]int64, error) {
 	query, args, err := sqlx.In(`SELECT id, version FROM products WHERE id IN (?)`, ids)
 	if err != nil {
@@ -192,13 +194,12 @@ func versions(ctx context.Context, tx *sqlx.Tx, ids []int64) (map[int64]int64, e
 	return byID, nil
 }
 
-// Refresh gives the products a new version without changing them, so that every
-// page that shows one gets it anew: something that their rows do not say has
-// changed, or another program has written them with plain SQL. Ids that are of
-// no product are in missing.
+// Refresh gives the products a new version without changing them, so that every page that
+// shows one loads it again. It is for changes that are not in the row, and for programs
+// that write rows with plain SQL. missing are the ids that do not exist.
 func (db *DB) Refresh(ctx context.Context, ids []int64) (made []Rev, missing []int64, err error) {
 	if len(ids) > MaxBatch {
-		return nil, nil, fmt.Errorf("%d products, of at most %d: %w", len(ids), MaxBatch, ErrTooMany)
+		return nil, nil, fmt.Errorf("%d products, but at most %d are allowed: %w", len(ids), MaxBatch, ErrTooMany)
 	}
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	err = db.write(ctx, "refresh", func(ctx context.Context, tx *sqlx.Tx) error {
@@ -206,7 +207,7 @@ func (db *DB) Refresh(ctx context.Context, ids []int64) (made []Rev, missing []i
 		if len(ids) == 0 {
 			return nil
 		}
-		query, args, err := sqlx.In(`UPDATE products SET `+bump+` WHERE id IN (?)`, ids)
+		query, args, err := sqlx.In(`UPDATE products SET `+nextVersion+` WHERE id IN (?)`, ids)
 		if err != nil {
 			return err
 		}
@@ -217,7 +218,7 @@ func (db *DB) Refresh(ctx context.Context, ids []int64) (made []Rev, missing []i
 		if err != nil {
 			return err
 		}
-		var deeds []deed
+		var rows []historyRow
 		for _, id := range ids {
 			version, ok := now[id]
 			if !ok {
@@ -226,9 +227,9 @@ func (db *DB) Refresh(ctx context.Context, ids []int64) (made []Rev, missing []i
 			}
 			r := Rev{id, version}
 			made = append(made, r)
-			deeds = append(deeds, deed{rev: r, action: Refreshed})
+			rows = append(rows, historyRow{rev: r, action: Refreshed})
 		}
-		return record(ctx, tx, deeds...)
+		return writeHistory(ctx, tx, rows...)
 	})
 	return made, missing, err
 }

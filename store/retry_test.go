@@ -11,14 +11,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 // A row is held by another transaction: the edit waits, is tried again a
 // bounded number of times, and is refused as unavailable; when the row is let
 // go in between, it passes.
-func TestALockWaitIsTriedAgain(t *testing.T) {
-	dsn := storetest.DSN(t)
+func TestLockWaitIsRetried(t *testing.T) {
+	dsn := testkit.DSN(t)
 	open(t, dsn)
 	metrics := prometheus.NewRegistry()
 	db, err := store.Open(dsn, store.Config{LockWait: time.Second, MaxTries: 2, Metrics: metrics})
@@ -29,7 +29,7 @@ func TestALockWaitIsTriedAgain(t *testing.T) {
 	lamp, mug := create(t, db, "lamp"), create(t, db, "mug")
 
 	hold := func() *sql.Tx {
-		tx, err := storetest.SQL(t, dsn).BeginTx(context.Background(), nil)
+		tx, err := testkit.SQL(t, dsn).BeginTx(context.Background(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,8 @@ func TestALockWaitIsTriedAgain(t *testing.T) {
 		return tx
 	}
 	tx := hold()
-	if _, err := db.Update(t.Context(), lamp.Rev, store.Edit{Stock: ptr(int64(1))}); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := db.Update(t.Context(), lamp.Rev,
+		store.Edit{Stock: ptr(int64(1))}); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("held throughout: %v", err)
 	}
 	if retries(t, metrics) != 1 {
@@ -56,7 +57,7 @@ func TestALockWaitIsTriedAgain(t *testing.T) {
 		_, err := db.Update(t.Context(), lamp.Rev, store.Edit{Stock: ptr(int64(1))})
 		done <- err
 	}()
-	storetest.Eventually(t, "the first try has given up", func() bool { return retries(t, metrics) == 2 })
+	testkit.Eventually(t, "the first try has given up", func() bool { return retries(t, metrics) == 2 })
 	tx.Rollback()
 	if err := <-done; err != nil {
 		t.Errorf("let go in between: %v", err)

@@ -6,13 +6,13 @@ import (
 	"testing"
 
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 // A shop keeps its id for as long as nobody takes it away, and another database
 // is another shop.
-func TestAShopHasOneID(t *testing.T) {
-	first, second := open(t, storetest.DSN(t)), open(t, storetest.DSN(t))
+func TestShopIDIsStable(t *testing.T) {
+	first, second := open(t, testkit.DSN(t)), open(t, testkit.DSN(t))
 	id, err := first.ShopID(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -29,8 +29,8 @@ func TestAShopHasOneID(t *testing.T) {
 }
 
 // How a copy of a database becomes a shop of its own, as docs/operations.md has it.
-func TestACopyOfAShopGetsANewID(t *testing.T) {
-	dsn := storetest.DSN(t)
+func TestCopiedDatabaseGetsNewShopID(t *testing.T) {
+	dsn := testkit.DSN(t)
 	db, err := store.Open(dsn, store.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestACopyOfAShopGetsANewID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := storetest.SQL(t, dsn).Exec(`DELETE FROM shop`); err != nil {
+	if _, err := testkit.SQL(t, dsn).Exec(`DELETE FROM shop`); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.ShopID(t.Context()); !errors.Is(err, store.ErrSchema) {
@@ -62,7 +62,7 @@ func TestACopyOfAShopGetsANewID(t *testing.T) {
 
 // The channels of a shop are in one slot of a Cluster, as one connection has to
 // be subscribed to all of them, and the keys of a product in another.
-func TestNamesHaveTheShopAndKeepTheirHashTags(t *testing.T) {
+func TestRedisNamesHaveShopIDAndHashTag(t *testing.T) {
 	if _, err := store.NewShop().Keys(); !errors.Is(err, store.ErrShopUnknown) {
 		t.Errorf("names before the id is known: %v", err)
 	}
@@ -80,7 +80,8 @@ func TestNamesHaveTheShopAndKeepTheirHashTags(t *testing.T) {
 	if name := keys.Key("current:{42}"); name != "shelfcast:k3xq:current:{42}" || tag(name) != "42" {
 		t.Error(name)
 	}
-	if name := keys.Beside("census"); name != "{product_updates:k3xq}:census" || tag(name) != tag(keys.Channel()) {
+	name := keys.SiblingChannel("broadcast")
+	if name != "{product_updates:k3xq}:broadcast" || tag(name) != tag(keys.Channel()) {
 		t.Error(name, keys.Channel())
 	}
 }

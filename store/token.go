@@ -15,18 +15,22 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// What a token may allow.
+// The scopes of tokens.
+//
+// To add a scope: add it here and to Scopes, to the enum of createToken in
+// api/admin/tokens.go (a struct tag, which must be a literal), to scopesOfOperations in
+// api/admin/scope_test.go, and to docs/admin-api.md and docs/operations.md.
 const (
 	ReadProducts  = "products:read"
-	WriteProducts = "products:write" // and to read them
+	WriteProducts = "products:write" // includes reading
 	AdminTokens   = "tokens:admin"
 )
 
-// Scopes are all that there are.
+// Scopes has all scopes, in the order of the documents.
 var Scopes = []string{ReadProducts, WriteProducts, AdminTokens}
 
-// A Token lets a person or a program use the admin API. What it is called with,
-// its secret, is shown once and kept nowhere.
+// A Token authenticates a person or a program to the admin API. Its secret is shown once and not
+// stored.
 type Token struct {
 	ID         int64      `json:"id" db:"id"`
 	Name       string     `json:"name" db:"name"`
@@ -35,26 +39,26 @@ type Token struct {
 	CreatorKey string     `json:"created_by_key" db:"created_by_key"` // and key
 	CreatedAt  time.Time  `json:"created_at" db:"created_at"`
 	ExpiresAt  *time.Time `json:"expires_at" db:"expires_at"`     // nil: never
-	RevokedAt  *time.Time `json:"revoked_at" db:"revoked_at"`     // nil: it has not been
-	LastUsedAt *time.Time `json:"last_used_at" db:"last_used_at"` // to the minute; nil: not yet
+	RevokedAt  *time.Time `json:"revoked_at" db:"revoked_at"`     // nil: not revoked
+	LastUsedAt *time.Time `json:"last_used_at" db:"last_used_at"` // to the minute; nil: never
 
 	ScopeList string    `json:"-" db:"scopes"`
-	ReadAt    time.Time `json:"-" db:"read_at"` // by the database's clock, as all of these
+	ReadAt    time.Time `json:"-" db:"read_at"` // when the row was read; all times are of the database's clock
 }
 
 const tokenColumns = `id, name, scopes, created_by, created_by_key, created_at, expires_at, revoked_at, last_used_at,
 	UTC_TIMESTAMP(6) AS read_at`
 
-// MaxTokenName is in characters.
+// MaxTokenName is the longest name of a token, in characters.
 const MaxTokenName = 100
 
-// secretPrefix lets people and scanners of repositories know a token when they
-// see one.
+// secretPrefix lets people and secret scanners recognise a token.
 const secretPrefix = "shelfcast_"
 
-// CreateToken makes a token and its secret, which is 130 random bits. A token
-// with no time to live never expires. Errors: ErrInvalid, ErrUnavailable.
-func (db *DB) CreateToken(ctx context.Context, name string, scopes []string, life time.Duration) (t Token, secret string, err error) {
+// CreateToken creates a token and its secret of 130 random bits. With life 0 it never
+// expires. Errors: ErrInvalid, ErrUnavailable.
+func (db *DB) CreateToken(ctx context.Context, name string,
+	scopes []string, life time.Duration) (t Token, secret string, err error) {
 	if err := checkToken(name, scopes, life); err != nil {
 		return Token{}, "", err
 	}
@@ -90,14 +94,16 @@ func (db *DB) CreateToken(ctx context.Context, name string, scopes []string, lif
 func checkToken(name string, scopes []string, life time.Duration) error {
 	var broken []FieldError
 	if n := len([]rune(name)); n == 0 || n > MaxTokenName || strings.TrimSpace(name) != name || !Printable(name) {
-		broken = append(broken, FieldError{"name", fmt.Sprintf("is not of 1 to %d visible characters without spaces around them", MaxTokenName)})
+		broken = append(broken, FieldError{"name",
+			fmt.Sprintf("must have 1 to %d visible characters, without spaces around them", MaxTokenName)})
 	}
 	if len(scopes) == 0 {
 		broken = append(broken, FieldError{"scopes", "is required"})
 	}
 	for _, scope := range scopes {
 		if !slices.Contains(Scopes, scope) {
-			broken = append(broken, FieldError{"scopes", fmt.Sprintf("has %q, which is none of %s", scope, strings.Join(Scopes, ", "))})
+			broken = append(broken, FieldError{"scopes",
+				fmt.Sprintf("has %q; the scopes are %s", scope, strings.Join(Scopes, ", "))})
 		}
 	}
 	if life < 0 {
@@ -109,13 +115,13 @@ func checkToken(name string, scopes []string, life time.Duration) error {
 	return nil
 }
 
-// hashOf needs no salt and no slow function: the secret is random, and long.
+// hashOf needs neither a salt nor a slow hash, because the secret is long and random.
 func hashOf(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
 }
 
-// Tokens are all, revoked and expired ones too, newest first.
+// Tokens returns all tokens, including revoked and expired ones, newest first.
 func (db *DB) Tokens(ctx context.Context) ([]Token, error) {
 	tokens := []Token{}
 	err := db.read(ctx, "tokens", func(ctx context.Context) error {
@@ -127,11 +133,12 @@ func (db *DB) Tokens(ctx context.Context) ([]Token, error) {
 	return tokens, err
 }
 
-// RevokeToken ends a token; one that has been ended stays as it is. ErrNoToken if
-// there is none.
+// RevokeToken revokes a token; one that is already revoked stays unchanged. Errors:
+// ErrNoToken, ErrUnavailable.
 func (db *DB) RevokeToken(ctx context.Context, id int64) (t Token, err error) {
 	err = db.write(ctx, "revoke_token", func(ctx context.Context, tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE tokens SET revoked_at = UTC_TIMESTAMP(6) WHERE id = ? AND revoked_at IS NULL`, id)
+		_, err := tx.ExecContext(ctx,
+			`UPDATE tokens SET revoked_at = UTC_TIMESTAMP(6) WHERE id = ? AND revoked_at IS NULL`, id)
 		if err == nil {
 			t, err = token(ctx, tx, `id = ?`, id)
 		}
@@ -140,10 +147,9 @@ func (db *DB) RevokeToken(ctx context.Context, id int64) (t Token, err error) {
 	return t, err
 }
 
-// TokenOf is the token with this secret, if it is good: ErrNoToken if there is
-// none, or it has expired or been revoked. That it was used is noted, once a
-// minute.
-func (db *DB) TokenOf(ctx context.Context, secret string) (t Token, err error) {
+// TokenBySecret returns the valid token with this secret, and updates last_used_at at most
+// once a minute. ErrNoToken: there is none, or it has expired or was revoked.
+func (db *DB) TokenBySecret(ctx context.Context, secret string) (t Token, err error) {
 	err = db.read(ctx, "token", func(ctx context.Context) (err error) {
 		t, err = token(ctx, db.db, `hash = ?`, hashOf(secret))
 		return err
@@ -164,7 +170,7 @@ func (db *DB) TokenOf(ctx context.Context, secret string) (t Token, err error) {
 		return err
 	})
 	if errors.Is(err, ErrUnavailable) {
-		err = nil // a server that only reads: that a token works matters more
+		err = nil // a read-only server: the token is valid nevertheless
 	}
 	return t, err
 }

@@ -8,18 +8,20 @@ import (
 	"time"
 
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 func TestTokens(t *testing.T) {
-	dsn := storetest.DSN(t)
-	db, ctx := open(t, dsn), store.By(t.Context(), store.Author{Key: "token:anna", Name: "anna"})
-	erp, secret, err := db.CreateToken(ctx, "erp", []string{store.WriteProducts, store.ReadProducts, store.ReadProducts}, 90*24*time.Hour)
+	dsn := testkit.DSN(t)
+	db, ctx := open(t, dsn), store.WithAuthor(t.Context(), store.Author{Key: "token:anna", Name: "anna"})
+	erp, secret, err := db.CreateToken(ctx, "erp",
+		[]string{store.WriteProducts, store.ReadProducts, store.ReadProducts}, 90*24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(secret, "shelfcast_") || len(secret) < 30 || !slices.Equal(erp.Scopes, []string{store.ReadProducts, store.WriteProducts}) ||
-		erp.CreatedBy != "anna" || erp.ExpiresAt.Sub(erp.CreatedAt).Round(time.Minute) != 90*24*time.Hour || erp.LastUsedAt != nil {
+	if !strings.HasPrefix(secret, "shelfcast_") || len(secret) < 30 || erp.CreatedBy != "anna" ||
+		!slices.Equal(erp.Scopes, []string{store.ReadProducts, store.WriteProducts}) ||
+		erp.ExpiresAt.Sub(erp.CreatedAt).Round(time.Minute) != 90*24*time.Hour || erp.LastUsedAt != nil {
 		t.Errorf("%q, %+v", secret, erp)
 	}
 	script, other, err := db.CreateToken(ctx, "script", []string{store.AdminTokens}, 0)
@@ -27,12 +29,13 @@ func TestTokens(t *testing.T) {
 		t.Fatalf("%+v, %v", script, err)
 	}
 	for secret, want := range map[string]store.Token{secret: erp, other: script} {
-		if got, err := db.TokenOf(ctx, secret); err != nil || got.ID != want.ID || !slices.Equal(got.Scopes, want.Scopes) {
+		if got, err := db.TokenBySecret(ctx, secret); err != nil ||
+			got.ID != want.ID || !slices.Equal(got.Scopes, want.Scopes) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
 	for _, none := range []string{"", "shelfcast_", strings.ToLower(secret), secret + "x"} {
-		if _, err := db.TokenOf(ctx, none); !errors.Is(err, store.ErrNoToken) {
+		if _, err := db.TokenBySecret(ctx, none); !errors.Is(err, store.ErrNoToken) {
 			t.Errorf("%q: %v", none, err)
 		}
 	}
@@ -47,7 +50,7 @@ func TestTokens(t *testing.T) {
 	}
 	plain(t, dsn, "UPDATE tokens SET expires_at = UTC_TIMESTAMP(6) WHERE name = 'erp'")
 	for _, gone := range []string{secret, other} {
-		if _, err := db.TokenOf(ctx, gone); !errors.Is(err, store.ErrNoToken) {
+		if _, err := db.TokenBySecret(ctx, gone); !errors.Is(err, store.ErrNoToken) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -57,7 +60,8 @@ func TestTokens(t *testing.T) {
 	for _, bad := range []struct {
 		name   string
 		scopes []string
-	}{{"", store.Scopes}, {" x", store.Scopes}, {strings.Repeat("x", 101), store.Scopes}, {"x", nil}, {"x", []string{"all"}}} {
+	}{{"", store.Scopes}, {" x", store.Scopes},
+		{strings.Repeat("x", 101), store.Scopes}, {"x", nil}, {"x", []string{"all"}}} {
 		if _, _, err := db.CreateToken(ctx, bad.name, bad.scopes, 0); !errors.Is(err, store.ErrInvalid) {
 			t.Errorf("%+v: %v", bad, err)
 		}
@@ -65,8 +69,8 @@ func TestTokens(t *testing.T) {
 }
 
 // The database has nothing that is as good as a token.
-func TestASecretIsNowhereInTheDatabase(t *testing.T) {
-	dsn := storetest.DSN(t)
+func TestTokenSecretIsNotStored(t *testing.T) {
+	dsn := testkit.DSN(t)
 	db := open(t, dsn)
 	var secrets []string
 	for _, name := range []string{"erp", "script"} {
@@ -76,7 +80,7 @@ func TestASecretIsNowhereInTheDatabase(t *testing.T) {
 		}
 		secrets = append(secrets, secret)
 	}
-	rows, err := storetest.SQL(t, dsn).Query(`SELECT CONCAT_WS('|', id, name, hash, scopes, created_by) FROM tokens`)
+	rows, err := testkit.SQL(t, dsn).Query(`SELECT CONCAT_WS('|', id, name, hash, scopes, created_by) FROM tokens`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
-// Package web has what reaches the browser: templates, styles, scripts and the
-// client. Go is here only to embed them, and to join the client's modules.
+// Package web embeds what reaches the browser: templates, styles, scripts and the
+// client, which `go generate` bundles from the modules in client/ into dist/.
 package web
 
 import (
@@ -7,15 +7,18 @@ import (
 	"io/fs"
 )
 
-//go:embed templates assets client/*.js
+//go:generate go run -C build . client ../dist
+
+//go:embed templates assets dist
 var files embed.FS
 
-// Templates are the HTML templates: views/card.html and views/detail.html,
-// layout.html, the pages, and in locales/ what they say in each language.
+// Templates are the built-in HTML templates: the views card, detail and odoo, layout.html
+// and the pages, and in locales/ their messages in each language.
 var Templates = sub("templates")
 
-// Assets are the files that pages link to, the client among them.
-var Assets fs.FS = bundled{}
+// Assets are the files that pages link to: the bundled client, and the scripts,
+// styles and pictures of the built-in pages. No file name is in both.
+var Assets = []fs.FS{sub("dist"), sub("assets")}
 
 func sub(dir string) fs.FS {
 	f, err := fs.Sub(files, dir)

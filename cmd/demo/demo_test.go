@@ -15,15 +15,15 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
 	"github.com/redis/go-redis/v9"
 
+	"shelfcast/internal/liveclient"
 	"shelfcast/store"
 )
 
-// The embedded database is right through one pool of one connection: of edits
-// by many authors none is lost.
-func TestTheEmbeddedDatabaseLosesNothing(t *testing.T) {
+// Through a pool of one connection, the embedded database loses no edit of many
+// concurrent authors.
+func TestEmbeddedDatabaseLosesNoEdit(t *testing.T) {
 	d, err := startDatabase()
 	if err != nil {
 		t.Fatal(err)
@@ -40,9 +40,9 @@ func TestTheEmbeddedDatabaseLosesNothing(t *testing.T) {
 	if err := fill(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
-	revs, err := db.Shelf(t.Context(), store.Shelf{Limit: 100})
+	revs, err := db.Storefront(t.Context(), store.StorefrontQuery{Limit: 100})
 	if err != nil || len(revs) != len(catalogue) {
-		t.Fatalf("%d products on the shelf, %v", len(revs), err)
+		t.Fatalf("%d products, %v", len(revs), err)
 	}
 	const authors, edits = 4, 10
 	ids := []int64{revs[0].ID, revs[1].ID}
@@ -84,7 +84,7 @@ func stock(t *testing.T, db *store.DB, ids []int64) (sum int64) {
 	return sum
 }
 
-func TestTheEmbeddedRedisLetsKeysExpire(t *testing.T) {
+func TestEmbeddedRedisExpiresKeys(t *testing.T) {
 	c, err := startCache()
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestTheEmbeddedRedisLetsKeysExpire(t *testing.T) {
 	}
 }
 
-func TestEachProductHasAPicture(t *testing.T) {
+func TestEveryProductHasAPicture(t *testing.T) {
 	files := pictures()
 	for _, p := range catalogue {
 		f, err := files.Open("pictures/" + p.sku + ".svg")
@@ -121,9 +121,9 @@ func TestEachProductHasAPicture(t *testing.T) {
 	}
 }
 
-// What the README says of the demo: an edit through the admin API of one
-// instance is on a page of the other.
-func TestAnEditOnOneInstanceIsOnThePageOfTheOther(t *testing.T) {
+// As the README says of the demo, an edit through the admin API of one instance
+// reaches a page of the other.
+func TestDemoDeliversEditToOtherInstance(t *testing.T) {
 	const token = "a token of the tests"
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -155,25 +155,28 @@ func TestAnEditOnOneInstanceIsOnThePageOfTheOther(t *testing.T) {
 	lamp := list.Products[0]
 
 	address := "ws" + strings.TrimSuffix(strings.TrimPrefix(d.shops[1], "http"), "/shop") + "/live"
-	conn, _, _, err := ws.Dialer{Protocols: []string{"shelfcast.v1"}}.Dial(ctx, address)
+	conn, err := liveclient.Dial(ctx, ws.Dialer{}, address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
-	if err := wsutil.WriteClientText(conn, fmt.Appendf(nil, `{"watch":[{"id":%d,"version":%d,"view":"card"}]}`, lamp.ID, lamp.Version)); err != nil {
+	if err := conn.Watch("card", lamp.Rev); err != nil {
 		t.Fatal(err)
 	}
 	var edited store.Product
-	request(t, "PATCH", fmt.Sprint(api, "/", lamp.ID), token, fmt.Sprintf(`"%d"`, lamp.Version), `{"price":"66.60"}`, &edited)
-	frame, err := wsutil.ReadServerText(conn)
-	if err != nil || !strings.Contains(string(frame), "66.60") || !strings.Contains(string(frame), fmt.Sprint(edited.Version)) {
-		t.Errorf("got %s, %v", frame, err)
+	request(t, "PATCH", fmt.Sprint(api, "/", lamp.ID), token, fmt.Sprintf(`"%d"`, lamp.Version),
+		`{"price":"66.60"}`, &edited)
+	frame, err := conn.Next()
+	if err != nil || len(frame.Fragments) != 1 || !strings.Contains(frame.Fragments[0].HTML, "66.60") ||
+		frame.Fragments[0].Rev != edited.Rev {
+		t.Errorf("got %+v, %v", frame, err)
 	}
-	theAPI(t, api, token, edited, list.Products[1])
+	batchCalls(t, api, token, edited, list.Products[1])
 	for path, want := range map[string]string{
-		"/shop?q=EMBER+lamp&vendor=Nordlicht": "Ember Table Lamp", "/shop?sort=-price": "Nomad", "/shop?sort=title&after=Zzz~1": `class="empty"`,
-		"/sitemaps/products-1.xml": fmt.Sprintf("/shop/products/%d<", lamp.ID),
+		"/shop?q=EMBER+lamp&vendor=Nordlicht": "Ember Table Lamp", "/shop?sort=-price": "Nomad",
+		"/shop?sort=title&after=Zzz~1": `class="empty"`,
+		"/sitemaps/products-1.xml":     fmt.Sprintf("/shop/products/%d<", lamp.ID),
 	} {
 		response, err := http.Get(strings.TrimSuffix(d.shops[0], "/shop") + path)
 		if err != nil {
@@ -191,20 +194,22 @@ func TestAnEditOnOneInstanceIsOnThePageOfTheOther(t *testing.T) {
 	}
 }
 
-// theAPI does what takes more of a database than a row: the embedded one has to
-// know it too.
-func theAPI(t *testing.T, api, token string, lamp, mug store.Product) {
+// batchCalls makes calls that use more of the database than single rows: the
+// embedded one must support them, too.
+func batchCalls(t *testing.T, api, token string, lamp, mug store.Product) {
 	t.Helper()
 	var batch, repriced, refreshed, history map[string]any
-	edits := fmt.Sprintf(`{"all_or_nothing":true,"edits":[{"id":%d,"version":%d,"set":{"stock":1}},{"id":%d,"version":%d,"set":{"price":"10.00"}}]}`, lamp.ID, lamp.Version, mug.ID, mug.Version)
+	edits := fmt.Sprintf(`{"all_or_nothing":true,"edits":[{"id":%d,"version":%d,"set":{"stock":1}},`+
+		`{"id":%d,"version":%d,"set":{"price":"10.00"}}]}`, lamp.ID, lamp.Version, mug.ID, mug.Version)
 	request(t, "POST", api+":batch", token, "", edits, &batch)
-	for range 2 { // with the same key, and so once
+	for range 2 { // the idempotency key is the same, so the call runs once
 		request(t, "POST", api+":reprice", token, "", fmt.Sprintf(`{"filter":{"sku":%q},"percent":"50"}`, mug.SKU), &repriced)
 	}
 	request(t, "POST", api+":refresh", token, "", fmt.Sprintf(`{"ids":[%d]}`, lamp.ID), &refreshed)
 	request(t, "GET", fmt.Sprint(api, "/", lamp.ID, "/history"), token, "", "", &history)
 	request(t, "GET", fmt.Sprint(api, "/", mug.ID), token, "", "", &mug)
-	if batch["made"] != 2.0 || repriced["changed"] != 1.0 || mug.Price.String() != "15.00" || len(history["entries"].([]any)) != 4 {
+	if batch["made"] != 2.0 || repriced["changed"] != 1.0 || mug.Price.String() != "15.00" ||
+		len(history["entries"].([]any)) != 4 {
 		t.Errorf("%v, %v, %v, %v", batch, repriced, mug.Price, history)
 	}
 }

@@ -14,19 +14,19 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// databaseName is that of the one database.
+// databaseName is the name of the database.
 const databaseName = "shop"
 
-// A database is a MySQL-compatible server in this process, on a free port of
-// loopback. It is right only for one connection at a time: with more it loses
-// updates and says nothing.
+// A database is a MySQL-compatible server in this process, on a free port of loopback.
+// It is correct only with one connection at a time: with more it silently loses
+// updates.
 type database struct {
 	server *server.Server
 	ended  chan error
 }
 
 func startDatabase() (*database, error) {
-	logrus.SetOutput(io.Discard) // its own words about every connection
+	logrus.SetOutput(io.Discard) // it logs each connection
 	memoryDB := memory.NewDatabase(databaseName)
 	memoryDB.EnablePrimaryKeyIndexes()
 	provider := memory.NewDBProvider(memoryDB)
@@ -41,18 +41,17 @@ func startDatabase() (*database, error) {
 	return d, nil
 }
 
-// dsn is for github.com/go-sql-driver/mysql.
+// dsn returns a DSN for github.com/go-sql-driver/mysql.
 func (d *database) dsn() string {
 	return fmt.Sprintf("root@tcp(%s)/%s", d.server.Listener.Addr(), databaseName)
 }
 
 func (d *database) close() {
 	d.server.Close()
-	<-d.ended
+	<-d.ended //nolint:errcheck // it was stopped
 }
 
-// A cache is a Redis in this process. Its clock stands still unless it is
-// moved, and with it every expiry.
+// A cache is a Redis in this process. Keys expire only when its clock is advanced.
 type cache struct {
 	redis *miniredis.Miniredis
 	stop  chan struct{}

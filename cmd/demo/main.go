@@ -1,6 +1,5 @@
-// Demo is a whole shop in one process, with nothing to install: two instances
-// of Shelfcast on an embedded MySQL-compatible database and an embedded Redis.
-// It keeps nothing.
+// Demo runs a shop in one process, with nothing to install: two instances of Shelfcast
+// on an embedded MySQL-compatible database and an embedded Redis. It stores nothing.
 package main
 
 import (
@@ -17,7 +16,8 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
-	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/realtime/bus"
+	"shelfcast/server"
 	"shelfcast/store"
 )
 
@@ -30,10 +30,11 @@ type settings struct {
 
 func main() {
 	var s settings
-	kong.Parse(&s, kong.Name("demo"), kong.Description("A shop on two instances of Shelfcast, with nothing to install. It keeps nothing."))
+	kong.Parse(&s, kong.Name("demo"),
+		kong.Description("A shop on two instances of Shelfcast, with nothing to install. It keeps nothing."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends at once
+	context.AfterFunc(ctx, stop) // a second signal ends the process
 	if err := run(ctx, s, func(d demo) { d.print(os.Stdout) }); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
@@ -62,7 +63,7 @@ func run(ctx context.Context, s settings, ready func(demo)) error {
 		return err
 	}
 	defer cache.close()
-	// One pool of one connection for all: with more, this database loses edits.
+	// Both share a pool of one connection: with more, this database loses edits.
 	db, err := store.Open(database.dsn(), store.Config{MaxOpen: 1, LockWait: -1, Timeout: 10 * time.Second})
 	if err != nil {
 		return err
@@ -75,13 +76,14 @@ func run(ctx context.Context, s settings, ready func(demo)) error {
 		return err
 	}
 	d := demo{token: s.AdminToken}
-	var instances []*serve.Instance
+	messages := &bus.Memory{}
+	var instances []*server.Instance
 	for n := range s.Listen {
-		i, err := serve.New(ctx, serve.Settings{
-			Listen: s.Listen[n], AdminListen: s.Admin[n], AdminToken: s.AdminToken, Redis: cache.url(),
+		i, err := server.New(ctx, server.Settings{
+			Listen: s.Listen[n], AdminListen: s.Admin[n], RootToken: s.AdminToken, Redis: cache.url(),
 			PublicURL: "http://" + s.Listen[0], // or there is no sitemap
 			ShopName:  "Haus & Hain", Locale: "en", Drain: 2 * time.Second,
-		}, serve.Options{DB: db, Assets: []fs.FS{pictures()}, Version: "demo", Log: log})
+		}, server.Options{DB: db, Bus: messages, Assets: []fs.FS{pictures()}, Version: "demo", Log: log})
 		if err != nil {
 			return err
 		}

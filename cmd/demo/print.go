@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// A demo is what there is to see.
+// A demo has the addresses of a running demo.
 type demo struct {
 	shops, admins []string
 	token         string

@@ -15,15 +15,15 @@ import (
 	"github.com/alecthomas/kong"
 
 	"shelfcast/cmd/shelfcast/mask"
-	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/server"
 )
 
 type configCommand struct {
-	serve.Settings `embed:""`
-	JSON           bool `name:"json" help:"Print JSON."`
+	server.Settings `embed:""`
+	JSON            bool `name:"json" help:"Print the settings as JSON."`
 }
 
-// Run prints what serve would run with.
+// Run prints the settings that serve would use.
 func (c *configCommand) Run(k *kong.Context) error {
 	report := configReport{Settings: settingsOf(k), Unknown: unknownVariables(k.Model.Node, os.Environ())}
 	if c.JSON {
@@ -34,18 +34,18 @@ func (c *configCommand) Run(k *kong.Context) error {
 
 type configReport struct {
 	Settings []setting `json:"settings"`
-	Unknown  []string  `json:"unknown"` // SHELFCAST_* variables that are no setting, by name
+	Unknown  []string  `json:"unknown"` // names of SHELFCAST_* variables that are not settings
 }
 
-// A setting is one that an instance has.
+// A setting is a setting of an instance.
 type setting struct {
 	Name     string `json:"name"`
 	Variable string `json:"variable"` // of the environment
-	Value    string `json:"value"`    // with what is secret in it hidden
+	Value    string `json:"value"`    // with secrets hidden
 	Source   string `json:"source"`   // flag, environment or default
 }
 
-// settingsOf are those of the command that was called, in the order of its help.
+// settingsOf returns the settings of the selected command, in the order of its help.
 func settingsOf(k *kong.Context) []setting {
 	var all []setting
 	for _, group := range k.Selected().AllFlags(true) {
@@ -69,11 +69,11 @@ func settingsOf(k *kong.Context) []setting {
 	return all
 }
 
-// secretName is of a setting that is secret whatever it looks like.
+// secretName matches the names of settings that are secret as a whole.
 var secretName = regexp.MustCompile(`token|password|passwd|secret|credential|authorization|headers|(^|-)key$`)
 
-// masked is the value of a flag, with what is secret in it hidden: the place
-// holder says what it is. What says nothing may still have a URL in it.
+// masked returns the value of a flag with secrets hidden, depending on its placeholder.
+// Flags without one may still contain a URL.
 func masked(f *kong.Flag) string {
 	hide := mask.Text
 	switch {
@@ -91,7 +91,7 @@ func masked(f *kong.Flag) string {
 	return strings.Join(texts, ",")
 }
 
-// textsOf is a value as it is written on a command line; several, of a list.
+// textsOf returns a value, or the values of a list, as written on a command line.
 func textsOf(v reflect.Value) []string {
 	if v.Kind() == reflect.Slice {
 		var texts []string
@@ -108,8 +108,8 @@ func textsOf(v reflect.Value) []string {
 	return []string{fmt.Sprint(v.Interface())}
 }
 
-// unknownVariables are the names of SHELFCAST_* variables that no command takes:
-// misspelt, or of a release that is gone.
+// unknownVariables returns the names of SHELFCAST_* variables that no command uses:
+// misspelt ones, or those of another release.
 func unknownVariables(program *kong.Node, environment []string) []string {
 	known := map[string]bool{}
 	var walk func(*kong.Node)
@@ -144,7 +144,7 @@ func (r configReport) print(to io.Writer) error {
 		return err
 	}
 	for _, name := range r.Unknown {
-		if _, err := fmt.Fprintf(to, "%s is set, and is no setting\n", name); err != nil {
+		if _, err := fmt.Fprintf(to, "%s is set, but is not a setting\n", name); err != nil {
 			return err
 		}
 	}

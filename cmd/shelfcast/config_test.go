@@ -12,7 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// configured is what `shelfcast config` prints.
+// configured returns the output of `shelfcast config`.
 func configured(t *testing.T, args ...string) string {
 	t.Helper()
 	var p program
@@ -31,18 +31,18 @@ func configured(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-func TestConfigSaysWhereASettingIsFrom(t *testing.T) {
-	for _, e := range os.Environ() { // how the tests are run is none of the settings
+func TestConfigShowsOriginOfSettings(t *testing.T) {
+	for _, e := range os.Environ() { // variables of the test run are not settings
 		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, "SHELFCAST_") {
-			t.Setenv(name, value) // gives it back
+			t.Setenv(name, value) // restores it after the test
 			os.Unsetenv(name)
 		}
 	}
 	t.Setenv("SHELFCAST_MYSQL", "shop:secret@tcp(db:3306)/shop?tls=true")
 	t.Setenv("SHELFCAST_PAGE_SIZE", "48")
-	t.Setenv("SHELFCAST_DRAIN", "9s")
+	t.Setenv("SHELFCAST_DRAIN_TIME", "9s")
 	t.Setenv("SHELFCAST_MAX_SESSION", "a value that is not to be printed")
-	args := []string{"--drain=7s", "--origins=https://a.example,https://b.example", "--log-level=debug"}
+	args := []string{"--drain-time=7s", "--origins=https://a.example,https://b.example", "--log-level=debug"}
 	text := configured(t, args...)
 	var report configReport
 	if err := json.Unmarshal([]byte(configured(t, append(args, "--json")...)), &report); err != nil {
@@ -52,7 +52,7 @@ func TestConfigSaysWhereASettingIsFrom(t *testing.T) {
 		{"log-level", "SHELFCAST_LOG_LEVEL", "debug", "flag"},
 		{"mysql", "SHELFCAST_MYSQL", "shop:***@tcp(db:3306)/shop?tls=true", "environment"},
 		{"page-size", "SHELFCAST_PAGE_SIZE", "48", "environment"},
-		{"drain", "SHELFCAST_DRAIN", "7s", "flag"}, // stands before the environment
+		{"drain-time", "SHELFCAST_DRAIN_TIME", "7s", "flag"}, // overrides the environment
 		{"origins", "SHELFCAST_ORIGINS", "https://a.example,https://b.example", "flag"},
 		{"max-sessions", "SHELFCAST_MAX_SESSIONS", "15000", "default"},
 		{"max-session-age", "SHELFCAST_MAX_SESSION_AGE", "0s", "default"},
@@ -68,7 +68,8 @@ func TestConfigSaysWhereASettingIsFrom(t *testing.T) {
 			t.Errorf("no line of %v in\n%s", want, text)
 		}
 	}
-	if !slices.Equal(report.Unknown, []string{"SHELFCAST_MAX_SESSION"}) || !strings.Contains(text, "SHELFCAST_MAX_SESSION is set, and is no setting") || strings.Contains(text, "a value") {
+	if !slices.Equal(report.Unknown, []string{"SHELFCAST_MAX_SESSION"}) ||
+		!strings.Contains(text, "SHELFCAST_MAX_SESSION is set, but is not a setting") || strings.Contains(text, "a value") {
 		t.Errorf("unknown %v, and\n%s", report.Unknown, text)
 	}
 	if count := len(report.Settings); count < reflect.TypeFor[configCommand]().Field(0).Type.NumField() {
@@ -76,28 +77,33 @@ func TestConfigSaysWhereASettingIsFrom(t *testing.T) {
 	}
 }
 
-// harmless are the settings of text in which nobody has a reason to write a secret as
-// such. A new setting is hidden (by its name or its place holder), or has its
-// place here.
+// harmless are text settings that never contain a secret. A new setting is hidden (by
+// its name or placeholder), or listed here.
 var harmless = []string{
-	"log-format", "listen", "admin-listen", "admin-hosts", "jwt-audience", "jwt-scope-claim", "jwt-name-claim", "jwt-typ", "odoo-channel", "odoo-view", "origins",
+	"log-format", "listen", "admin-listen", "admin-hosts", "jwt-audience", "jwt-scope-claim", "jwt-name-claim", "jwt-typ",
+	"odoo-channel", "odoo-view", "origins",
 	"trusted-proxies", "shop-name", "locales", "locale",
 }
 
-// spellings are the ways in which a secret may stand in a setting.
+// spellings are the forms in which a setting can contain a secret.
 var spellings = []string{
-	"SECRET", "user:SECRET@tcp(db:3306)/shop?tls=true", "user:p/a?s@s:SECRET@tcp(db:3306)/shop", "user:SECRET@unix(/run/my.sock)/shop",
+	"SECRET", "user:SECRET@tcp(db:3306)/shop?tls=true", "user:p/a?s@s:SECRET@tcp(db:3306)/shop",
+	"user:SECRET@unix(/run/my.sock)/shop",
 	"user:SECRET@tcp(db:3306", "user@tcp(db:3306)/shop?connectionAttributes=key:SECRET", "user@tcp(db:3306)/shop?SECRET",
-	"redis://user:SECRET@cache:6379/0", "redis://:SECRET@cache:6379/0", "redis://SECRET@cache:6379/0", "rediss+cluster://:SECRET@cache:6379?addr=cache2:6379",
-	"redis://cache:6379/0?password=SECRET", "redis://cache:6379/0?master_name=shop&addr=:SECRET@cache2:6379", "redis://cache:6379/0?addr=u%3ASECRET%40cache2",
-	"redis://:p%zzSECRET@cache:6379", "https://user:SECRET@idp.example/keys", "https://SECRET@idp.example/keys", "https://idp.example/keys?token=SECRET",
-	"https://idp.example/keys?a=b&SECRET", "https://idp.example/keys?a;SECRET=b", "https://idp.example/keys#SECRET", "https:SECRET",
+	"redis://user:SECRET@cache:6379/0", "redis://:SECRET@cache:6379/0", "redis://SECRET@cache:6379/0",
+	"rediss+cluster://:SECRET@cache:6379?addr=cache2:6379",
+	"redis://cache:6379/0?password=SECRET", "redis://cache:6379/0?master_name=shop&addr=:SECRET@cache2:6379",
+	"redis://cache:6379/0?addr=u%3ASECRET%40cache2",
+	"redis://:p%zzSECRET@cache:6379", "https://user:SECRET@idp.example/keys", "https://SECRET@idp.example/keys",
+	"https://idp.example/keys?token=SECRET",
+	"https://idp.example/keys?a=b&SECRET", "https://idp.example/keys?a;SECRET=b",
+	"https://idp.example/keys#SECRET", "https:SECRET",
 }
 
-// What is secret is never printed, in whatever setting and spelling it comes.
+// Secrets are never printed, in whatever setting and form.
 func TestConfigHidesSecrets(t *testing.T) {
 	t.Parallel()
-	const secret = "Zr8kQ1vN" // in no other word
+	const secret = "Zr8kQ1vN" // occurs nowhere else
 	var p program
 	parser, err := kong.New(&p, usage...)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 type healthcheckCommand struct {
-	URL string `default:"http://127.0.0.1:8081/readyz" help:"What to ask."`
+	URL string `default:"http://127.0.0.1:8081/readyz" help:"URL of the readiness check."`
 }
 
 func (c *healthcheckCommand) Run(ctx context.Context) error {
@@ -24,13 +24,13 @@ func (c *healthcheckCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer response.Body.Close()
-	said, err := io.ReadAll(io.LimitReader(response.Body, 4096))
+	body, err := io.ReadAll(io.LimitReader(response.Body, 4096))
 	if err != nil {
 		return err
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", response.Status, said)
+		return fmt.Errorf("%s: %s", response.Status, body)
 	}
-	fmt.Println(string(said))
+	fmt.Println(string(body))
 	return nil
 }

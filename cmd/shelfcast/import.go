@@ -10,21 +10,22 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"shelfcast/cmd/shelfcast/serve"
-	"shelfcast/store/shopify"
+	"shelfcast/catalog"
+	"shelfcast/catalog/shopify"
+	"shelfcast/server"
 )
 
 type importCommand struct {
-	serve.Database `embed:""`
-	File           string `arg:"" type:"existingfile" help:"A product CSV of Shopify."`
-	Videos         bool   `help:"Descriptions may have videos, and frames of YouTube and Vimeo; as serve has it."`
-	Currency       string `default:"USD" help:"Of the prices, where the file does not say."`
+	server.Database `embed:""`
+	File            string `arg:"" type:"existingfile" help:"A Shopify product CSV."`
+	Videos          bool   `name:"allow-videos" help:"Allow videos, and YouTube and Vimeo frames, in descriptions. Use the same setting as 'shelfcast serve'."`
+	Currency        string `default:"USD" help:"Currency of prices for which the file names none."`
 }
 
-// Run imports the file. Products that have the SKU already are updated; a line
-// that is no good is reported and left out.
+// Run imports the file. Products whose SKU exists are updated; invalid lines are logged,
+// and the others imported.
 func (c *importCommand) Run(ctx context.Context) error {
-	db, err := c.Database.Open(c.Videos, nil)
+	db, err := c.Database.Open(c.Videos, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -41,10 +42,10 @@ func (c *importCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t, err := shopify.Import(ctx, db, io.TeeReader(file, bar), c.Currency, func(o shopify.Outcome) {
-		if o.Result == shopify.Failed {
-			_ = bar.Clear() // or the report stands behind the bar
-			slog.Warn("left out", "line", o.Line, "why", o.Error)
+	t, err := catalog.Import(ctx, db, shopify.Read(io.TeeReader(file, bar), c.Currency), func(o catalog.Outcome) {
+		if o.Result == catalog.Failed {
+			_ = bar.Clear() // so that the log does not follow the bar on its line
+			slog.Warn("importing a line failed", "line", o.Line, "error", o.Error)
 		}
 		if o.Removed != "" {
 			_ = bar.Clear()
@@ -52,14 +53,15 @@ func (c *importCommand) Run(ctx context.Context) error {
 		}
 	})
 	_ = bar.Finish()
-	slog.Info("imported", "file", c.File, "created", t.Created, "changed", t.Changed, "unchanged", t.Unchanged, "bad", t.Failed, "cleaned", t.Cleaned)
+	slog.Info("imported", "file", c.File, "created", t.Created, "changed", t.Changed, "unchanged", t.Unchanged,
+		"failed", t.Failed, "sanitised", t.Cleaned)
 	if err == nil && t.Failed > 0 {
-		err = fmt.Errorf("%d lines were left out", t.Failed)
+		err = fmt.Errorf("%d lines failed", t.Failed)
 	}
 	return err
 }
 
-// progress is a bar over the bytes of the file, and nothing where there is no
+// progress returns a progress bar over the bytes of the file, which is silent without a
 // terminal.
 func progress(file *os.File) (*progressbar.ProgressBar, error) {
 	info, err := file.Stat()

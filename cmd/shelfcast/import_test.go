@@ -7,13 +7,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"shelfcast/cmd/shelfcast/fleettest"
-	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/server"
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
+	"shelfcast/testkit/fleettest"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m, fleettest.Clean) }
+func TestMain(m *testing.M) { testkit.Main(m, fleettest.Clean) }
 
 const columns = "Handle,Title,Body (HTML),Vendor,Published,Variant Inventory Qty,Variant Price,Image Src\n"
 
@@ -24,9 +24,10 @@ const file = columns +
 	"bad,Bad,,Co,true,1,free,\n" +
 	"jar,Jar,,Co,true,1,5,ftp://x.example/1.jpg\n"
 
-// What an operator, or a script, reads of an import.
-func TestAnImportSaysWhatItLeftOut(t *testing.T) {
-	command := importCommand{Database: serve.Database{MySQL: storetest.DSN(t)}, File: filepath.Join(t.TempDir(), "products.csv"), Currency: "EUR"}
+// The output of an import for operators and scripts.
+func TestImportReportsRemovedHTML(t *testing.T) {
+	command := importCommand{Database: server.Database{MySQL: testkit.DSN(t)},
+		File: filepath.Join(t.TempDir(), "products.csv"), Currency: "EUR"}
 	db, err := store.Open(command.MySQL, store.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -41,15 +42,17 @@ func TestAnImportSaysWhatItLeftOut(t *testing.T) {
 	was := slog.Default()
 	defer slog.SetDefault(was)
 	const said = `level=WARN msg="removed from the description" line=2 sku=pot removed=<script>
-level=WARN msg="left out" line=5 why="Variant Price \"free\" is no number"
-level=WARN msg="left out" line=5 why="the product has no variant with a price"
-level=WARN msg="left out" line=6 why="invalid input: image_url is neither an http(s) URL nor a path that starts with /"
+level=WARN msg="importing a line failed" line=5 error="Variant Price \"free\" is not a number"
+level=WARN msg="importing a line failed" line=5 error="the product has no variant with a price"
+level=WARN msg="importing a line failed" line=6 error="invalid input: image_url is neither ` +
+		`an http(s) URL nor a path that starts with /"
 `
-	for _, tally := range []string{"created=2 changed=0 unchanged=0 bad=3 cleaned=1", "created=0 changed=0 unchanged=2 bad=3 cleaned=1"} {
+	for _, tally := range []string{"created=2 changed=0 unchanged=0 failed=3 sanitised=1",
+		"created=0 changed=0 unchanged=2 failed=3 sanitised=1"} {
 		var log bytes.Buffer
 		slog.SetDefault(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: timeless})))
 		err := command.Run(t.Context())
-		if err == nil || err.Error() != "3 lines were left out" {
+		if err == nil || err.Error() != "3 lines failed" {
 			t.Errorf("it ended with %v", err)
 		}
 		if want := said + "level=INFO msg=imported file=" + command.File + " " + tally + "\n"; log.String() != want {

@@ -12,37 +12,41 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 	"github.com/redis/go-redis/v9"
 
-	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/server"
+	"shelfcast/store"
 )
 
 // version and revision are set by the linker for a release.
 var version, revision string
 
 type program struct {
-	LogLevel  slog.Level `default:"info" help:"debug, info, warn or error."`
-	LogFormat string     `enum:"text,json" default:"text" help:"text or json."`
+	LogLevel  slog.Level `default:"info" help:"Lowest level that is logged: debug, info, warn or error."`
+	LogFormat string     `enum:"text,json" default:"text" help:"Format of the log: text or json."`
 
-	Serve       serveCommand       `cmd:"" help:"Serve the public and the admin app."`
-	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema up to date. Any number of instances may do so at once."`
-	Import      importCommand      `cmd:"" help:"Import a product CSV of Shopify."`
-	Token       tokenCommand       `cmd:"" help:"Make, list and revoke bearer tokens of the admin API."`
-	Healthcheck healthcheckCommand `cmd:"" help:"Exit with 0 if an instance is ready, as a container's probe."`
-	Smoke       smokeCommand       `cmd:"" help:"Try a fleet from outside: an edit has to come to a page on every instance."`
-	Doctor      doctorCommand      `cmd:"" help:"Look at the settings and at MySQL, Redis and this machine, and say what is wrong and how to mend it. Changes nothing."`
-	Config      configCommand      `cmd:"" help:"Print the settings in force, and where each is from. Secrets are hidden."`
+	Serve       serveCommand       `cmd:"" help:"Run an instance: the public and the admin app."`
+	Migrate     migrateCommand     `cmd:"" help:"Migrate the database schema. Safe to run from several machines at once."`
+	Import      importCommand      `cmd:"" help:"Import a Shopify product CSV."`
+	Token       tokenCommand       `cmd:"" help:"Create, list and revoke bearer tokens of the admin API."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Check that an instance is ready; exits with 0 if it is. For container probes."`
+	Smoke       smokeCommand       `cmd:"" help:"Test a fleet from outside: makes an edit and checks that it reaches a page on every instance."`
+	Doctor      doctorCommand      `cmd:"" help:"Check the settings, MySQL, Redis and this machine, and explain what is wrong and how to fix it. Changes nothing."`
+	Config      configCommand      `cmd:"" help:"Print the effective settings and where each comes from. Secrets are hidden."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
-// usage is how the program is called.
+// usage configures the command line.
 var usage = []kong.Option{
 	kong.Name("shelfcast"),
-	kong.Description("Keeps every open page of an online shop up to date. Each flag is also an environment variable: --admin-token is SHELFCAST_ADMIN_TOKEN."),
+	kong.Description("Keeps every open page of an online shop up to date. Each flag can also be set as an environment " +
+		"variable: --admin-token as SHELFCAST_ADMIN_TOKEN."),
 	kong.DefaultEnvars("SHELFCAST"),
+	kong.Vars{"scopes": strings.Join(store.Scopes, ",")},
 	kong.UsageOnError(),
 	kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 }
@@ -52,7 +56,7 @@ func main() {
 	k := kong.Parse(&p, usage...)
 	slog.SetDefault(p.logger())
 	redis.SetLogger(quiet{})
-	// The first signal asks for a clean end; after that the next one ends.
+	// The first signal shuts down; the second one kills the process.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	k.BindTo(ctx, (*context.Context)(nil))
@@ -62,7 +66,7 @@ func main() {
 	}
 }
 
-// exitCode is 1 for an error that has none of its own.
+// exitCode returns the exit code of an error; 1 if it has none.
 func exitCode(err error) int {
 	var coded kong.ExitCoder
 	if errors.As(err, &coded) {
@@ -79,23 +83,23 @@ func (p *program) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
 
-// quiet has what go-redis says among the details: what matters comes back as
-// an error, and is counted.
+// quiet logs the messages of go-redis at debug level: failures are also returned as
+// errors, and counted.
 type quiet struct{}
 
 func (quiet) Printf(_ context.Context, format string, v ...any) {
-	slog.Debug("go-redis", "says", fmt.Sprintf(format, v...))
+	slog.Debug("go-redis", "message", fmt.Sprintf(format, v...))
 }
 
 type serveCommand struct {
-	serve.Settings `embed:""`
+	server.Settings `embed:""`
 }
 
 func (c *serveCommand) Run(ctx context.Context) error {
-	reload := make(chan os.Signal, 1) // of several that come at once one is enough
+	reload := make(chan os.Signal, 1) // of several signals at once, one is enough
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
-	i, err := serve.New(ctx, c.Settings, serve.Options{Version: programVersion(), Reload: reload})
+	i, err := server.New(ctx, c.Settings, server.Options{Version: programVersion(), Reload: reload})
 	if err != nil {
 		return err
 	}
@@ -105,7 +109,8 @@ func (c *serveCommand) Run(ctx context.Context) error {
 type versionCommand struct{}
 
 func (versionCommand) Run() error {
-	fmt.Printf("shelfcast %s (%s, %s %s/%s)\n", programVersion(), cmp.Or(programRevision(), "unknown revision"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Printf("shelfcast %s (%s, %s %s/%s)\n", programVersion(), cmp.Or(programRevision(), "unknown revision"),
+		runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }
 

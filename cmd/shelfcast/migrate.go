@@ -4,13 +4,13 @@ import (
 	"context"
 	"log/slog"
 
-	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/server"
 	"shelfcast/store"
 )
 
 type migrateCommand struct {
-	serve.Database `embed:""`
-	Triggers       bool `help:"Also install triggers, so that what other programs write with plain SQL reaches the pages too. Needs the TRIGGER right and, on a server with a binary log, log_bin_trust_function_creators."`
+	server.Database `embed:""`
+	Triggers        bool `help:"Also install triggers, so that changes made by other programs with plain SQL reach the pages. Needs the TRIGGER privilege and, on a server with a binary log, log_bin_trust_function_creators."`
 }
 
 func (c *migrateCommand) Run(ctx context.Context) error {
@@ -33,6 +33,6 @@ func (c *migrateCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-func open(d serve.Database) (*store.DB, error) {
-	return d.Open(false, nil)
+func open(d server.Database) (*store.DB, error) {
+	return d.Open(false, nil, nil)
 }

@@ -18,9 +18,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// The limits that SECURITY.md names are those of the code: each row of its table
-// names a setting, whose default it has, or a constant.
-func TestTheLimitsInSecurityAreThoseOfTheCode(t *testing.T) {
+// The limits in SECURITY.md are those of the code: each row of its table names a
+// setting and its default, or a constant.
+func TestSecurityDocumentMatchesLimits(t *testing.T) {
 	paper, err := os.ReadFile("../../SECURITY.md")
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func TestTheLimitsInSecurityAreThoseOfTheCode(t *testing.T) {
 	}
 }
 
-// constantOf is the value of a constant, as package.name.
+// constantOf returns the value of a constant, given as package.name.
 func constantOf(t *testing.T, name string) (value string, found bool) {
 	t.Helper()
 	dir, name, _ := strings.Cut(name, ".")
@@ -86,14 +86,15 @@ func constantOf(t *testing.T, name string) (value string, found bool) {
 	return value, found
 }
 
-// evaluated is the value of an expression of numbers and of the times of package
-// time, which are in nanoseconds.
+// evaluated returns the value of an expression of numbers and constants of package
+// time, in nanoseconds.
 func evaluated(set *token.FileSet, expression ast.Expr) string {
 	var text strings.Builder
 	if err := printer.Fprint(&text, set, expression); err != nil {
 		return err.Error()
 	}
-	plain := strings.NewReplacer("time.Millisecond", "1e6", "time.Second", "1e9", "time.Minute", "60e9", "time.Hour", "3600e9").Replace(text.String())
+	plain := strings.NewReplacer("time.Millisecond", "1e6", "time.Second", "1e9", "time.Minute", "60e9", "time.Hour",
+		"3600e9").Replace(text.String())
 	is, err := types.Eval(set, nil, token.NoPos, plain)
 	if err != nil {
 		return err.Error()
@@ -105,7 +106,7 @@ func evaluated(set *token.FileSet, expression ast.Expr) string {
 	return is.Value.ExactString()
 }
 
-// quantityOf is what a text says, in bytes, seconds or pieces.
+// quantityOf returns the quantity in a text, in bytes, seconds or pieces.
 func quantityOf(text string) float64 {
 	text = strings.TrimSpace(strings.ReplaceAll(text, ",", ""))
 	digits := len(text) - len(strings.TrimLeft(text, "0123456789."))

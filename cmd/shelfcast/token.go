@@ -11,21 +11,21 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/server"
 	"shelfcast/store"
 )
 
 type tokenCommand struct {
-	Create createToken `cmd:"" help:"Make a token. It is printed, and kept nowhere."`
+	Create createToken `cmd:"" help:"Create a token. It is printed once and only its hash is stored."`
 	List   listTokens  `cmd:"" help:"List tokens, newest first."`
-	Revoke revokeToken `cmd:"" help:"End a token. Instances that have just seen it take it for 5 s more."`
+	Revoke revokeToken `cmd:"" help:"Revoke a token. Instances that have seen it recently accept it for up to 5 s more."`
 }
 
 type createToken struct {
-	serve.Database `embed:""`
-	Name           string   `arg:"" optional:"" default:"token" help:"As histories show it."`
-	Scope          []string `required:"" enum:"products:read,products:write,tokens:admin" help:"What it may do: products:read, products:write (and read), tokens:admin."`
-	Expires        lifetime `default:"90d" help:"After which it is good no more, as 90d or 12h; never."`
+	server.Database `embed:""`
+	Name            string   `arg:"" optional:"" default:"token" help:"Name of the token, shown in the history of products."`
+	Scope           []string `required:"" enum:"${scopes}" help:"Scopes of the token: ${enum}. products:write includes products:read."`
+	Expires         lifetime `default:"90d" help:"Time until the token expires, for example 90d or 12h, or never."`
 }
 
 func (c *createToken) Run(ctx context.Context) error {
@@ -34,14 +34,15 @@ func (c *createToken) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "Token %d, %q, may %s and is good %s. This is shown once:\n", t.ID, t.Name, strings.Join(t.Scopes, " "), until(t.ExpiresAt))
+		fmt.Fprintf(os.Stderr, "Token %d %q: scopes %s, %s. It is shown only once:\n", t.ID, t.Name,
+			strings.Join(t.Scopes, " "), expiry(t.ExpiresAt))
 		fmt.Println(secret)
 		return nil
 	})
 }
 
 type listTokens struct {
-	serve.Database `embed:""`
+	server.Database `embed:""`
 }
 
 func (c *listTokens) Run(ctx context.Context) error {
@@ -51,24 +52,25 @@ func (c *listTokens) Run(ctx context.Context) error {
 			return err
 		}
 		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "ID\tNAME\tSCOPES\tMADE BY\tMADE\tGOOD\tLAST USED")
+		fmt.Fprintln(table, "ID\tNAME\tSCOPES\tCREATED BY\tCREATED\tVALIDITY\tLAST USED")
 		for _, t := range tokens {
-			good, used := until(t.ExpiresAt), "not yet"
+			valid, used := expiry(t.ExpiresAt), "not yet"
 			if t.RevokedAt != nil {
-				good = "revoked " + t.RevokedAt.Format(time.DateOnly)
+				valid = "revoked " + t.RevokedAt.Format(time.DateOnly)
 			}
 			if t.LastUsedAt != nil {
 				used = t.LastUsedAt.Format(time.DateTime)
 			}
-			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, strings.Join(t.Scopes, " "), t.CreatedBy, t.CreatedAt.Format(time.DateOnly), good, used)
+			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, strings.Join(t.Scopes, " "), t.CreatedBy,
+				t.CreatedAt.Format(time.DateOnly), valid, used)
 		}
 		return table.Flush()
 	})
 }
 
 type revokeToken struct {
-	serve.Database `embed:""`
-	ID             int64 `arg:"" help:"Of the token, as the list has it."`
+	server.Database `embed:""`
+	ID              int64 `arg:"" help:"Id of the token, from 'shelfcast token list'."`
 }
 
 func (c *revokeToken) Run(ctx context.Context) error {
@@ -82,8 +84,8 @@ func (c *revokeToken) Run(ctx context.Context) error {
 	})
 }
 
-// withTokens opens the database for the operator, whose name is noted.
-func withTokens(ctx context.Context, d serve.Database, f func(context.Context, *store.DB) error) error {
+// withTokens opens the database, with the operator as the author of changes.
+func withTokens(ctx context.Context, d server.Database, f func(context.Context, *store.DB) error) error {
 	db, err := open(d)
 	if err != nil {
 		return err
@@ -97,13 +99,13 @@ func withTokens(ctx context.Context, d serve.Database, f func(context.Context, *
 		author.Key += ":" + u.Username
 		author.Name += " (" + u.Username + ")"
 	}
-	return f(store.By(ctx, author), db)
+	return f(store.WithAuthor(ctx, author), db)
 }
 
-// A lifetime is a duration in days too; 0 has no end.
+// A lifetime is a duration that may be given in days; 0: the token never expires.
 type lifetime time.Duration
 
-// UnmarshalText takes 90d, 12h or never.
+// UnmarshalText parses 90d, 12h or never.
 func (l *lifetime) UnmarshalText(text []byte) error {
 	s := string(text)
 	if s == "never" {
@@ -113,22 +115,23 @@ func (l *lifetime) UnmarshalText(text []byte) error {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.Atoi(days)
 		if err != nil || n <= 0 || n > 3650 {
-			return errors.New("not a number of days from 1d to 3650d")
+			return errors.New("must be 1d to 3650d")
 		}
 		*l = lifetime(time.Duration(n) * 24 * time.Hour)
 		return nil
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d <= 0 {
-		return errors.New("neither a duration such as 90d or 12h, nor never")
+		return errors.New("must be a duration such as 90d or 12h, or never")
 	}
 	*l = lifetime(d)
 	return nil
 }
 
-func until(t *time.Time) string {
+// expiry says when a token expires.
+func expiry(t *time.Time) string {
 	if t == nil {
-		return "for ever"
+		return "never expires"
 	}
-	return "until " + t.Format("2006-01-02 15:04 MST")
+	return "expires " + t.Format("2006-01-02 15:04 MST")
 }

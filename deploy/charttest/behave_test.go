@@ -20,8 +20,8 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// On no path does the outside reach the admin app.
-func TestNothingLeadsToTheAdminApp(t *testing.T) {
+// No Ingress, HTTPRoute or public Service leads to the admin app.
+func TestAdminAppIsNotExposed(t *testing.T) {
 	for _, name := range names() {
 		r := mustRender(t, cases[name])
 		for _, o := range r.objects {
@@ -48,7 +48,8 @@ func TestNothingLeadsToTheAdminApp(t *testing.T) {
 				}
 			case "Service":
 				if o.name() == "shelfcast" {
-					if ports := o.at("spec", "ports").([]any); len(ports) != 1 || object(ports[0].(values)).at("targetPort") != "http" {
+					ports := o.at("spec", "ports").([]any)
+					if len(ports) != 1 || object(ports[0].(values)).at("targetPort") != "http" {
 						t.Errorf("%s: the Service for the public app has the ports %v", name, ports)
 					}
 				} else if o.at("spec", "type") != "ClusterIP" {
@@ -59,8 +60,8 @@ func TestNothingLeadsToTheAdminApp(t *testing.T) {
 	}
 }
 
-// What selects pods selects those that are meant, and only those of the release.
-func TestSelectorsSelect(t *testing.T) {
+// Selectors of Services, policies and monitors match the intended pods of the release only.
+func TestSelectorsMatchPods(t *testing.T) {
 	for _, name := range names() {
 		r := mustRender(t, cases[name])
 		labels := r.one(t, "Deployment", "shelfcast").at("spec", "template", "metadata", "labels").(values)
@@ -87,8 +88,8 @@ func TestSelectorsSelect(t *testing.T) {
 	}
 }
 
-// The grace period is enough for preStop and for whatever a drain may take.
-func TestTheGracePeriodCoversTheDrain(t *testing.T) {
+// The termination grace period covers preStop and the longest drain.
+func TestGracePeriodCoversDrain(t *testing.T) {
 	for _, preset := range []string{"nginx", "alb"} {
 		for _, drain := range []int{16, 20, 21, 41, 60, 3600} {
 			v := with(cases[preset], values{"drainSeconds": drain})
@@ -101,14 +102,14 @@ func TestTheGracePeriodCoversTheDrain(t *testing.T) {
 			if preStop < float64(drain)/4 || preset == "alb" && preStop < 15 {
 				t.Errorf("%s, a drain of %d s: preStop waits for %v s", preset, drain, preStop)
 			}
-			if got := env(d)["SHELFCAST_DRAIN"]; got != fmt.Sprint(drain, "s") {
+			if got := env(d)["SHELFCAST_DRAIN_TIME"]; got != fmt.Sprint(drain, "s") {
 				t.Errorf("the program drains for %q", got)
 			}
 		}
 	}
 }
 
-// env is what the chart sets for the program as text.
+// env returns the environment variables of the Deployment with literal values.
 func env(d object) map[string]string {
 	all := map[string]string{}
 	for _, one := range d.at("spec", "template", "spec", "containers", 0, "env").([]any) {
@@ -118,10 +119,12 @@ func env(d object) map[string]string {
 	return all
 }
 
-// Go keeps to what the kernel leaves it of the limit, however that is written.
-func TestGoKeepsToTheLimits(t *testing.T) {
-	for limit, sessions := range map[string]int{"512Mi": 15000, "1Gi": 15000, "1.5Gi": 30000, "700M": 10000, "2G": 1, "536870912": 15000, "800000Ki": 2000} {
-		v := with(cases["default"], text2values(fmt.Sprintf("{resources: {limits: {memory: %q}}, sessions: {max: %d}}", limit, sessions)))
+// GOMEMLIMIT and GOMAXPROCS follow the resources, in every notation of quantities.
+func TestGoLimitsFollowResources(t *testing.T) {
+	for limit, sessions := range map[string]int{"512Mi": 15000, "1Gi": 15000, "1.5Gi": 30000, "700M": 10000, "2G": 1,
+		"536870912": 15000, "800000Ki": 2000} {
+		text := fmt.Sprintf("{resources: {limits: {memory: %q}}, sessions: {max: %d}}", limit, sessions)
+		v := with(cases["default"], text2values(text))
 		v["drainSeconds"] = 60
 		got := env(mustRender(t, v).one(t, "Deployment", "shelfcast"))["GOMEMLIMIT"]
 		mib, err := strconv.ParseFloat(strings.TrimSuffix(got, "MiB"), 64)
@@ -136,7 +139,8 @@ func TestGoKeepsToTheLimits(t *testing.T) {
 		}
 	}
 	for cpu, want := range map[string]string{
-		"{requests: {cpu: 500m}}": "2", "{requests: {cpu: 1500m}}": "3", "{requests: {cpu: 2}}": "4", "{requests: {cpu: '0.2'}}": "2",
+		"{requests: {cpu: 500m}}": "2", "{requests: {cpu: 1500m}}": "3", "{requests: {cpu: 2}}": "4",
+		"{requests: {cpu: '0.2'}}":               "2",
 		"{requests: {cpu: 2}, limits: {cpu: 4}}": "", "{requests: {cpu: null}}": "",
 	} {
 		v := with(cases["default"], values{"resources": text2values(cpu)})
@@ -145,16 +149,18 @@ func TestGoKeepsToTheLimits(t *testing.T) {
 		}
 	}
 	v := with(cases["default"], text2values("extraEnv: [{name: GOMAXPROCS, value: '7'}]"))
-	variables, _ := mustRender(t, v).one(t, "Deployment", "shelfcast").at("spec", "template", "spec", "containers", 0, "env").([]any)
+	variables, _ := mustRender(t, v).one(t, "Deployment", "shelfcast").at("spec", "template", "spec",
+		"containers", 0, "env").([]any)
 	if count := strings.Count(fmt.Sprint(variables), "GOMAXPROCS"); count != 1 {
 		t.Errorf("GOMAXPROCS is there %d times", count)
 	}
 }
 
-// What the pods read once makes other pods when it changes, and nothing else does.
-func TestPodsAreReplacedWhenWhatTheyReadChanges(t *testing.T) {
+// A change of what pods read only at their start replaces them; other changes do not.
+func TestPodsRestartWhenConfigurationChanges(t *testing.T) {
 	template := func(v string) string {
-		text, err := json.Marshal(mustRender(t, with(cases["minimal"], text2values(v))).one(t, "Deployment", "shelfcast").at("spec", "template"))
+		deployment := mustRender(t, with(cases["minimal"], text2values(v))).one(t, "Deployment", "shelfcast")
+		text, err := json.Marshal(deployment.at("spec", "template"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,24 +169,26 @@ func TestPodsAreReplacedWhenWhatTheyReadChanges(t *testing.T) {
 	before := template("{}")
 	for _, change := range []string{
 		"mysql: {dsn: 'shelfcast:other@tcp(mysql:3306)/shop'}", "admin: {token: another-token-of-16}",
-		"shop: {templates: {files: {views/card.html: a}}}", "shop: {assets: {files: {shop.css: a}}}", "shop: {name: Other}", "podAnnotations: {a: b}",
+		"shop: {templates: {files: {views/card.html: a}}}", "shop: {assets: {files: {shop.css: a}}}", "shop: {name: Other}",
+		"podAnnotations: {a: b}",
 	} {
 		if template(change) == before {
-			t.Errorf("the pods stay with %s", change)
+			t.Errorf("the pods are not replaced with %s", change)
 		}
 	}
 	if template("shop: {assets: {files: {shop.css: a}}}") == template("shop: {assets: {files: {shop.css: b}}}") {
-		t.Error("the pods stay with other assets")
+		t.Error("the pods are not replaced when the assets change")
 	}
-	for _, change := range []string{"ingress: {annotations: {a: b}}", "service: {public: {annotations: {a: b}}}", "deploymentAnnotations: {a: b}"} {
+	for _, change := range []string{"ingress: {annotations: {a: b}}", "service: {public: {annotations: {a: b}}}",
+		"deploymentAnnotations: {a: b}"} {
 		if template(change) != before {
 			t.Errorf("the pods are replaced with %s", change)
 		}
 	}
 }
 
-// A migration has what it needs when nothing of the release is there yet.
-func TestTheMigrationBringsWhatItNeeds(t *testing.T) {
+// The migration runs before the release's objects exist, and needs none of them.
+func TestMigrationJobIsSelfContained(t *testing.T) {
 	for _, name := range names() {
 		r := mustRender(t, cases[name])
 		if !r.has("Job") {
@@ -193,19 +201,21 @@ func TestTheMigrationBringsWhatItNeeds(t *testing.T) {
 		}
 		for _, o := range r.objects {
 			hook := strings.Contains(fmt.Sprint(o.at("metadata", "annotations", "helm.sh/hook")), "pre-install")
-			refers := strings.Contains(string(text), fmt.Sprintf(`"secretName":%q`, o.name())) || strings.Contains(string(text), fmt.Sprintf(`"name":%q`, o.name()))
+			refers := strings.Contains(string(text), fmt.Sprintf(`"secretName":%q`, o.name())) ||
+				strings.Contains(string(text), fmt.Sprintf(`"name":%q`, o.name()))
 			if (o.kind() == "Secret" || o.kind() == "ConfigMap") && refers && !hook {
 				t.Errorf("%s: the migration needs %s, which comes after it", name, o)
 			}
 		}
-		if account := job.at("spec", "template", "spec", "serviceAccountName"); r.has("ServiceAccount") && account != "default" {
+		if account := job.at("spec", "template", "spec", "serviceAccountName"); r.has("ServiceAccount") &&
+			account != "default" {
 			t.Errorf("%s: the migration needs the account %v, which comes after it", name, account)
 		}
 	}
 }
 
-// An upgrade keeps the number of pods that the autoscaler has chosen.
-func TestTheAutoscalersNumberIsKept(t *testing.T) {
+// An upgrade keeps the number of replicas that the autoscaler has set.
+func TestUpgradeKeepsAutoscaledReplicas(t *testing.T) {
 	for there, want := range map[int32]any{0: nil, 1: 2.0, 7: 7.0} {
 		var client provider
 		if there > 0 {
@@ -237,7 +247,7 @@ func TestTheAutoscalersNumberIsKept(t *testing.T) {
 	}
 }
 
-// A provider is a cluster with a Deployment, or without.
+// A provider simulates a cluster with or without an existing Deployment.
 type provider struct{ deployment *appsv1.Deployment }
 
 func (p provider) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableResourceInterface, bool, error) {
@@ -248,8 +258,9 @@ func (p provider) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableRe
 	return client.Resource(kinds.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}), true, nil
 }
 
-// The keys of a ConfigMap have no slash, and its files are where they belong.
-func TestTheOwnersFilesAreWhereTheyBelong(t *testing.T) {
+// Files from the values are mounted at their paths, though keys of a ConfigMap cannot have a
+// slash.
+func TestOwnFilesAreMounted(t *testing.T) {
 	v := with(cases["default"], text2values("shop: {templates: {files: {views/card.html: A, layout.html: B}}}"))
 	r := mustRender(t, v)
 	data := r.one(t, "ConfigMap", "shelfcast-templates").at("data").(values)

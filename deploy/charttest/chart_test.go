@@ -1,6 +1,6 @@
-// Package charttest tests charts/shelfcast with Helm itself, as a library: what is
-// rendered, what is refused, and whether Kubernetes would take it. It is a module of
-// its own, so that Helm's hundreds of modules are not among the product's.
+// Package charttest tests charts/shelfcast with Helm as a library: what is rendered, what is
+// refused, and whether Kubernetes would accept it. It is a separate module to keep Helm's hundreds
+// of modules out of the product's.
 package charttest
 
 import (
@@ -24,10 +24,10 @@ import (
 
 const chartDir = "../../charts/shelfcast"
 
-var update = flag.Bool("update", false, "write the golden files and the chart's README anew")
+var update = flag.Bool("update", false, "rewrite the golden files and the chart's README")
 
-// cases are what the chart is installed with, by name: each has a golden file, and
-// each object of each is held against the schemas of Kubernetes.
+// cases are the values that the chart is rendered with, by name. Each is in a golden file, and
+// each object is checked against the schemas of Kubernetes.
 var cases = map[string]values{
 	"default":    {"existingSecret": "shelfcast"},
 	"production": file(chartDir + "/examples/production.yaml"),
@@ -53,7 +53,7 @@ func preset(name string) values {
 	}
 }
 
-// TestMain silences Helm, which warns of values that are bad here on purpose.
+// TestMain silences Helm, which warns of deliberately invalid values.
 func TestMain(m *testing.M) {
 	log.SetOutput(io.Discard)
 	os.Exit(m.Run())
@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 
 type values = map[string]any
 
-// An object is one that the chart makes.
+// An object is a rendered object of the chart.
 type object map[string]any
 
 func (o object) kind() string { return o["kind"].(string) }
@@ -72,7 +72,7 @@ func (o object) String() string {
 	return fmt.Sprintf("%s %s/%s", o["apiVersion"], o.kind(), o.name())
 }
 
-// at is what is there, through maps and lists; nil if nothing is.
+// at returns the value at a path of map keys and list indices, or nil.
 func (o object) at(path ...any) any {
 	var here any = values(o)
 	for _, step := range path {
@@ -91,14 +91,14 @@ func (o object) at(path ...any) any {
 	return here
 }
 
-// A rendering is what an install brings.
+// A rendering is what an install would create.
 type rendering struct {
 	text    string // manifests, and hooks after them
 	notes   string
 	objects []object
 }
 
-// one is the object of that kind and name.
+// one returns the object of that kind and name.
 func (r rendering) one(t *testing.T, kind, name string) object {
 	t.Helper()
 	for _, o := range r.objects {
@@ -110,13 +110,13 @@ func (r rendering) one(t *testing.T, kind, name string) object {
 	return nil
 }
 
-// has is whether there is an object of that kind.
+// has reports whether there is an object of that kind.
 func (r rendering) has(kind string) bool {
 	return slices.ContainsFunc(r.objects, func(o object) bool { return o.kind() == kind })
 }
 
-// render is what `helm template` does, on a cluster of the oldest version that the
-// chart takes. Edit is for a chart that is another than that of the folder.
+// render renders the chart as `helm template` does, for the oldest version of Kubernetes that the
+// chart supports. edit functions may change the chart first.
 func render(v values, edit ...func(*chart.Chart)) (rendering, error) {
 	install := action.NewInstall(&action.Configuration{Log: func(string, ...any) {}})
 	install.DryRun, install.ClientOnly = true, true
@@ -147,7 +147,7 @@ func parse(text string) ([]object, error) {
 	var objects []object
 	for _, document := range strings.Split("\n"+text, "\n---") {
 		var o object
-		// Strict: a key that is there twice is an error.
+		// Strict: a duplicate key is an error.
 		if err := yaml.UnmarshalStrict([]byte(document), &o); err != nil {
 			return nil, fmt.Errorf("%w in %s", err, document)
 		}
@@ -167,7 +167,7 @@ func mustRender(t *testing.T, v values) rendering {
 	return r
 }
 
-// file has values from a file.
+// file reads values from a file.
 func file(name string) values {
 	text, err := os.ReadFile(filepath.FromSlash(name))
 	if err != nil {
@@ -176,7 +176,7 @@ func file(name string) values {
 	return text2values(string(text))
 }
 
-// copied is v for Helm, which writes to what it is given: a null is gone afterwards.
+// copied returns a copy of v for Helm, which modifies its values: it removes nulls.
 func copied(v values) values {
 	text, err := yaml.Marshal(v)
 	if err != nil {
@@ -185,7 +185,7 @@ func copied(v values) values {
 	return text2values(string(text))
 }
 
-// text2values has values from YAML.
+// text2values parses values in YAML.
 func text2values(text string) values {
 	var v values
 	if err := yaml.UnmarshalStrict([]byte(text), &v); err != nil {
@@ -194,7 +194,7 @@ func text2values(text string) values {
 	return v
 }
 
-// with is what v says, on top of base.
+// with returns base, overridden by v.
 func with(base, v values) values {
 	merged := maps.Clone(base)
 	for key, value := range v {
@@ -208,5 +208,5 @@ func with(base, v values) values {
 	return merged
 }
 
-// names of the cases, in order.
+// names returns the names of the cases, sorted.
 func names() []string { return slices.Sorted(maps.Keys(cases)) }

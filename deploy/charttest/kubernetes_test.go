@@ -24,15 +24,14 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A cluster knows kinds, as one version of Kubernetes or a set of custom resources
-// has them.
+// A cluster has the schemas of one version of Kubernetes, or of the custom resources.
 type cluster struct {
 	name  string
 	kinds map[string]*jsonschema.Schema // by apiVersion and kind
 }
 
-// clusters are those of the folder schemas: several versions of Kubernetes, and the
-// custom resources, which are apart from it.
+// clusters reads the folder schemas: several versions of Kubernetes, and the custom resources,
+// which do not belong to a version.
 func clusters(t *testing.T) (kubernetes []cluster, custom cluster) {
 	t.Helper()
 	files, err := filepath.Glob("schemas/*.json")
@@ -65,12 +64,13 @@ func clusters(t *testing.T) (kubernetes []cluster, custom cluster) {
 		}
 	}
 	if len(kubernetes) < 2 || len(custom.kinds) == 0 {
-		t.Fatalf("there are schemas of %d versions of Kubernetes, and of %d custom resources", len(kubernetes), len(custom.kinds))
+		t.Fatalf("there are schemas of %d versions of Kubernetes, and of %d custom resources",
+			len(kubernetes), len(custom.kinds))
 	}
 	return kubernetes, custom
 }
 
-// check is what the cluster says of an object; known is whether it has the kind.
+// check validates an object; known reports whether the cluster has its kind.
 func (c cluster) check(o object) (known bool, err error) {
 	s, known := c.kinds[o["apiVersion"].(string)+" "+o.kind()]
 	if !known {
@@ -87,9 +87,8 @@ func (c cluster) check(o object) (known bool, err error) {
 	return true, s.Validate(document)
 }
 
-// Each object is what each version of Kubernetes knows, and the custom ones what
-// those who define them know.
-func TestEachVersionOfKubernetesTakesTheObjects(t *testing.T) {
+// Each object is valid in every version of Kubernetes, and each custom resource by its definition.
+func TestObjectsMatchKubernetesSchemas(t *testing.T) {
 	kubernetes, custom := clusters(t)
 	kinds := map[string]bool{}
 	for _, name := range names() {
@@ -109,7 +108,8 @@ func TestEachVersionOfKubernetesTakesTheObjects(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{
-		"Deployment", "Service", "Ingress", "HTTPRoute", "HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget", "NetworkPolicy",
+		"Deployment", "Service", "Ingress", "HTTPRoute", "HorizontalPodAutoscaler", "ScaledObject",
+		"PodDisruptionBudget", "NetworkPolicy",
 		"ServiceAccount", "Secret", "ConfigMap", "Job", "Pod", "ServiceMonitor", "PrometheusRule",
 	} {
 		if !kinds[kind] {
@@ -118,19 +118,20 @@ func TestEachVersionOfKubernetesTakesTheObjects(t *testing.T) {
 	}
 }
 
-// open are maps that may have any key.
+// open are fields whose maps may have any key.
 var open = []string{"labels", "annotations", "matchLabels", "data", "nodeSelector", "requests", "limits"}
 
-// The schemas are strict: no field may be there that they do not know, wherever.
-func TestTheSchemasKnowEachField(t *testing.T) {
+// The schemas reject unknown fields at every level.
+func TestSchemasRejectUnknownFields(t *testing.T) {
 	kubernetes, custom := clusters(t)
 	tried := 0
-	for _, name := range []string{"everything", "gateway", "parts"} { // which have all kinds, and all that they may have
+	for _, name := range []string{"everything", "gateway", "parts"} { // together these have every kind and field
 		for _, o := range mustRender(t, cases[name]).objects {
 			for where, m := range mapsOf("", values(o)) {
 				last := where[strings.LastIndex(where, "/")+1:]
 				_, foreign := custom.kinds[o["apiVersion"].(string)+" "+o.kind()]
-				if slices.Contains(open, last) || o.kind() == "Service" && last == "selector" || foreign && last == "metadata" { // of which the definition says nothing
+				// the definition leaves these open
+				if slices.Contains(open, last) || o.kind() == "Service" && last == "selector" || foreign && last == "metadata" {
 					continue
 				}
 				m["unknownField"] = "x"
@@ -149,7 +150,7 @@ func TestTheSchemasKnowEachField(t *testing.T) {
 	}
 }
 
-// mapsOf are the maps in there, by their path.
+// mapsOf returns the maps in a value by their path.
 func mapsOf(path string, in any) map[string]values {
 	found := map[string]values{}
 	switch in := in.(type) {
@@ -166,8 +167,7 @@ func mapsOf(path string, in any) map[string]values {
 	return found
 }
 
-// typed is the object as Kubernetes' own Go type, decoded strictly; nil if the type
-// is not one of Kubernetes' own.
+// typed decodes the object strictly into its Go type of Kubernetes; nil for custom resources.
 func typed(o object) (runtime.Object, error) {
 	text, err := yaml.Marshal(o)
 	if err != nil {
@@ -181,8 +181,8 @@ func typed(o object) (runtime.Object, error) {
 	return decoded, err
 }
 
-// The newest types decode the objects strictly, and each pod is one that a namespace
-// takes where the restricted standard is enforced.
+// The newest Go types decode the objects strictly, and a namespace that enforces the restricted
+// pod security level accepts each pod.
 func TestPodsAreRestricted(t *testing.T) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
@@ -207,8 +207,9 @@ func TestPodsAreRestricted(t *testing.T) {
 					t.Errorf("%s: %s: %s, %s", name, o, result.ForbiddenReason, result.ForbiddenDetail)
 				}
 			}
-			if spec.AutomountServiceAccountToken == nil || *spec.AutomountServiceAccountToken || spec.EnableServiceLinks == nil || *spec.EnableServiceLinks {
-				t.Errorf("%s: %s has a token, or the variables of Services", name, o)
+			if spec.AutomountServiceAccountToken == nil || *spec.AutomountServiceAccountToken ||
+				spec.EnableServiceLinks == nil || *spec.EnableServiceLinks {
+				t.Errorf("%s: %s mounts a service account token, or has the variables of Services", name, o)
 			}
 			for _, c := range spec.Containers {
 				if c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem {

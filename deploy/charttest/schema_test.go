@@ -13,9 +13,8 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 )
 
-// Each rule of values.schema.json is broken in turn, and each time the value is
-// named and nothing is rendered.
-func TestEachViolationOfTheSchemaIsRefused(t *testing.T) {
+// Breaking any rule of values.schema.json stops the rendering with an error that names the value.
+func TestSchemaViolationsAreRefused(t *testing.T) {
 	s := readSchema(t)
 	c, err := load()
 	if err != nil {
@@ -24,11 +23,12 @@ func TestEachViolationOfTheSchemaIsRefused(t *testing.T) {
 	tried := 0
 	s.violations(s.root, nil, func(path []string, bad any, what string) {
 		tried++
-		_, err := chartutil.ToRenderValues(c, copied(with(cases["default"], nested(path, bad))), chartutil.ReleaseOptions{}, nil)
+		_, err := chartutil.ToRenderValues(c, copied(with(cases["default"], nested(path, bad))),
+			chartutil.ReleaseOptions{}, nil)
 		if err == nil {
-			t.Errorf("%s: %s is taken: %v", strings.Join(path, "."), what, bad)
+			t.Errorf("%s: %s is accepted: %v", strings.Join(path, "."), what, bad)
 		} else if want := "at '" + strings.Join(append([]string{""}, path...), "/"); !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %s is refused without a word of %s: %v", strings.Join(path, "."), what, want, err)
+			t.Errorf("%s: %s is refused, but the error does not name %s: %v", strings.Join(path, "."), what, want, err)
 		}
 	})
 	if tried < 400 {
@@ -36,7 +36,7 @@ func TestEachViolationOfTheSchemaIsRefused(t *testing.T) {
 	}
 }
 
-// A schema is values.schema.json.
+// A schema is the parsed values.schema.json.
 type schema struct {
 	root        values
 	definitions values
@@ -62,7 +62,7 @@ func (s schema) resolve(rule values) values {
 	return rule
 }
 
-// violations has one bad value for each rule, and where it is to be.
+// violations calls try with a bad value for each rule, and its path.
 func (s schema) violations(rule values, path []string, try func(path []string, bad any, what string)) {
 	rule = s.resolve(rule)
 	types := typesOf(rule)
@@ -81,7 +81,7 @@ func (s schema) violations(rule values, path []string, try func(path []string, b
 
 func (s schema) violationsOfObject(rule values, path []string, try func([]string, any, string)) {
 	properties, _ := rule["properties"].(values)
-	if len(properties) > 0 || rule["additionalProperties"] == false { // no rule may forget to say that these are all
+	if len(properties) > 0 || rule["additionalProperties"] == false { // each such rule must reject other properties
 		try(path, values{"unknown": 1}, "an unknown value")
 	}
 	for _, name := range slices.Sorted(maps.Keys(properties)) {
@@ -109,7 +109,7 @@ func (s schema) violationsOfArray(rule values, path []string, try func([]string,
 	for _, name := range required {
 		try(path, []any{values{}}, fmt.Sprintf("an item without %s", name))
 	}
-	// A violation of an item is tried in a list that has it alone.
+	// A bad item is tried as the only one of its list.
 	s.violations(items, nil, func(inner []string, bad any, what string) {
 		if len(inner) > 0 {
 			bad = nested(inner, bad)
@@ -172,7 +172,7 @@ func typesOf(rule values) []string {
 	return nil
 }
 
-// ofNoType is a value of none of the types.
+// ofNoType returns a value of none of the types.
 func ofNoType(types []string) any {
 	for _, one := range []struct {
 		kind  string
@@ -195,7 +195,7 @@ func notMatching(pattern string) string {
 	panic("everything matches " + pattern)
 }
 
-// nested is the value at the path, in maps.
+// nested returns maps that have the value at the path.
 func nested(path []string, value any) values {
 	for _, step := range slices.Backward(path) {
 		value = values{step: value}

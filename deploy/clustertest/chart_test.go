@@ -18,17 +18,18 @@ const (
 	values = "testdata/values"
 )
 
-// one: the set is of one pod.
+// one reports whether the set of values runs a single pod.
 func one(set string) bool { return set == "single" || set == "example-minimal" }
 
-// Every set of values goes from an empty namespace to an empty namespace.
-func TestTheChartComesThrough(t *testing.T) {
+// The chart is installed, tested, upgraded, rolled back and uninstalled with every set of values.
+func TestChartLifecycleWithEveryValueSet(t *testing.T) {
 	t.Parallel()
 	program := buildProgram(t)
 	for set := range valueSets(t) {
 		t.Run(set, func(t *testing.T) {
 			t.Parallel()
-			j := journey{Release: chartRelease(t, "chart-"+set), chart: chart, values: valuesOf(t, set), changed: changed(t, set), untested: one(set)}
+			j := journey{Release: chartRelease(t, "chart-"+set), chart: chart, values: valuesOf(t, set),
+				changed: changed(t, set), untested: one(set)}
 			j.also = func(ctx context.Context) error { return takesSettings(ctx, j.Release, program, t.TempDir()) }
 			if err := j.travel(t.Context()); err != nil {
 				t.Error(err)
@@ -37,9 +38,9 @@ func TestTheChartComesThrough(t *testing.T) {
 	}
 }
 
-// From each set of values a release can go on to the next: no field that cannot
-// be changed is changed, and what the next has no more is gone.
-func TestASetOfValuesFollowsAnother(t *testing.T) {
+// A release can be upgraded from each set of values to the next: no immutable field changes, and
+// objects that the next set lacks are removed.
+func TestUpgradeBetweenValueSets(t *testing.T) {
 	t.Parallel()
 	r := chartRelease(t, "chart-sets")
 	sets := slices.Sorted(maps.Keys(valueSets(t)))
@@ -51,10 +52,10 @@ func TestASetOfValuesFollowsAnother(t *testing.T) {
 		if err := r.Upgrade(t.Context(), chart, valuesOf(t, set)); err != nil {
 			t.Fatalf("%s: %v", set, err)
 		}
-		// Where an autoscaler comes in, nobody says how many pods there are to be
-		// until it does: one, if the chart leaves that to the API server.
+		// When autoscaling is turned on, the chart no longer sets the number of pods. Until the
+		// autoscaler does, the API server would default it to one.
 		if now := podsWanted(t, r); now < min(before, 2) && !one(set) {
-			t.Errorf("%s: there were to be %d pods, and after the upgrade %d", set, before, now)
+			t.Errorf("%s: the Deployments wanted %d pods, and want %d after the upgrade", set, before, now)
 		}
 		if err := r.Check(t.Context()); err != nil {
 			t.Errorf("%s: %v", set, err)
@@ -65,14 +66,15 @@ func TestASetOfValuesFollowsAnother(t *testing.T) {
 	}
 }
 
-func TestAFailedMigrationOfTheChart(t *testing.T) {
+func TestFailedChartMigrationChangesNothing(t *testing.T) {
 	t.Parallel()
 	values, other := valuesOf(t, "default"), changed(t, "default")
 	once := map[string]any{"migration": map[string]any{"backoffLimit": 0}}
 	failedMigration(t, chartRelease(t, "chart-migration"), chart, merge(values, once), merge(other, once))
 }
 
-// valueSets are the files of all, by name: ours, and the chart's own examples.
+// valueSets returns the files with sets of values by name: those of testdata and the chart's
+// examples.
 func valueSets(t *testing.T) map[string]string {
 	t.Helper()
 	sets := map[string]string{}
@@ -88,7 +90,7 @@ func valueSets(t *testing.T) map[string]string {
 	return sets
 }
 
-// valuesOf reads one. A second is enough for a pod to prove itself here.
+// valuesOf reads a set of values. minReadySeconds is 1, to save time.
 func valuesOf(t *testing.T, set string) map[string]any {
 	t.Helper()
 	text, err := os.ReadFile(valueSets(t)[set])
@@ -102,7 +104,7 @@ func valuesOf(t *testing.T, set string) map[string]any {
 	return merge(read, map[string]any{"minReadySeconds": 1})
 }
 
-// changed is the set with a new image, other settings and other secrets.
+// changed returns the set with a new image and other settings.
 func changed(t *testing.T, set string) map[string]any {
 	t.Helper()
 	return merge(valuesOf(t, set), map[string]any{
@@ -113,7 +115,7 @@ func changed(t *testing.T, set string) map[string]any {
 	})
 }
 
-// merge is a with b on top.
+// merge returns a, overridden by b.
 func merge(a, b map[string]any) map[string]any {
 	merged := maps.Clone(a)
 	for key, value := range b {
@@ -135,7 +137,7 @@ func chartRelease(t *testing.T, namespace string) *Release {
 	return r
 }
 
-// podsWanted is of all Deployments.
+// podsWanted returns the number of replicas of all Deployments.
 func podsWanted(t *testing.T, r *Release) int {
 	t.Helper()
 	deployments, err := r.Client.AppsV1().Deployments(r.Namespace).List(t.Context(), metav1.ListOptions{})

@@ -15,9 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// Check waits until the release is in order, and is what is not: each
-// Deployment's pods run, spread over zones; each Service leads to ready pods at
-// each of its ports; and what names another object names one that is there.
+// Check waits until the release works, and returns what does not: the pods of each Deployment run
+// and are spread over zones, each Service has ready pods on each of its ports, and every reference
+// to another object resolves.
 func (r *Release) Check(ctx context.Context) error {
 	var objections []error
 	for _, object := range r.Objects {
@@ -30,7 +30,7 @@ func (r *Release) Check(ctx context.Context) error {
 		objections = append(objections, r.deployed(ctx, name))
 	}
 	if err := errors.Join(objections...); err != nil {
-		return err // the rest follows from that
+		return err // other errors would be consequences of these
 	}
 	for _, name := range r.Named("Service") {
 		objections = append(objections, r.served(ctx, name))
@@ -39,7 +39,7 @@ func (r *Release) Check(ctx context.Context) error {
 	return errors.Join(objections...)
 }
 
-// deployed waits for a rollout's end and looks at the pods.
+// deployed waits until the rollout is complete and checks its pods.
 func (r *Release) deployed(ctx context.Context, name string) error {
 	var deployment *appsv1.Deployment
 	err := eventually(ctx, func() error {
@@ -49,7 +49,8 @@ func (r *Release) deployed(ctx context.Context, name string) error {
 			return err
 		}
 		want, s := *deployment.Spec.Replicas, deployment.Status
-		if s.ObservedGeneration != deployment.Generation || s.UpdatedReplicas != want || s.AvailableReplicas != want || s.Replicas != want {
+		if s.ObservedGeneration != deployment.Generation || s.UpdatedReplicas != want ||
+			s.AvailableReplicas != want || s.Replicas != want {
 			return r.obstacle(ctx, deployment)
 		}
 		return nil
@@ -69,13 +70,14 @@ func (r *Release) deployed(ctx context.Context, name string) error {
 		objections = append(objections, private(&pod))
 	}
 	if len(zones) < min(2, len(pods)) || len(hosts) < min(len(nodes), len(pods)) {
-		objections = append(objections, fmt.Errorf("Deployment %s: the pods are not spread: zones %v, hosts %v", name, zones, hosts))
+		objections = append(objections,
+			fmt.Errorf("Deployment %s: the pods are not spread: zones %v, hosts %v", name, zones, hosts))
 	}
 	return errors.Join(objections...)
 }
 
-// private: the pod has no token of the API server's, and cannot write to its
-// image; what pod security's level restricted asks for was judged on the way.
+// private returns an error if the pod has a service account token or a writable root filesystem.
+// The restricted pod security level has already been enforced by admission.
 func private(pod *corev1.Pod) error {
 	for _, volume := range pod.Spec.Volumes {
 		if volume.Projected == nil {
@@ -83,7 +85,7 @@ func private(pod *corev1.Pod) error {
 		}
 		for _, source := range volume.Projected.Sources {
 			if source.ServiceAccountToken != nil {
-				return fmt.Errorf("Pod %s has a token of the API server's", pod.Name)
+				return fmt.Errorf("Pod %s has a service account token", pod.Name)
 			}
 		}
 	}
@@ -95,9 +97,10 @@ func private(pod *corev1.Pod) error {
 	return nil
 }
 
-// podsOf is those that are not on their way out.
+// podsOf returns the pods that are not being deleted.
 func (r *Release) podsOf(ctx context.Context, deployment *appsv1.Deployment) ([]corev1.Pod, error) {
-	list, err := r.Client.CoreV1().Pods(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(deployment.Spec.Selector)})
+	list, err := r.Client.CoreV1().Pods(r.Namespace).List(ctx,
+		metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(deployment.Spec.Selector)})
 	if err != nil {
 		return nil, err
 	}
@@ -110,12 +113,13 @@ func (r *Release) podsOf(ctx context.Context, deployment *appsv1.Deployment) ([]
 	return pods, nil
 }
 
-// newPodsOf is those of its present template. A Deployment that gets another
-// template and more pods at once makes some of the old one first, whose Secrets
-// may be gone by then: they go again.
+// newPodsOf returns the pods of the current template. A Deployment whose template and replicas
+// change at once may first create pods of the old template, whose Secrets may be gone; they are
+// soon deleted.
 func (r *Release) newPodsOf(ctx context.Context, deployment *appsv1.Deployment) ([]corev1.Pod, error) {
 	const revision = "deployment.kubernetes.io/revision"
-	sets, err := r.Client.AppsV1().ReplicaSets(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(deployment.Spec.Selector)})
+	sets, err := r.Client.AppsV1().ReplicaSets(r.Namespace).List(ctx,
+		metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(deployment.Spec.Selector)})
 	if err != nil {
 		return nil, err
 	}
@@ -131,8 +135,8 @@ func (r *Release) newPodsOf(ctx context.Context, deployment *appsv1.Deployment) 
 	}), err
 }
 
-// obstacle is why the Deployment is not where it is to be. What has been refused
-// or missing for some seconds stays so: that is over.
+// obstacle returns why the rollout is not complete. An error that has lasted for some seconds is
+// permanent.
 func (r *Release) obstacle(ctx context.Context, deployment *appsv1.Deployment) error {
 	for _, c := range deployment.Status.Conditions {
 		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
@@ -154,10 +158,11 @@ func (r *Release) obstacle(ctx context.Context, deployment *appsv1.Deployment) e
 		}
 	}
 	s := deployment.Status
-	return fmt.Errorf("Deployment %s: of %d pods %d are new, %d available, %d there", deployment.Name, *deployment.Spec.Replicas, s.UpdatedReplicas, s.AvailableReplicas, s.Replicas)
+	return fmt.Errorf("Deployment %s: of %d pods %d are new, %d available, %d there",
+		deployment.Name, *deployment.Spec.Replicas, s.UpdatedReplicas, s.AvailableReplicas, s.Replicas)
 }
 
-// lasting is over when it has been so for some seconds.
+// lasting makes err permanent if its cause has lasted for some seconds.
 func lasting(since metav1.Time, err error) error {
 	if time.Since(since.Time) > 4*time.Second {
 		return over{err}
@@ -165,14 +170,15 @@ func lasting(since metav1.Time, err error) error {
 	return err
 }
 
-// served waits until a Service leads to a ready pod at each of its ports.
+// served waits until the Service has a ready pod on each of its ports.
 func (r *Release) served(ctx context.Context, name string) error {
 	service, err := r.Client.CoreV1().Services(r.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
 	return eventually(ctx, func() error {
-		found, err := r.Client.DiscoveryV1().EndpointSlices(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + name})
+		found, err := r.Client.DiscoveryV1().EndpointSlices(r.Namespace).List(ctx,
+			metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + name})
 		if err != nil {
 			return err
 		}
@@ -202,8 +208,7 @@ func orNumber(port corev1.ServicePort) string {
 	return fmt.Sprint(port.Port)
 }
 
-// isolated: where there are NetworkPolicies, they are for each pod, and for both
-// directions.
+// isolated checks that NetworkPolicies, if there are any, select each pod in both directions.
 func (r *Release) isolated(ctx context.Context) error {
 	policies, err := r.Client.NetworkingV1().NetworkPolicies(r.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil || len(policies.Items) == 0 {
@@ -215,7 +220,7 @@ func (r *Release) isolated(ctx context.Context) error {
 	}
 	for _, pod := range pods.Items {
 		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-			continue // a hook's, whose policy may be gone with it
+			continue // of a hook, whose policy may be deleted with it
 		}
 		directions := map[string]bool{}
 		for _, policy := range policies.Items {
@@ -236,8 +241,8 @@ func (r *Release) isolated(ctx context.Context) error {
 	return nil
 }
 
-// State is all that the release has said of its objects, as the server has it:
-// without what the server and its controllers add.
+// State returns the release's objects as the API server has them, as JSON by kind and name,
+// without the fields that the server and its controllers set.
 func (r *Release) State(ctx context.Context) (map[string]string, error) {
 	state := map[string]string{}
 	for _, object := range r.Objects {
@@ -262,9 +267,8 @@ func (r *Release) State(ctx context.Context) (map[string]string, error) {
 	return state, nil
 }
 
-// Unharmed waits until a rollout whose new pods do not get to run has begun, and
-// is what it does to those that served before. That nothing happens to them can
-// only be watched for a while.
+// Unharmed waits until a rollout has begun whose new pods never become ready, watches it for two
+// seconds, and returns an error if fewer pods than before are available.
 func (r *Release) Unharmed(ctx context.Context, name string, before int32) error {
 	var begun time.Time
 	return eventually(ctx, func() error {
@@ -275,7 +279,8 @@ func (r *Release) Unharmed(ctx context.Context, name string, before int32) error
 		s := deployment.Status
 		switch {
 		case s.AvailableReplicas < before:
-			return over{fmt.Errorf("Deployment %s: %d pods serve of %d, while new ones do not get to run", name, s.AvailableReplicas, before)}
+			return over{fmt.Errorf("Deployment %s: %d pods serve of %d, while new ones do not get to run",
+				name, s.AvailableReplicas, before)}
 		case s.ObservedGeneration != deployment.Generation || s.UpdatedReplicas == 0:
 			return fmt.Errorf("Deployment %s: the rollout does not begin", name)
 		case begun.IsZero():

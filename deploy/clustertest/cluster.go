@@ -24,21 +24,21 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// A Cluster is a Kubernetes of this process's own.
+// A Cluster is a Kubernetes control plane that this process started.
 type Cluster struct {
 	Client  kubernetes.Interface
 	Dynamic dynamic.Interface
 	Kubelet *Kubelet
 
-	config     *rest.Config // an administrator's
+	config     *rest.Config // with administrator rights
 	kubeconfig string       // the same, as a file
 	dir        string
-	processes  []*process // in the order of their start
+	processes  []*process // in start order
 	cancel     context.CancelFunc
 }
 
-// StartCluster starts one and waits until it has its nodes and the definitions
-// of the custom resources. It lives until Stop, or until this process ends.
+// StartCluster starts a cluster and waits until its nodes and custom resource definitions are
+// registered. It runs until Stop, or until this process ends.
 func StartCluster(ctx context.Context, programs Programs) (*Cluster, error) {
 	dir, err := os.MkdirTemp("", "shelfcast-cluster-")
 	if err != nil {
@@ -51,7 +51,7 @@ func StartCluster(ctx context.Context, programs Programs) (*Cluster, error) {
 	return c, nil
 }
 
-// Stop ends all that StartCluster has started, and removes what they wrote.
+// Stop stops everything that StartCluster started, and removes its files.
 func (c *Cluster) Stop() error {
 	c.cancel()
 	if c.Kubelet != nil {
@@ -73,13 +73,13 @@ func (c *Cluster) start(ctx context.Context, programs Programs) error {
 	}
 	common := []string{
 		"--kubeconfig=" + c.kubeconfig, "--leader-elect=false",
-		"--secure-port=0",                              // they serve nobody
-		"--kube-api-qps=1000", "--kube-api-burst=2000", // many tests at once
+		"--secure-port=0",                              // nothing connects to them
+		"--kube-api-qps=1000", "--kube-api-burst=2000", // for parallel tests
 	}
 	if _, err := c.run(programs.ControllerManager, append(slices.Clone(common),
 		"--service-account-private-key-file="+c.path("accounts.key"),
 		"--root-ca-file="+c.path("apiserver.crt"),
-		// The nodes send no heartbeats, as they are played.
+		// The simulated nodes send no heartbeats.
 		"--controllers=*,-node-lifecycle-controller",
 		"--horizontal-pod-autoscaler-sync-period=1s",
 	)...); err != nil {
@@ -97,7 +97,7 @@ func (c *Cluster) start(ctx context.Context, programs Programs) error {
 	return err
 }
 
-// startEtcd is the address of it.
+// startEtcd starts etcd and returns its URL.
 func (c *Cluster) startEtcd(programs Programs) (string, error) {
 	var urls [2]string
 	for i := range urls {
@@ -115,7 +115,7 @@ func (c *Cluster) startEtcd(programs Programs) (string, error) {
 	return client, err
 }
 
-// startAPIServer waits until it is ready, and makes the clients.
+// startAPIServer starts the API server, creates the clients and waits until it is ready.
 func (c *Cluster) startAPIServer(ctx context.Context, programs Programs, etcd string) error {
 	key := c.path("accounts.key")
 	if err := writeKey(key); err != nil {
@@ -132,19 +132,19 @@ func (c *Cluster) startAPIServer(ctx context.Context, programs Programs, etcd st
 	}
 	server, err := c.run(programs.APIServer,
 		"--etcd-servers="+etcd, "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
-		"--cert-dir="+c.dir,               // where it puts a certificate that it makes
-		"--endpoint-reconciler-type=none", // it refuses to be reached by a loopback address otherwise
+		"--cert-dir="+c.dir,               // for the certificate that it generates
+		"--endpoint-reconciler-type=none", // otherwise it rejects a loopback address
 		"--service-cluster-ip-range=10.96.0.0/16",
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+key, "--service-account-signing-key-file="+key,
 		"--token-auth-file="+tokens, "--authorization-mode=Node,RBAC",
-		"--allow-privileged=true") // so that it is pod security which refuses
+		"--allow-privileged=true") // so that pod security does the rejecting
 	if err != nil {
 		return err
 	}
 	c.config = &rest.Config{
 		Host: fmt.Sprintf("https://127.0.0.1:%d", port), BearerToken: token, QPS: -1,
-		WarningHandler:  rest.NoWarnings{}, // the tests list what is deprecated, too; of what a release sends they are told
+		WarningHandler:  rest.NoWarnings{}, // the tests list deprecated resources too; a release has its own handler
 		TLSClientConfig: rest.TLSClientConfig{CAFile: c.path("apiserver.crt")},
 	}
 	if err := server.until(ctx, func() error { return c.connect(ctx) }); err != nil {
@@ -153,7 +153,8 @@ func (c *Cluster) startAPIServer(ctx context.Context, programs Programs, etcd st
 	return c.writeKubeconfig()
 }
 
-// connect fails until the API server is ready: it makes its certificate first.
+// connect creates the clients. It fails until the API server has generated its certificate and is
+// ready.
 func (c *Cluster) connect(ctx context.Context) error {
 	client, err := kubernetes.NewForConfig(c.config)
 	if err != nil {
@@ -187,7 +188,7 @@ func (c *Cluster) run(program string, args ...string) (*process, error) {
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.dir, name) }
 
-// writeKey makes the key that service accounts' tokens are signed with.
+// writeKey generates the key that signs service account tokens.
 func writeKey(path string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// cluster is the one of all tests here. Each has a namespace of its own.
+// cluster is shared by all tests. Each uses its own namespaces.
 var cluster *Cluster
 
 func TestMain(m *testing.M) {
@@ -36,16 +36,17 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), cluster.Stop()
 }
 
-// release is in a namespace of the test's own, by the name of shop.
+// release returns a release named shop in a new namespace.
 func release(t *testing.T, namespace string) *Release {
 	t.Helper()
 	r, err := cluster.NewRelease(t.Context(), namespace, "shop")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What a test has left behind costs the others time.
+	// Objects left behind would slow down other tests.
 	t.Cleanup(func() {
-		if err := cluster.Client.CoreV1().Namespaces().Delete(context.Background(), namespace, metav1.DeleteOptions{}); err != nil {
+		namespaces := cluster.Client.CoreV1().Namespaces()
+		if err := namespaces.Delete(context.Background(), namespace, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -15,18 +15,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// definitions are those of the custom resources that charts may use, as the
-// modules of their projects have them. Only files of these modules are read;
-// sum is what go.sum would hold.
+// definitions are the modules and files with the custom resource definitions that charts may use.
+// The modules are downloaded, not imported; sum is their go.sum hash.
 var definitions = []struct {
 	module, version, sum string
 	files                []string
 }{
-	{"github.com/prometheus-operator/prometheus-operator", "v0.92.0", "h1:tAbsod3+9sQsxDeAvLP27dAe9terToht5M+YdDwLGP0=", []string{
-		"example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
-		"example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
-		"example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
-	}},
+	{"github.com/prometheus-operator/prometheus-operator", "v0.92.0",
+		"h1:tAbsod3+9sQsxDeAvLP27dAe9terToht5M+YdDwLGP0=", []string{
+			"example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+			"example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
+			"example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+		}},
 	{"sigs.k8s.io/gateway-api", "v1.6.3", "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=", []string{
 		"config/crd/standard/gateway.networking.k8s.io_gatewayclasses.yaml",
 		"config/crd/standard/gateway.networking.k8s.io_gateways.yaml",
@@ -38,9 +38,10 @@ var definitions = []struct {
 	}},
 }
 
-var definitionResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+var definitionResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
+	Resource: "customresourcedefinitions"}
 
-// define gives the API server all definitions, and waits until it serves them.
+// define creates all definitions and waits until the API server serves them.
 func (c *Cluster) define(ctx context.Context) error {
 	var names []string
 	for _, d := range definitions {
@@ -77,11 +78,10 @@ func (c *Cluster) define(ctx context.Context) error {
 	})
 }
 
-// moduleFolder is where the module cache has that module.
+// moduleFolder downloads a module and returns its folder in the module cache.
 func moduleFolder(ctx context.Context, module, version, sum string) (string, error) {
 	command := exec.CommandContext(ctx, "go", "mod", "download", "-json", module+"@"+version)
-	command.Dir = os.TempDir() // no module of ours gets to require it
-	command.Env = append(os.Environ(), "GOWORK=off")
+	command.Dir = os.TempDir() // outside our modules, so that none requires it
 	out, err := command.Output()
 	var said struct{ Dir, Sum, Error string }
 	if unreadable := json.Unmarshal(out, &said); unreadable != nil {
@@ -96,7 +96,7 @@ func moduleFolder(ctx context.Context, module, version, sum string) (string, err
 	return said.Dir, nil
 }
 
-// condition: the object says of itself that it is so.
+// condition reports whether the object's status has the condition with the status True.
 func condition(object *unstructured.Unstructured, kind string) bool {
 	list, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
 	for _, item := range list {

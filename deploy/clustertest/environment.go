@@ -10,9 +10,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Environment is that of a container of the pod, as a kubelet makes it up, but
-// for the variables that say where the namespace's Services are.
-func (k *Kubelet) Environment(ctx context.Context, pod *corev1.Pod, container corev1.Container) (map[string]string, error) {
+// Environment returns the environment of a container as a kubelet would build it, without the
+// variables for the Services of the namespace.
+func (k *Kubelet) Environment(ctx context.Context, pod *corev1.Pod,
+	container corev1.Container) (map[string]string, error) {
 	environment := map[string]string{}
 	var objections []error
 	for _, from := range container.EnvFrom {
@@ -41,7 +42,8 @@ func (k *Kubelet) Environment(ctx context.Context, pod *corev1.Pod, container co
 	return environment, errors.Join(objections...)
 }
 
-func (k *Kubelet) value(ctx context.Context, pod *corev1.Pod, variable corev1.EnvVar, so map[string]string) (value string, given bool, err error) {
+func (k *Kubelet) value(ctx context.Context, pod *corev1.Pod, variable corev1.EnvVar,
+	so map[string]string) (value string, given bool, err error) {
 	from := variable.ValueFrom
 	if from == nil {
 		return expand(variable.Value, so), true, nil
@@ -52,12 +54,13 @@ func (k *Kubelet) value(ctx context.Context, pod *corev1.Pod, variable corev1.En
 	case from.SecretKeyRef != nil:
 		key, r = from.SecretKeyRef.Key, reference{"Secret", pod.Namespace, from.SecretKeyRef.Name, from.SecretKeyRef.Optional}
 	case from.ConfigMapKeyRef != nil:
-		key, r = from.ConfigMapKeyRef.Key, reference{"ConfigMap", pod.Namespace, from.ConfigMapKeyRef.Name, from.ConfigMapKeyRef.Optional}
+		key = from.ConfigMapKeyRef.Key
+		r = reference{"ConfigMap", pod.Namespace, from.ConfigMapKeyRef.Name, from.ConfigMapKeyRef.Optional}
 	case from.FieldRef != nil:
 		value, err := field(pod, from.FieldRef.FieldPath)
 		return value, true, err
 	default:
-		return "", false, fmt.Errorf("%s comes from where this kubelet has nothing", variable.Name)
+		return "", false, fmt.Errorf("%s has a source that this kubelet does not support", variable.Name)
 	}
 	if err := k.has(ctx, r, []string{key}); err != nil {
 		return "", false, err
@@ -67,7 +70,7 @@ func (k *Kubelet) value(ctx context.Context, pod *corev1.Pod, variable corev1.En
 	return value, given, err
 }
 
-// field knows the fields that programs ask for.
+// field returns the value of a pod field of the downward API.
 func field(pod *corev1.Pod, path string) (string, error) {
 	switch path {
 	case "metadata.name":
@@ -86,8 +89,8 @@ func field(pod *corev1.Pod, path string) (string, error) {
 
 var variables = regexp.MustCompile(`\$\$|\$\([A-Za-z_][-._A-Za-z0-9]*\)`)
 
-// expand puts $(NAME) into effect: $$ is a dollar, and an unknown name stays as
-// it is.
+// expand replaces $(NAME) by the variable's value and $$ by a dollar sign. References to unknown
+// variables stay.
 func expand(text string, environment map[string]string) string {
 	return variables.ReplaceAllStringFunc(text, func(found string) string {
 		if found == "$$" {

@@ -6,8 +6,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A container's environment is what a kubelet makes of its pod.
-func TestEnvironment(t *testing.T) {
+// Variables of a container come from literals, fields of the pod, ConfigMaps and Secrets.
+func TestContainerEnvironment(t *testing.T) {
 	t.Parallel()
 	r := release(t, "environment")
 	if err := r.Install(t.Context(), small, map[string]any{}); err != nil {
@@ -36,7 +36,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func TestExpand(t *testing.T) {
+func TestExpandVariableReferences(t *testing.T) {
 	known := map[string]string{"A": "a", "B_1.x-y": "b", "LOOP": "$(A)"}
 	for text, want := range map[string]string{
 		"":                   "",

@@ -10,23 +10,23 @@ import (
 
 const small = "testdata/small"
 
-func TestASoundChartComesThrough(t *testing.T) {
+func TestSoundChartPassesAllChecks(t *testing.T) {
 	t.Parallel()
-	j := journey{Release: release(t, "sound"), chart: small, values: map[string]any{}, changed: map[string]any{"tag": "2", "replicas": 3}}
+	j := journey{Release: release(t, "sound"), chart: small, values: map[string]any{},
+		changed: map[string]any{"tag": "2", "replicas": 3}}
 	if err := j.travel(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
-// A chart with one fault does not get past the step that is to see it, and what
-// is said there names the fault.
-func TestEachFaultIsSeen(t *testing.T) {
+// A chart with one fault fails at the expected step with an error that names the fault.
+func TestChecksFindEachFault(t *testing.T) {
 	for fault, sees := range map[string]struct {
 		step   string
 		words  string
-		values map[string]any // besides the fault
+		values map[string]any // in addition to the fault
 	}{
-		// The API server, when helm sends an object.
+		// Found by the API server when helm creates an object.
 		"field":          {"install", `unknown field "spec.template.spec.containers[0].livenessProb"`, nil},
 		"port":           {"install", "must be between 1 and 65535", nil},
 		"selector":       {"install", "`selector` does not match template `labels`", nil},
@@ -36,7 +36,7 @@ func TestEachFaultIsSeen(t *testing.T) {
 		"privileges":     {"install", "would violate PodSecurity", nil},
 		"hookPrivileges": {"install", "violates PodSecurity", nil},
 		"testAsRoot":     {"test", "violates PodSecurity", nil},
-		// The controllers and the scheduler, and who starts containers.
+		// Found by the controllers, the scheduler and the kubelet.
 		"noAccount": {"install", `serviceaccount "nobody" not found`, nil},
 		"noSecret":  {"install", `secrets "nothing" not found`, nil},
 		"noKey":     {"install", `Secret "shop" has no key "passwort"`, nil},
@@ -46,9 +46,9 @@ func TestEachFaultIsSeen(t *testing.T) {
 		"portName":  {"install", "no pod is ready at its port http", nil},
 		"noBudget":  {"evict", "of 2 pods of shop 0 could be evicted", map[string]any{"budget": 0}},
 		"allBudget": {"evict", "of 2 pods of shop 2 could be evicted", map[string]any{"budget": 2}},
-		// These tests.
+		// Found by Check and the lifecycle.
 		"oneHost":     {"install", "the pods are not spread", nil},
-		"token":       {"install", "has a token of the API server's", nil},
+		"token":       {"install", "has a service account token", nil},
 		"writable":    {"install", "may write to the image", nil},
 		"egress":      {"install", "is for both its directions", nil},
 		"backend":     {"install", "there is no Service other", nil},
@@ -60,7 +60,7 @@ func TestEachFaultIsSeen(t *testing.T) {
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			// In vain it is waited for less long.
+			// Waiting for what never comes would take longer.
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			values := map[string]any{"fault": fault}
@@ -71,24 +71,22 @@ func TestEachFaultIsSeen(t *testing.T) {
 			j.Timeout = 10 * time.Second
 			err := j.travel(ctx)
 			if err == nil {
-				t.Fatal("nothing was said of it")
+				t.Fatal("no step failed")
 			}
 			if !strings.HasPrefix(err.Error(), sees.step+": ") || !strings.Contains(err.Error(), sees.words) {
-				t.Errorf("it is to be seen at %s, with the words %s; what was said is %v", sees.step, sees.words, err)
+				t.Errorf("want %s to fail with %q, got %v", sees.step, sees.words, err)
 			}
 		})
 	}
 }
 
-// That an upgrade whose migration fails does not change a thing of what runs is
-// what the migration is a hook for.
-func TestAFailedMigrationIsSeen(t *testing.T) {
+// An upgrade whose migration fails changes nothing that runs: that is why the migration is a hook.
+func TestFailedMigrationChangesNothing(t *testing.T) {
 	t.Parallel()
 	failedMigration(t, release(t, "failed"), small, map[string]any{}, map[string]any{"tag": "2"})
 }
 
-// failedMigration upgrades to other values with a migration that fails, and then
-// with one that does not.
+// failedMigration upgrades to other values with a failing migration, and then with a working one.
 func failedMigration(t *testing.T, r *Release, chart string, values, changed map[string]any) {
 	t.Helper()
 	j := journey{Release: r, chart: chart, values: values, changed: changed}
@@ -99,7 +97,7 @@ func failedMigration(t *testing.T, r *Release, chart string, values, changed map
 	r.Kubelet.Let(r.Namespace, Failing)
 	had := r.Objects
 	if err := r.Upgrade(ctx, chart, changed); err == nil || !strings.Contains(err.Error(), "pre-upgrade") {
-		t.Errorf("an upgrade whose migration fails ends so: %v", err)
+		t.Errorf("an upgrade whose migration fails returned %v", err)
 	}
 	r.Objects = had
 	if err := j.isAsAtFirst(ctx); err != nil {

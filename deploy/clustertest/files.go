@@ -10,9 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Files puts what a container of the pod has mounted of Secrets and ConfigMaps
-// below root, in the form that a kubelet gives it: the files are in ..data, so
-// that all of them change at once, and there are links to what is there.
+// Files writes the Secrets and ConfigMaps that a container mounts below root, laid out as a
+// kubelet does: the files are in ..data, so that they can be replaced atomically, with symbolic
+// links to them.
 func (k *Kubelet) Files(ctx context.Context, pod *corev1.Pod, container corev1.Container, root string) error {
 	for _, mount := range container.VolumeMounts {
 		for _, volume := range pod.Spec.Volumes {
@@ -31,8 +31,9 @@ func (k *Kubelet) Files(ctx context.Context, pod *corev1.Pod, container corev1.C
 	return nil
 }
 
-// contents are the files of a volume by path.
-func (k *Kubelet) contents(ctx context.Context, namespace string, volume corev1.VolumeSource) (map[string]string, error) {
+// contents returns the files of a volume by path.
+func (k *Kubelet) contents(ctx context.Context, namespace string,
+	volume corev1.VolumeSource) (map[string]string, error) {
 	r, items, names := mounted(namespace, volume)
 	if !names {
 		return nil, nil
@@ -73,16 +74,16 @@ func place(dir string, files map[string]string) error {
 	return nil
 }
 
-// A Container is one of the release's, as it would be started now.
+// A Container is a container of the release with what it would be started with.
 type Container struct {
 	Pod, Name   string
 	Args        []string
 	Environment map[string]string
-	Root        string // folder with what is mounted
+	Root        string // folder with the mounted files
 }
 
-// Containers are those of the pods that run, each with a folder below dir.
-// Environment variables that name a mounted path name it below Root.
+// Containers returns the containers of the running pods, each with a folder below dir. In
+// environment variables, mounted paths are replaced by the paths below Root.
 func (r *Release) Containers(ctx context.Context, dir string) ([]Container, error) {
 	pods, err := r.Client.CoreV1().Pods(r.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {

@@ -10,20 +10,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A journey is a release's life, from an empty namespace to an empty namespace.
+// A journey takes a release through its lifecycle, from an empty namespace to an empty namespace.
 type journey struct {
 	*Release
 	chart   string
 	values  map[string]any
-	changed map[string]any              // other values, with which each pod is another
-	also    func(context.Context) error // done when it is new, if there is one
+	changed map[string]any              // other values, which replace every pod
+	also    func(context.Context) error // further check after the install, or nil
 
-	untested bool // there is no helm test
+	untested bool // the chart has no helm test with these values
 
-	first map[string]string // state of the release when it was new
+	first map[string]string // state after the install
 }
 
-// travel takes it there; the error says how far it came.
+// travel runs all steps. Its error begins with the name of the step that failed.
 func (j *journey) travel(ctx context.Context) error {
 	for _, step := range []struct {
 		name string
@@ -60,7 +60,7 @@ func (j *journey) install(ctx context.Context) error {
 	return err
 }
 
-// tested: helm test, if the chart has one with these values.
+// tested runs helm test, if the chart has a test with these values.
 func (j *journey) tested(ctx context.Context) error {
 	if j.untested {
 		return nil
@@ -68,7 +68,7 @@ func (j *journey) tested(ctx context.Context) error {
 	return j.Test(ctx)
 }
 
-// evict: a node can be emptied, but not of all pods at once.
+// evict checks that the disruption budget allows evictions, but not of all pods at once.
 func (j *journey) evict(ctx context.Context) error {
 	if len(j.Named("PodDisruptionBudget")) == 0 {
 		return nil
@@ -89,7 +89,7 @@ func (j *journey) evict(ctx context.Context) error {
 	return j.Check(ctx)
 }
 
-// same: an upgrade that changes no value changes no object.
+// same checks that an upgrade with the same values changes no object.
 func (j *journey) same(ctx context.Context) error {
 	if err := j.Upgrade(ctx, j.chart, j.values); err != nil {
 		return err
@@ -97,7 +97,8 @@ func (j *journey) same(ctx context.Context) error {
 	return j.isAsAtFirst(ctx)
 }
 
-// change: while no new pod gets to run, the old ones serve; and then all are new.
+// change upgrades to the changed values. While no new pod becomes ready, the old ones must keep
+// serving; then all are replaced.
 func (j *journey) change(ctx context.Context) error {
 	before := map[string]int32{}
 	for _, name := range j.Named("Deployment") {
@@ -127,7 +128,7 @@ func (j *journey) change(ctx context.Context) error {
 	return nil
 }
 
-// back: it is as at first.
+// back checks that a rollback restores the first state.
 func (j *journey) back(ctx context.Context) error {
 	if err := j.Rollback(ctx, 1); err != nil {
 		return err
@@ -146,7 +147,8 @@ func (j *journey) isAsAtFirst(ctx context.Context) error {
 	var objections []error
 	for _, name := range slices.Sorted(maps.Keys(j.first)) {
 		if now[name] != j.first[name] {
-			objections = append(objections, fmt.Errorf("%s is not what it was: %s, and it was %s", name, now[name], j.first[name]))
+			objections = append(objections,
+				fmt.Errorf("%s is not what it was: %s, and it was %s", name, now[name], j.first[name]))
 		}
 	}
 	if len(now) != len(j.first) {

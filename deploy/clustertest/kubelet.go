@@ -19,31 +19,31 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-// nodes are the machines, two in each of two zones.
+// nodes maps the names of the simulated nodes to their zones.
 var nodes = map[string]string{"a1": "a", "a2": "a", "b1": "b", "b2": "b"}
 
-// A Kubelet plays all machines: the pods that the scheduler has given to one of
-// them are said to run, or to have succeeded if they are to end, as soon as the
-// Secrets, ConfigMaps and keys that they name are there. It runs no container.
+// A Kubelet simulates all nodes. It runs no containers: it reports scheduled pods as running, or
+// those of Jobs as succeeded, as soon as the Secrets, ConfigMaps and keys that they refer to
+// exist.
 type Kubelet struct {
 	client kubernetes.Interface
 	done   sync.WaitGroup
-	pods   atomic.Uint32 // so many had an address
+	pods   atomic.Uint32 // number of addresses assigned
 
 	mu     sync.Mutex
 	plight map[string]Plight // by namespace
 }
 
-// A Plight is what befalls the pods of a namespace.
+// A Plight is how the pods of a namespace behave.
 type Plight string
 
 const (
 	Well    Plight = ""        // they run
-	Failing Plight = "failing" // those that are to end do so with an error
-	Slow    Plight = "slow"    // those that are to stay do not get to run
+	Failing Plight = "failing" // those of Jobs fail
+	Slow    Plight = "slow"    // those of Deployments never become ready
 )
 
-// Let has the pods of that namespace fare so from now on.
+// Let sets how new pods of the namespace behave.
 func (k *Kubelet) Let(namespace string, plight Plight) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -56,7 +56,8 @@ func (k *Kubelet) plightOf(namespace string) Plight {
 	return k.plight[namespace]
 }
 
-// startKubelet makes the nodes. It plays them until ctx is done; wait for that.
+// startKubelet creates the nodes and simulates them until ctx is done. wait blocks until it has
+// stopped.
 func startKubelet(ctx context.Context, client kubernetes.Interface) (*Kubelet, error) {
 	k := &Kubelet{client: client, plight: map[string]Plight{}}
 	for name, zone := range nodes {
@@ -64,10 +65,10 @@ func startKubelet(ctx context.Context, client kubernetes.Interface) (*Kubelet, e
 			return nil, err
 		}
 	}
-	// Once a second each pod is looked at again: what it waits for may be there.
+	// Each pod is checked again every second, because what it waits for may exist now.
 	factory := informers.NewSharedInformerFactory(client, time.Second)
 	pods := factory.Core().V1().Pods()
-	queue := workqueue.NewTyped[cache.ObjectName]() // of pods to be looked at, each once
+	queue := workqueue.NewTyped[cache.ObjectName]() // of pods to check, each at most once
 	add := func(object any) {
 		if name, err := cache.ObjectToName(object); err == nil {
 			queue.Add(name)
@@ -90,8 +91,7 @@ func startKubelet(ctx context.Context, client kubernetes.Interface) (*Kubelet, e
 	return k, nil
 }
 
-// workers look at so many pods at once: the machines of a cluster do not wait for
-// each other.
+// workers is how many pods are checked concurrently, as nodes work independently.
 const workers = 8
 
 func (k *Kubelet) work(ctx context.Context, queue workqueue.TypedInterface[cache.ObjectName], pods listers.PodLister) {
@@ -101,7 +101,7 @@ func (k *Kubelet) work(ctx context.Context, queue workqueue.TypedInterface[cache
 			return
 		}
 		if pod, err := pods.Pods(name.Namespace).Get(name.Name); err == nil { // else it is gone
-			_ = k.act(ctx, pod) // a second later it is tried again
+			_ = k.act(ctx, pod) // retried a second later
 		}
 		queue.Done(name)
 	}
@@ -111,23 +111,27 @@ func (k *Kubelet) wait() { k.done.Wait() }
 
 func (k *Kubelet) addNode(ctx context.Context, name, zone string) error {
 	room := corev1.ResourceList{
-		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"), corev1.ResourcePods: resource.MustParse("500"),
+		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"),
+		corev1.ResourcePods: resource.MustParse("500"),
 	}
 	_, err := k.client.CoreV1().Nodes().Create(ctx, &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
-			corev1.LabelHostname: name, corev1.LabelTopologyZone: zone, corev1.LabelOSStable: "linux", corev1.LabelArchStable: "amd64",
+			corev1.LabelHostname: name, corev1.LabelTopologyZone: zone, corev1.LabelOSStable: "linux",
+			corev1.LabelArchStable: "amd64",
 		}},
 		Status: corev1.NodeStatus{
 			Capacity: room, Allocatable: room,
-			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now()}},
+			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue,
+				LastHeartbeatTime: metav1.Now()}},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return err
 	}
-	// Admission takes a new node for one that is not ready. Controllers write to it
-	// meanwhile, which a patch does not mind.
-	_, err = k.client.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, []byte(`{"spec":{"taints":null}}`), metav1.PatchOptions{})
+	// Admission taints new nodes as not ready. A patch, unlike an update, cannot conflict with writes
+	// of controllers.
+	untaint := []byte(`{"spec":{"taints":null}}`)
+	_, err = k.client.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, untaint, metav1.PatchOptions{})
 	return err
 }
 
@@ -136,7 +140,7 @@ func (k *Kubelet) act(ctx context.Context, pod *corev1.Pod) error {
 	switch {
 	case pod.DeletionTimestamp != nil:
 		if *pod.DeletionGracePeriodSeconds == 0 {
-			return nil // others have yet to let go of it
+			return nil // its finalizers have not run yet
 		}
 		err := k.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 			GracePeriodSeconds: new(int64), Preconditions: &metav1.Preconditions{UID: &pod.UID},
@@ -150,7 +154,7 @@ func (k *Kubelet) act(ctx context.Context, pod *corev1.Pod) error {
 	case plight == Slow && pod.Spec.RestartPolicy == corev1.RestartPolicyAlways:
 		return nil
 	}
-	pod = pod.DeepCopy() // the informer's own
+	pod = pod.DeepCopy() // pod belongs to the informer
 	before := pod.DeepCopy()
 	if err := k.supplied(ctx, pod); err != nil {
 		waits(pod, err)
@@ -160,28 +164,29 @@ func (k *Kubelet) act(ctx context.Context, pod *corev1.Pod) error {
 	return k.report(ctx, before, pod)
 }
 
-// report writes the status, if that is news.
+// report writes the status, unless the pod still waits for the same reason.
 func (k *Kubelet) report(ctx context.Context, before, pod *corev1.Pod) error {
 	if state := waiting(before); state != "" && state == waiting(pod) {
 		return nil
 	}
-	pod.ResourceVersion = "" // no matter what others wrote of it
+	pod.ResourceVersion = "" // overwrites concurrent changes of the status
 	_, err := k.client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{})
 	return err
 }
 
-// waits: a container cannot be made.
+// waits sets the status of a pod whose containers cannot be created.
 func waits(pod *corev1.Pod, why error) {
 	pod.Status.ContainerStatuses = nil
 	for _, container := range pod.Spec.Containers {
 		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{
 			Name: container.Name, Image: container.Image,
-			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CreateContainerConfigError", Message: why.Error()}},
+			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CreateContainerConfigError",
+				Message: why.Error()}},
 		})
 	}
 }
 
-// waiting is what the pod says that it waits for.
+// waiting returns why the pod waits, or "".
 func waiting(pod *corev1.Pod) string {
 	for _, status := range pod.Status.ContainerStatuses {
 		if status.State.Waiting != nil && status.State.Waiting.Message != "" {
@@ -191,8 +196,8 @@ func waiting(pod *corev1.Pod) string {
 	return ""
 }
 
-// runs: it has an address, and each container runs; or all have ended, where
-// that is what they are for.
+// runs sets the status of a pod that has an address and whose containers run, or have ended if the
+// pod is that of a Job.
 func (k *Kubelet) runs(pod *corev1.Pod, plight Plight) {
 	n := k.pods.Add(1)
 	now := metav1.Now()
@@ -222,6 +227,7 @@ func (k *Kubelet) runs(pod *corev1.Pod, plight Plight) {
 		if !ready && kind != corev1.PodInitialized {
 			status = corev1.ConditionFalse
 		}
-		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: kind, Status: status, LastTransitionTime: now})
+		pod.Status.Conditions = append(pod.Status.Conditions,
+			corev1.PodCondition{Type: kind, Status: status, LastTransitionTime: now})
 	}
 }

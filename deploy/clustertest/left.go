@@ -12,8 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// gone waits until the namespace is as if there had been no release, and nothing
-// outside of it is the release's.
+// gone waits until no object of the release is left, in the namespace or outside.
 func (r *Release) gone(ctx context.Context) error {
 	kinds, err := r.kinds()
 	if err != nil {
@@ -35,7 +34,7 @@ func (r *Release) gone(ctx context.Context) error {
 	})
 }
 
-// A kind is a resource that can be listed.
+// A kind is a resource type that can be listed.
 type kind struct {
 	schema.GroupVersionResource
 	namespaced bool
@@ -61,7 +60,7 @@ func (r *Release) kinds() ([]kind, error) {
 	return kinds, nil
 }
 
-// leftOf is what there is of one kind, besides what every namespace has.
+// leftOf returns the objects of one kind, without those that every namespace has.
 func (r *Release) leftOf(ctx context.Context, kind kind) ([]string, error) {
 	var options metav1.ListOptions
 	all := r.Dynamic.Resource(kind.GroupVersionResource)

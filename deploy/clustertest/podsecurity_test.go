@@ -9,15 +9,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Helm goes on when the API server warns of a Deployment. Its pods are refused.
-func TestPodsOfAnInsecureChartAreRefused(t *testing.T) {
+// The API server only warns of a Deployment whose pods violate pod security, but rejects the pods.
+func TestInsecurePodsAreRejected(t *testing.T) {
 	t.Parallel()
 	r := release(t, "refused")
 	if err := r.Install(t.Context(), small, map[string]any{"fault": "root"}); err == nil {
 		t.Error("the API server does not warn of the Deployment")
 	}
 	err := r.Check(t.Context())
-	if err == nil || !strings.Contains(err.Error(), `is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true`) {
+	const says = `is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true`
+	if err == nil || !strings.Contains(err.Error(), says) {
 		t.Errorf("the pods are not refused: %v", err)
 	}
 	if err := r.Uninstall(t.Context()); err != nil {
@@ -25,7 +26,7 @@ func TestPodsOfAnInsecureChartAreRefused(t *testing.T) {
 	}
 }
 
-// weaken takes from a pod what pod security's level restricted asks for.
+// weaken are changes that each violate the restricted pod security level.
 var weaken = map[string]func(*corev1.PodSpec){
 	"may be root": func(p *corev1.PodSpec) { p.SecurityContext.RunAsNonRoot = nil; own(p).RunAsNonRoot = nil },
 	"is root":     func(p *corev1.PodSpec) { own(p).RunAsUser = new(int64) },
@@ -38,15 +39,15 @@ var weaken = map[string]func(*corev1.PodSpec){
 		p.HostNetwork = true
 	},
 	"sees the host's files": func(p *corev1.PodSpec) {
-		p.Volumes = append(p.Volumes, corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}})
+		p.Volumes = append(p.Volumes, corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{
+			HostPath: &corev1.HostPathVolumeSource{Path: "/"}}})
 	},
 }
 
 func own(p *corev1.PodSpec) *corev1.SecurityContext { return p.Containers[0].SecurityContext }
 
-// What the chart's pods keep to is asked for: each of these, taken from them, is
-// why they are refused.
-func TestPodSecurityJudgesTheChartsPods(t *testing.T) {
+// The chart's pods are accepted under the restricted level, and rejected after any weakening.
+func TestWeakenedChartPodsAreRejected(t *testing.T) {
 	t.Parallel()
 	r := chartRelease(t, "chart-judged")
 	if err := r.Install(t.Context(), chart, valuesOf(t, "default")); err != nil {
@@ -73,7 +74,8 @@ func TestPodSecurityJudgesTheChartsPods(t *testing.T) {
 			t.Errorf("the pod as it is: %v", err)
 		}
 		for what, change := range weaken {
-			if err := create(change); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), `violates PodSecurity "restricted:latest"`) {
+			if err := create(change); !apierrors.IsForbidden(err) ||
+				!strings.Contains(err.Error(), `violates PodSecurity "restricted:latest"`) {
 				t.Errorf("a pod that %s: %v", what, err)
 			}
 		}

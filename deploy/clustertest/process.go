@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// A process is one of the cluster's servers.
+// A process is a server of the cluster.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
-	log   string        // the file that has its output
+	log   string        // file with its output
 	ended chan struct{} // closed when it has ended; err is valid then
 	err   error
 }
@@ -58,8 +58,7 @@ func startProcess(dir, program string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// until waits for ready to have no objection, and gives up when the process
-// ends.
+// until waits until ready returns nil. It fails when the process ends.
 func (p *process) until(ctx context.Context, ready func() error) error {
 	err := eventually(ctx, func() error {
 		select {
@@ -80,7 +79,7 @@ func (p *process) said() string {
 	return string(b[max(0, len(b)-4000):])
 }
 
-// stop asks the process to end, and sees to it that it does.
+// stop terminates the process, and kills it after ten seconds.
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 	select {
@@ -91,7 +90,7 @@ func (p *process) stop() {
 	}
 }
 
-// freePort is a TCP port of loopback that was free just now.
+// freePort returns a free TCP port of the loopback interface.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -101,17 +100,16 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// patience bounds how long anything of the cluster may take: what is slowest is
-// a rollout, which waits for minReadySeconds with each pod.
+// patience limits each wait. The longest is a rollout, which waits minReadySeconds for each pod.
 const patience = 2 * time.Minute
 
-// over is an objection that will not go away.
+// over marks an error as permanent: eventually stops retrying.
 type over struct{ error }
 
 func (o over) Unwrap() error { return o.error }
 
-// eventually calls f until it has no objection. When that takes too long, or is
-// hopeless, the last objection is the error.
+// eventually calls f until it returns nil. It returns the last error of f after patience, or when
+// the error is permanent.
 func eventually(ctx context.Context, f func() error) error {
 	deadline := time.After(patience)
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -122,7 +120,7 @@ func eventually(ctx context.Context, f func() error) error {
 		if err == nil {
 			return nil
 		}
-		if objection == nil || ctx.Err() == nil { // what is cut short says nothing
+		if objection == nil || ctx.Err() == nil { // an error of a cancelled call explains nothing
 			objection = err
 		}
 		if _, hopeless := err.(over); hopeless {

@@ -2,7 +2,7 @@ package clustertest
 
 import "syscall"
 
-// dieWithUs ends a server when the test's process ends, however that ends.
+// dieWithUs has the kernel kill a server when the test process ends, even if that crashes.
 func dieWithUs() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

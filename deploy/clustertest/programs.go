@@ -17,7 +17,7 @@ import (
 	"golang.org/x/mod/modfile"
 )
 
-// Programs are the servers of a Kubernetes, as files that can be run.
+// Programs are the paths of the executables of a Kubernetes control plane.
 type Programs struct {
 	Etcd              string
 	APIServer         string
@@ -26,12 +26,11 @@ type Programs struct {
 	Version           string // of Kubernetes, as v1.2.3
 }
 
-// servers are built from this module's folder kubernetes, which pins them.
+// servers are built from the module in the folder kubernetes, which pins their version.
 var servers = []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"}
 
-// FindPrograms takes etcd from where it is installed, and the rest from the
-// user's cache. What is not there yet is built first, which takes minutes; log
-// is told so.
+// FindPrograms finds etcd on the PATH and the servers in the user's cache. It builds missing
+// servers first, which takes minutes, and says so in log.
 func FindPrograms(ctx context.Context, log io.Writer) (Programs, error) {
 	etcd, err := exec.LookPath("etcd")
 	if err != nil {
@@ -54,7 +53,7 @@ func FindPrograms(ctx context.Context, log io.Writer) (Programs, error) {
 	}, nil
 }
 
-// A recipe is all that what is built depends on.
+// A recipe is everything that the built servers depend on.
 type recipe struct {
 	module  string // folder
 	version string
@@ -76,7 +75,7 @@ func readRecipe(module string) (recipe, error) {
 		return recipe{}, err
 	}
 	parts := strings.SplitN(version, ".", 3)
-	// A server says which version it is: charts ask, and refuse an unknown one.
+	// Charts check the version that the server reports.
 	stamp := fmt.Sprintf("-s -w -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=%[3]s -X %[1]s.gitMinor=%[4]s",
 		"k8s.io/component-base/version", version, strings.TrimPrefix(parts[0], "v"), parts[1])
 	flags := []string{"-trimpath", "-ldflags", stamp}
@@ -97,8 +96,8 @@ func versionOf(mod []byte, path string) (string, error) {
 	return "", fmt.Errorf("go.mod does not require %s", path)
 }
 
-// build is the folder that has the programs. Several checkouts may want them at
-// once: one builds, the others wait.
+// build builds the servers if necessary and returns their folder. A lock lets one checkout build
+// while others wait.
 func (r recipe) build(ctx context.Context, log io.Writer) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -121,7 +120,7 @@ func (r recipe) build(ctx context.Context, log io.Writer) (string, error) {
 		return dir, err
 	}
 	fmt.Fprintf(log, "Building Kubernetes %s into %s: this takes some minutes, once.\n", r.version, dir)
-	half := dir + ".half" // whole, or not there
+	half := dir + ".half" // renamed when complete
 	if err := os.RemoveAll(half); err != nil {
 		return "", err
 	}
@@ -131,7 +130,7 @@ func (r recipe) build(ctx context.Context, log io.Writer) (string, error) {
 	}
 	command := exec.CommandContext(ctx, "go", args...)
 	command.Dir = r.module
-	command.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	command.Stdout, command.Stderr = log, log
 	if err := command.Run(); err != nil {
 		return "", fmt.Errorf("building Kubernetes: %w", err)

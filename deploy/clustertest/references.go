@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// resource is where the server has objects of that kind.
+// resource returns the client for objects of that kind.
 func (r *Release) resource(object *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
 	mapper, err := r.helm.RESTClientGetter.ToRESTMapper()
 	if err != nil {
@@ -34,7 +34,7 @@ func (r *Release) resource(object *unstructured.Unstructured) (dynamic.ResourceI
 	return r.Dynamic.Resource(mapping.Resource), nil
 }
 
-// get is an object of the release as the server has it.
+// get returns an object of the release as the API server has it.
 func (r *Release) get(ctx context.Context, object *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	from, err := r.resource(object)
 	if err != nil {
@@ -43,7 +43,7 @@ func (r *Release) get(ctx context.Context, object *unstructured.Unstructured) (*
 	return from.Get(ctx, object.GetName(), metav1.GetOptions{})
 }
 
-// references: what leads to Services leads to some that are there.
+// references checks that Ingresses, HTTPRoutes and ServiceMonitors refer to existing Services.
 func (r *Release) references(ctx context.Context) error {
 	list, err := r.Client.CoreV1().Services(r.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -116,7 +116,7 @@ func route(object *unstructured.Unstructured, services map[string]corev1.Service
 	return errors.Join(objections...)
 }
 
-// leads: there is such a Service, with such a port.
+// leads returns an error unless the Service exists and has the port.
 func leads(services map[string]corev1.Service, name, port string, number int64) error {
 	service, found := services[name]
 	if !found {
@@ -130,8 +130,8 @@ func leads(services map[string]corev1.Service, name, port string, number int64) 
 	return fmt.Errorf("Service %s has no port %s%d", name, port, number)
 }
 
-// monitor: each endpoint is a port of one Service. Of two, each pod would be
-// asked twice, and counted twice.
+// monitor checks that each endpoint selects the port of exactly one Service. With two, each pod
+// would be scraped twice.
 func monitor(object *unstructured.Unstructured, services map[string]corev1.Service) error {
 	var selector metav1.LabelSelector
 	given, _, _ := unstructured.NestedMap(object.Object, "spec", "selector")
@@ -163,8 +163,8 @@ func monitor(object *unstructured.Unstructured, services map[string]corev1.Servi
 	return nil
 }
 
-// Evict evicts pods of a Deployment as the drain of a node does, until it is
-// refused, and is how many were let go. Meanwhile no new pod gets to run.
+// Evict evicts pods of a Deployment, as draining a node does, until the API server refuses, and
+// returns how many were evicted. Meanwhile no new pod becomes ready.
 func (r *Release) Evict(ctx context.Context, deployment string) (int, error) {
 	r.Kubelet.Let(r.Namespace, Slow)
 	defer r.Kubelet.Let(r.Namespace, Well)
@@ -177,7 +177,8 @@ func (r *Release) Evict(ctx context.Context, deployment string) (int, error) {
 		return 0, err
 	}
 	for n, pod := range pods {
-		err := r.Client.PolicyV1().Evictions(r.Namespace).Evict(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace}})
+		err := r.Client.PolicyV1().Evictions(r.Namespace).Evict(ctx,
+			&policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace}})
 		if apierrors.IsTooManyRequests(err) {
 			return n, nil
 		}

@@ -22,35 +22,35 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// A Release is a chart installed by helm, in a namespace whose pods have to keep
-// to pod security's level restricted. What the API server warns of is an error
-// here, as is what it refuses: it is all that is said of a field that does not
-// exist, when helm is the client.
+// A Release is a chart installed by helm in a namespace that enforces the restricted pod security
+// level. Warnings of the API server are errors: with helm as the client, unknown fields only cause
+// warnings.
 type Release struct {
 	*Cluster
 	Name, Namespace string
-	Timeout         time.Duration                // helm's, of a hook
-	Objects         []*unstructured.Unstructured // that it has now, without hooks
+	Timeout         time.Duration                // of helm for a hook
+	Objects         []*unstructured.Unstructured // current objects, without hooks
 
 	helm     *action.Configuration
 	warnings *warnings
-	provided map[string]bool // objects that are not its own, as "Secret name"
+	provided map[string]bool // objects created by Provide, as "Secret name"
 }
 
-// NewRelease makes the namespace. Nothing is installed yet.
+// NewRelease creates the namespace. Nothing is installed yet.
 func (c *Cluster) NewRelease(ctx context.Context, namespace, name string) (*Release, error) {
 	const restricted = "restricted"
 	_, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: namespace,
 		Labels: map[string]string{
 			"pod-security.kubernetes.io/enforce": restricted,
-			"pod-security.kubernetes.io/warn":    restricted, // of a Deployment, whose pods come later
+			"pod-security.kubernetes.io/warn":    restricted, // for Deployments, whose pods are created later
 		},
 	}}, metav1.CreateOptions{})
 	if err != nil {
 		return nil, err
 	}
-	r := &Release{Cluster: c, Name: name, Namespace: namespace, Timeout: time.Minute, helm: new(action.Configuration), warnings: &warnings{}, provided: map[string]bool{}}
+	r := &Release{Cluster: c, Name: name, Namespace: namespace, Timeout: time.Minute, helm: new(action.Configuration),
+		warnings: &warnings{}, provided: map[string]bool{}}
 	flags := genericclioptions.NewConfigFlags(true)
 	cacheDir := c.path("helm")
 	flags.KubeConfig, flags.Namespace, flags.CacheDir = &c.kubeconfig, &namespace, &cacheDir
@@ -61,15 +61,14 @@ func (c *Cluster) NewRelease(ctx context.Context, namespace, name string) (*Rele
 	if err := r.helm.Init(flags, namespace, "secret", func(string, ...any) {}); err != nil {
 		return nil, err
 	}
-	// A namespace is of use once the controllers have been there.
+	// Pods can be created once the controllers have added the service account.
 	return r, eventually(ctx, func() error {
 		_, err := c.Client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
 }
 
-// Provide makes the objects of that file, which are there before the release and
-// after it.
+// Provide creates the objects of a file, which exist before the install and after the uninstall.
 func (r *Release) Provide(ctx context.Context, file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -92,7 +91,7 @@ func (r *Release) Provide(ctx context.Context, file string) error {
 	return nil
 }
 
-// Install installs the chart of that folder.
+// Install installs the chart in that folder.
 func (r *Release) Install(ctx context.Context, chart string, values map[string]any) error {
 	loaded, err := loader.LoadDir(chart)
 	if err != nil {
@@ -104,7 +103,7 @@ func (r *Release) Install(ctx context.Context, chart string, values map[string]a
 	return r.took(ctx, made, err)
 }
 
-// Upgrade makes it that of these values, and forgets the former.
+// Upgrade upgrades to these values and resets all others.
 func (r *Release) Upgrade(ctx context.Context, chart string, values map[string]any) error {
 	loaded, err := loader.LoadDir(chart)
 	if err != nil {
@@ -116,7 +115,7 @@ func (r *Release) Upgrade(ctx context.Context, chart string, values map[string]a
 	return r.took(ctx, made, err)
 }
 
-// Rollback goes back to that revision.
+// Rollback rolls back to a revision.
 func (r *Release) Rollback(ctx context.Context, revision int) error {
 	do := action.NewRollback(r.helm)
 	do.Version, do.Timeout = revision, r.Timeout
@@ -125,7 +124,7 @@ func (r *Release) Rollback(ctx context.Context, revision int) error {
 	return r.took(ctx, made, errors.Join(failed, err))
 }
 
-// Test is helm test.
+// Test runs helm test.
 func (r *Release) Test(ctx context.Context) error {
 	do := action.NewReleaseTesting(r.helm)
 	do.Namespace, do.Timeout = r.Namespace, r.Timeout
@@ -147,7 +146,7 @@ func hasTest(r *helmrelease.Release) bool {
 	return false
 }
 
-// Uninstall removes it, and waits until nothing is left of it.
+// Uninstall uninstalls the release and waits until none of its objects are left.
 func (r *Release) Uninstall(ctx context.Context) error {
 	do := action.NewUninstall(r.helm)
 	do.Timeout = r.Timeout
@@ -159,8 +158,7 @@ func (r *Release) Uninstall(ctx context.Context) error {
 	return r.gone(ctx)
 }
 
-// took notes what the release has now. Where it is refused that is what had been
-// sent by then.
+// took records the release's objects; after a failure, those that were to be created.
 func (r *Release) took(ctx context.Context, made *helmrelease.Release, failed error) error {
 	err := r.explain(ctx, failed)
 	if made == nil {
@@ -171,8 +169,8 @@ func (r *Release) took(ctx context.Context, made *helmrelease.Release, failed er
 	return errors.Join(err, unreadable)
 }
 
-// explain adds what the API server has warned of to an error, and what keeps
-// pods from running: helm does not say what it has waited for in vain.
+// explain adds to an error the warnings of the API server and why pods do not run, which helm does
+// not say.
 func (r *Release) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return r.warnings.take()
@@ -187,7 +185,8 @@ func (r *Release) explain(ctx context.Context, err error) error {
 			}
 		}
 	}
-	events, listed := r.Client.CoreV1().Events(r.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
+	events, listed := r.Client.CoreV1().Events(r.Namespace).List(ctx,
+		metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
 	said = append(said, listed)
 	if listed == nil {
 		for _, event := range events.Items {
@@ -197,7 +196,7 @@ func (r *Release) explain(ctx context.Context, err error) error {
 	return errors.Join(said...)
 }
 
-// objects of a manifest.
+// objects parses a manifest.
 func objects(manifest string) ([]*unstructured.Unstructured, error) {
 	var all []*unstructured.Unstructured
 	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096)
@@ -214,7 +213,7 @@ func objects(manifest string) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// Named is each of the release's objects of that kind, by name.
+// Named returns the names of the release's objects of a kind.
 func (r *Release) Named(kind string) []string {
 	var names []string
 	for _, object := range r.Objects {
@@ -225,20 +224,20 @@ func (r *Release) Named(kind string) []string {
 	return names
 }
 
-// warnings are those of the API server.
+// warnings collects the warnings of the API server.
 type warnings struct {
 	mu   sync.Mutex
 	said []error
 }
 
-// HandleWarningHeader takes one.
+// HandleWarningHeader implements rest.WarningHandler.
 func (w *warnings) HandleWarningHeader(code int, _, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.said = append(w.said, fmt.Errorf("the API server warns: %s", text))
 }
 
-// take is all that was said since the last time.
+// take returns the warnings since the last call as an error, or nil.
 func (w *warnings) take() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

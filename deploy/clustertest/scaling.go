@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// scaled waits until each autoscaler has found what it is to scale, and has the
-// fewest pods that it wants. No two scale the same.
+// scaled waits until each autoscaler has found its target and the target has the minimum of
+// replicas. Two autoscalers with one target are an error.
 func (r *Release) scaled(ctx context.Context) error {
 	by := map[string]string{}
 	for _, object := range r.Objects {
@@ -38,7 +38,7 @@ func (r *Release) scaled(ctx context.Context) error {
 	return nil
 }
 
-// autoscaled: the number of a Deployment's pods is not the chart's affair.
+// autoscaled reports whether an autoscaler, not the chart, sets the replicas of a Deployment.
 func (r *Release) autoscaled(deployment string) bool {
 	for _, object := range r.Objects {
 		target, _, _ := unstructured.NestedString(object.Object, "spec", "scaleTargetRef", "name")
@@ -49,7 +49,8 @@ func (r *Release) autoscaled(deployment string) bool {
 	return false
 }
 
-// finds waits for an autoscaler's controller.
+// finds waits until the autoscaler has found its target and the target has the minimum of
+// replicas.
 func (r *Release) finds(ctx context.Context, autoscaler *unstructured.Unstructured, target string, fewest int64) error {
 	return eventually(ctx, func() error {
 		if autoscaler.GetKind() == "HorizontalPodAutoscaler" {
@@ -72,7 +73,7 @@ func (r *Release) finds(ctx context.Context, autoscaler *unstructured.Unstructur
 	})
 }
 
-// asKEDA does the first thing that KEDA, which is not here, does.
+// asKEDA scales the target to the minimum, as KEDA would: it is not installed.
 func (r *Release) asKEDA(ctx context.Context, target string, fewest int64) error {
 	deployments := r.Client.AppsV1().Deployments(r.Namespace)
 	scale, err := deployments.GetScale(ctx, target, metav1.GetOptions{})
@@ -80,12 +81,13 @@ func (r *Release) asKEDA(ctx context.Context, target string, fewest int64) error
 		return err
 	}
 	_, err = deployments.UpdateScale(ctx, target, &autoscalingv1.Scale{
-		ObjectMeta: metav1.ObjectMeta{Name: target, Namespace: r.Namespace}, Spec: autoscalingv1.ScaleSpec{Replicas: int32(fewest)},
+		ObjectMeta: metav1.ObjectMeta{Name: target, Namespace: r.Namespace},
+		Spec:       autoscalingv1.ScaleSpec{Replicas: int32(fewest)},
 	}, metav1.UpdateOptions{})
 	return err
 }
 
-// whole is a number of an object's spec.
+// whole returns an integer field of an object's spec, or 0.
 func whole(object *unstructured.Unstructured, field string) int64 {
 	value, _, _ := unstructured.NestedFieldNoCopy(object.Object, "spec", field)
 	switch n := value.(type) {

@@ -10,22 +10,21 @@ import (
 	"testing"
 )
 
-// buildProgram builds the program whose chart it is.
+// buildProgram builds shelfcast and returns its path.
 func buildProgram(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "shelfcast")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/shelfcast")
 	build.Dir = "../.."
-	build.Env = append(build.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return program
 }
 
-// takesSettings: the program takes what the release gives its containers. Each
-// variable is one that it knows, each value one that it can read, and each file
-// is there.
+// takesSettings checks that the program accepts the configuration of each container: it knows each
+// variable, can parse each value and finds each file.
 func takesSettings(ctx context.Context, r *Release, program, dir string) error {
 	containers, err := r.Containers(ctx, dir)
 	if err != nil {
@@ -43,11 +42,11 @@ func takesSettings(ctx context.Context, r *Release, program, dir string) error {
 	return errors.Join(objections...)
 }
 
-// takes asks the program for the settings that it would run with.
+// takes runs the program's config command with the environment of the container.
 func takes(ctx context.Context, program string, container Container) error {
 	command := exec.CommandContext(ctx, program, "config", "--json")
 	command.Dir = container.Root
-	command.Env = []string{} // nothing of ours
+	command.Env = []string{} // without our own environment
 	for name, value := range container.Environment {
 		command.Env = append(command.Env, name+"="+value)
 	}

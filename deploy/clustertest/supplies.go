@@ -10,7 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// supplied: all that the pod's environment and volumes name is there.
+// supplied returns an error unless everything that the pod's environment and volumes refer to
+// exists.
 func (k *Kubelet) supplied(ctx context.Context, pod *corev1.Pod) error {
 	var objections []error
 	for _, container := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
@@ -37,14 +38,15 @@ func (k *Kubelet) volume(ctx context.Context, namespace string, volume corev1.Vo
 	return k.has(ctx, r, keys(items))
 }
 
-// mounted is the Secret or ConfigMap that the volume is of, and which of its keys;
-// false: it is of none.
+// mounted returns the Secret or ConfigMap of the volume and the keys that it selects; names is
+// false if the volume has neither.
 func mounted(namespace string, volume corev1.VolumeSource) (r reference, items []corev1.KeyToPath, names bool) {
 	switch {
 	case volume.Secret != nil:
 		return reference{"Secret", namespace, volume.Secret.SecretName, volume.Secret.Optional}, volume.Secret.Items, true
 	case volume.ConfigMap != nil:
-		return reference{"ConfigMap", namespace, volume.ConfigMap.Name, volume.ConfigMap.Optional}, volume.ConfigMap.Items, true
+		return reference{"ConfigMap", namespace, volume.ConfigMap.Name, volume.ConfigMap.Optional},
+			volume.ConfigMap.Items, true
 	}
 	return reference{}, nil, false
 }
@@ -52,9 +54,11 @@ func mounted(namespace string, volume corev1.VolumeSource) (r reference, items [
 func (k *Kubelet) projection(ctx context.Context, namespace string, source corev1.VolumeProjection) error {
 	switch {
 	case source.Secret != nil:
-		return k.has(ctx, reference{"Secret", namespace, source.Secret.Name, source.Secret.Optional}, keys(source.Secret.Items))
+		return k.has(ctx, reference{"Secret", namespace, source.Secret.Name, source.Secret.Optional},
+			keys(source.Secret.Items))
 	case source.ConfigMap != nil:
-		return k.has(ctx, reference{"ConfigMap", namespace, source.ConfigMap.Name, source.ConfigMap.Optional}, keys(source.ConfigMap.Items))
+		return k.has(ctx, reference{"ConfigMap", namespace, source.ConfigMap.Name, source.ConfigMap.Optional},
+			keys(source.ConfigMap.Items))
 	}
 	return nil
 }
@@ -67,13 +71,13 @@ func keys(items []corev1.KeyToPath) []string {
 	return keys
 }
 
-// A reference is how a pod names a Secret or ConfigMap.
+// A reference is a pod's reference to a Secret or ConfigMap.
 type reference struct {
 	kind, namespace, name string
 	optional              *bool
 }
 
-// data is what is in it, or nothing where it need not be there.
+// data returns the contents of the referenced object; none if it is optional and missing.
 func (k *Kubelet) data(ctx context.Context, r reference) (map[string]string, error) {
 	data := map[string]string{}
 	var err error

@@ -32,7 +32,7 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
-// listed are the files below dir.
+// listed returns the files below dir.
 func listed(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -48,7 +48,7 @@ func listed(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// copyContext is a folder with what Docker would be sent of dir.
+// copyContext returns a folder with the part of dir that Docker would be sent.
 func copyContext(t *testing.T, dir string) string {
 	t.Helper()
 	patterns, err := ignorefile.ReadAll(bytes.NewReader(read(t, ".dockerignore")))
@@ -98,9 +98,8 @@ const (
 	revision = "0123456789abcdef0123456789abcdef01234567"
 )
 
-// build runs the commands of the Dockerfile's first stage on a copy of the
-// context, with /out in a folder of ours, and is that folder. What is set in
-// environment comes last.
+// build runs the commands of the Dockerfile's first stage on a copy of the context, and returns
+// the folder that stands for /out. environment overrides the other variables.
 func build(t *testing.T, environment ...string) (out string) {
 	t.Helper()
 	stages, _ := dockerfile(t, read(t, "Dockerfile"))
@@ -133,20 +132,20 @@ func sum(t *testing.T, name string) string {
 	return fmt.Sprintf("%x", sha256.Sum256(b))
 }
 
-// The image as a whole: what the Dockerfile's commands make.
-func TestTheImage(t *testing.T) {
+// The commands of the Dockerfile build a static, reproducible program that runs in the image.
+func TestImageBuildsAndRuns(t *testing.T) {
 	out := build(t)
 	program, bom := filepath.Join(out, "shelfcast"), filepath.Join(out, "usr/share/sbom/shelfcast.cdx.json")
 
 	t.Run("is the same from another folder", func(t *testing.T) {
 		var environment []string
-		if os.Getenv("SHELFCAST_TEST_LONG") == "1" { // with nothing of the first build; two minutes
+		if os.Getenv("SHELFCAST_TEST_LONG") == "1" { // a second build without caches, two minutes
 			environment = append(environment, "GOCACHE="+t.TempDir())
 		}
 		again := build(t, environment...)
 		for _, name := range []string{"shelfcast", "usr/share/sbom/shelfcast.cdx.json"} {
 			if sum(t, filepath.Join(out, name)) != sum(t, filepath.Join(again, name)) {
-				t.Errorf("%s is another one", name)
+				t.Errorf("%s differs in a second build", name)
 			}
 		}
 	})
@@ -163,7 +162,7 @@ func TestTheImage(t *testing.T) {
 		}
 		for _, part := range file.Progs {
 			if part.Type == elf.PT_INTERP {
-				t.Error("it needs a loader")
+				t.Error("it needs a dynamic loader")
 			}
 		}
 		info, err := buildinfo.ReadFile(program)
@@ -190,7 +189,8 @@ func TestTheImage(t *testing.T) {
 
 	t.Run("says of what version it is", func(t *testing.T) {
 		said, err := exec.Command(program, "version").Output()
-		if want := fmt.Sprintf("shelfcast %s (%s, %s linux/%s)\n", version, revision, runtime.Version(), runtime.GOARCH); err != nil || string(said) != want {
+		want := fmt.Sprintf("shelfcast %s (%s, %s linux/%s)\n", version, revision, runtime.Version(), runtime.GOARCH)
+		if err != nil || string(said) != want {
 			t.Errorf("got %q, %v, want %q", said, err, want)
 		}
 	})

@@ -14,23 +14,24 @@ import (
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
 
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 var secrets = []string{"MYSQL_PASSWORD=secret", "SHELFCAST_ADMIN_TOKEN=a token of the tests"}
 
-// load reads a compose file as `docker compose config` does: against the schema of
-// the specification, and for what hangs together.
+// load reads a compose file as `docker compose config` does, and validates it against the
+// specification.
 func load(t *testing.T, file string, env ...string) (*types.Project, error) {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{file}, cli.WithWorkingDirectory(root), cli.WithEnv(env), cli.WithProfiles([]string{"*"}))
+	options, err := cli.NewProjectOptions([]string{file}, cli.WithWorkingDirectory(root), cli.WithEnv(env),
+		cli.WithProfiles([]string{"*"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cli.ProjectFromOptions(context.Background(), options)
 }
 
-func TestTheComposeFile(t *testing.T) {
+func TestComposeFile(t *testing.T) {
 	project, err := load(t, filepath.Join(root, "compose.yaml"), secrets...)
 	if err != nil {
 		t.Fatal(err)
@@ -45,35 +46,38 @@ func TestTheComposeFile(t *testing.T) {
 	}
 	for _, name := range []string{"mysql", "redis", "shelfcast-1", "shelfcast-2", "haproxy"} {
 		if s := service(name); s.HealthCheck == nil || len(s.HealthCheck.Test) < 2 || s.Restart != "unless-stopped" {
-			t.Errorf("%s is not looked after: %v %s", name, s.HealthCheck, s.Restart)
+			t.Errorf("%s has no health check, or is not restarted: %v %s", name, s.HealthCheck, s.Restart)
 		}
 	}
 	for _, name := range []string{"shelfcast-1", "shelfcast-2", "migrate", "smoke", "doctor"} {
 		s := service(name)
-		if s.User != "65532:65532" || !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") || len(s.Volumes) > 0 {
-			t.Errorf("%s may do too much", name)
+		if s.User != "65532:65532" || !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) ||
+			!slices.Contains(s.SecurityOpt, "no-new-privileges:true") || len(s.Volumes) > 0 {
+			t.Errorf("%s has too many privileges", name)
 		}
 		if len(s.Ports) > 0 {
-			t.Errorf("%s is reached around the balancer: %v", name, s.Ports)
+			t.Errorf("%s can be reached without the load balancer: %v", name, s.Ports)
 		}
 	}
 	for _, name := range []string{"shelfcast-1", "shelfcast-2"} {
 		s := service(name)
-		drain, err := time.ParseDuration(*s.Environment["SHELFCAST_DRAIN"])
-		if err != nil || s.StopGracePeriod == nil || time.Duration(*s.StopGracePeriod) < drain*3/4+max(drain/4, 6*time.Second) {
+		drain, err := time.ParseDuration(*s.Environment["SHELFCAST_DRAIN_TIME"])
+		if err != nil || s.StopGracePeriod == nil ||
+			time.Duration(*s.StopGracePeriod) < drain*3/4+max(drain/4, 6*time.Second) {
 			t.Errorf("%s is given %v for a drain of %v (%v)", name, s.StopGracePeriod, drain, err)
 		}
 		if files := s.Ulimits["nofile"]; files == nil || files.Single < 15500 {
 			t.Errorf("%s may open %v files", name, files)
 		}
-		if s.DependsOn["migrate"].Condition != types.ServiceConditionCompletedSuccessfully || s.DependsOn["redis"].Condition != types.ServiceConditionHealthy {
+		if s.DependsOn["migrate"].Condition != types.ServiceConditionCompletedSuccessfully ||
+			s.DependsOn["redis"].Condition != types.ServiceConditionHealthy {
 			t.Errorf("%s waits for %v", name, s.DependsOn)
 		}
 		if networks := s.Networks; networks["data"] == nil && networks["edge"] == nil {
 			t.Errorf("%s is in %v", name, networks)
 		}
 		if proxy := service("haproxy").Networks["edge"].Ipv4Address; *s.Environment["SHELFCAST_TRUSTED_PROXIES"] != proxy {
-			t.Errorf("it believes %s, and the balancer is %s", *s.Environment["SHELFCAST_TRUSTED_PROXIES"], proxy)
+			t.Errorf("it trusts the proxy %s, and the load balancer is %s", *s.Environment["SHELFCAST_TRUSTED_PROXIES"], proxy)
 		}
 	}
 	if service("migrate").DependsOn["mysql"].Condition != types.ServiceConditionHealthy {
@@ -81,7 +85,7 @@ func TestTheComposeFile(t *testing.T) {
 	}
 	for _, name := range []string{"mysql", "redis"} {
 		if s := service(name); len(s.Ports) > 0 || len(s.Networks) != 1 || !project.Networks["data"].Internal {
-			t.Errorf("%s is reached from outside: %v %v", name, s.Ports, s.Networks)
+			t.Errorf("%s can be reached from outside: %v %v", name, s.Ports, s.Networks)
 		}
 	}
 	for _, port := range service("haproxy").Ports {
@@ -91,13 +95,13 @@ func TestTheComposeFile(t *testing.T) {
 	}
 }
 
-// Without a secret nothing starts, and it is said what to do; and a word that the
-// specification does not know is no setting.
-func TestTheComposeFileIsStrict(t *testing.T) {
+// A missing secret gives an error that says what to set, and an unknown key is an error.
+func TestComposeFileErrorsAreFound(t *testing.T) {
 	file := filepath.Join(root, "compose.yaml")
 	for i, secret := range secrets {
 		name, _, _ := strings.Cut(secret, "=")
-		if _, err := load(t, file, secrets[1-i]); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "is to be set") {
+		if _, err := load(t, file, secrets[1-i]); err == nil || !strings.Contains(err.Error(), name) ||
+			!strings.Contains(err.Error(), "is to be set") {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
@@ -109,24 +113,25 @@ func TestTheComposeFileIsStrict(t *testing.T) {
 		"networks: [data]\n    restart: unless-stopped\n": "networks: [nothing]\n    restart: unless-stopped\n",
 	} {
 		broken := filepath.Join(t.TempDir(), "compose.yaml")
-		if err := os.WriteFile(broken, []byte(strings.Replace(text, from, to, 1)), 0o600); err != nil || !strings.Contains(text, from) {
+		if err := os.WriteFile(broken, []byte(strings.Replace(text, from, to, 1)), 0o600); err != nil ||
+			!strings.Contains(text, from) {
 			t.Fatalf("%q: %v", from, err)
 		}
 		if _, err := load(t, broken, secrets...); err == nil {
-			t.Errorf("%q is taken", to)
+			t.Errorf("%q is accepted", to)
 		}
 	}
 }
 
-// The variables are settings, and with them the program starts.
-func TestTheSettingsOfTheComposeFile(t *testing.T) {
+// The program knows each variable, and accepts their values.
+func TestComposeFileSettingsAreKnown(t *testing.T) {
 	project, err := load(t, filepath.Join(root, "compose.yaml"), secrets...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(t.TempDir(), "shelfcast")
 	build := exec.Command("go", "build", "-o", program, "./cmd/shelfcast")
-	build.Dir, build.Env = root, append(os.Environ(), "GOWORK=off")
+	build.Dir = root
 	if said, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
@@ -163,10 +168,11 @@ func TestTheSettingsOfTheComposeFile(t *testing.T) {
 	}
 }
 
-// HAProxy takes the configuration, names that nobody resolves here included.
-func TestTheBalancerTakesItsConfiguration(t *testing.T) {
-	haproxy := storetest.Program(t, "haproxy", "haproxy")
-	if said, err := exec.Command(haproxy, "-c", "-f", filepath.Join(root, "deploy/compose/haproxy.cfg")).CombinedOutput(); err != nil || strings.Contains(string(said), "[WARNING]") {
+// HAProxy accepts the configuration, even while its host names do not resolve.
+func TestHAProxyAcceptsComposeConfiguration(t *testing.T) {
+	haproxy := testkit.Program(t, "haproxy", "haproxy")
+	check := exec.Command(haproxy, "-c", "-f", filepath.Join(root, "deploy/compose/haproxy.cfg"))
+	if said, err := check.CombinedOutput(); err != nil || strings.Contains(string(said), "[WARNING]") {
 		t.Errorf("%v: %s", err, said)
 	}
 }

@@ -1,6 +1,6 @@
-// Package imagetest holds the Dockerfile and compose.yaml to what they promise,
-// with the parsers that Docker has. There is no Docker here: what the Dockerfile
-// runs is run outside, and what it makes is run in an empty root.
+// Package imagetest tests the Dockerfile and compose.yaml with the parsers of Docker. It needs no
+// Docker: it runs the commands of the Dockerfile on the host, and the built program in an
+// otherwise empty root.
 package imagetest
 
 import (
@@ -20,15 +20,15 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	digest "github.com/opencontainers/go-digest"
 
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
-// root is the project's folder.
+// root is the root of the repository.
 const root = "../.."
 
-// dockerfile is a Dockerfile as BuildKit reads it.
+// dockerfile parses a Dockerfile with BuildKit.
 func dockerfile(t *testing.T, text []byte) (stages []instructions.Stage, args []instructions.ArgCommand) {
 	t.Helper()
 	parsed, err := parser.Parse(bytes.NewReader(text))
@@ -42,16 +42,16 @@ func dockerfile(t *testing.T, text []byte) (stages []instructions.Stage, args []
 	return stages, args
 }
 
-// images stands for the registry, which no test asks: each image is an empty one.
+// images replaces the registry: each base image is empty.
 type images struct{}
 
-func (images) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+func (images) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (
+	string, digest.Digest, []byte, error) {
 	config := []byte(`{"os":"linux","architecture":"amd64","config":{}}`)
 	return ref, digest.FromBytes(config), config, nil
 }
 
-// lint is what `docker build --check` says: it goes through the Dockerfile as a
-// build does, and runs nothing.
+// lint returns the warnings of `docker build --check`.
 func lint(t *testing.T, text []byte) (warnings []string) {
 	t.Helper()
 	parsed, err := parser.Parse(bytes.NewReader(text))
@@ -63,7 +63,8 @@ func lint(t *testing.T, text []byte) (warnings []string) {
 	}
 	source := llb.NewSourceMap(nil, "Dockerfile", "dockerfile", text)
 	source.Definition = &llb.Definition{}
-	results, err := dockerfile2llb.DockerfileLint(t.Context(), text, dockerfile2llb.ConvertOpt{MetaResolver: images{}, SourceMap: source})
+	results, err := dockerfile2llb.DockerfileLint(t.Context(), text,
+		dockerfile2llb.ConvertOpt{MetaResolver: images{}, SourceMap: source})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func read(t *testing.T, name string) []byte {
 	return text
 }
 
-// only are the commands of one kind.
+// only returns the commands of one kind.
 func only[C any](stage instructions.Stage) (all []C) {
 	for _, command := range stage.Commands {
 		if c, ok := command.(C); ok {
@@ -95,7 +96,7 @@ func only[C any](stage instructions.Stage) (all []C) {
 	return all
 }
 
-func TestTheDockerfile(t *testing.T) {
+func TestDockerfileIsMinimalAndLints(t *testing.T) {
 	stages, args := dockerfile(t, read(t, "Dockerfile"))
 	if warnings := lint(t, read(t, "Dockerfile")); len(warnings) > 0 {
 		t.Errorf("the linter warns: %v", warnings)
@@ -107,19 +108,23 @@ func TestTheDockerfile(t *testing.T) {
 	if users := only[*instructions.UserCommand](final); len(users) != 1 || users[0].User != "65532:65532" {
 		t.Errorf("it runs as %v", users)
 	}
-	if entries := only[*instructions.EntrypointCommand](final); len(entries) != 1 || entries[0].PrependShell || !slices.Equal(entries[0].CmdLine, []string{"/shelfcast"}) {
+	if entries := only[*instructions.EntrypointCommand](final); len(entries) != 1 || entries[0].PrependShell ||
+		!slices.Equal(entries[0].CmdLine, []string{"/shelfcast"}) {
 		t.Errorf("the entry point is %v", entries)
 	}
-	if commands := only[*instructions.CmdCommand](final); len(commands) != 1 || commands[0].PrependShell || !slices.Equal(commands[0].CmdLine, []string{"serve"}) {
+	if commands := only[*instructions.CmdCommand](final); len(commands) != 1 || commands[0].PrependShell ||
+		!slices.Equal(commands[0].CmdLine, []string{"serve"}) {
 		t.Errorf("it runs %v", commands)
 	}
-	if checks := only[*instructions.HealthCheckCommand](final); len(checks) != 1 || !slices.Equal(checks[0].Health.Test, []string{"CMD", "/shelfcast", "healthcheck"}) {
+	if checks := only[*instructions.HealthCheckCommand](final); len(checks) != 1 ||
+		!slices.Equal(checks[0].Health.Test, []string{"CMD", "/shelfcast", "healthcheck"}) {
 		t.Errorf("the health check is %v", checks)
 	}
 	if runs := only[*instructions.RunCommand](final); len(runs) > 0 {
 		t.Errorf("there is no shell to run %v", runs)
 	}
-	if ports := only[*instructions.ExposeCommand](final); len(ports) != 1 || !slices.Equal(ports[0].Ports, []string{"8080", "8081"}) {
+	if ports := only[*instructions.ExposeCommand](final); len(ports) != 1 ||
+		!slices.Equal(ports[0].Ports, []string{"8080", "8081"}) {
 		t.Errorf("it listens on %v", ports)
 	}
 	labels := map[string]string{}
@@ -128,7 +133,8 @@ func TestTheDockerfile(t *testing.T) {
 			labels[label.Key] = label.Value
 		}
 	}
-	for name, want := range map[string]string{"title": "Shelfcast", "licenses": "Apache-2.0", "version": "$VERSION", "revision": "$REVISION"} {
+	for name, want := range map[string]string{"title": "Shelfcast", "licenses": "Apache-2.0", "version": "$VERSION",
+		"revision": "$REVISION"} {
 		if got := labels["org.opencontainers.image."+name]; strings.Trim(got, `"`) != want {
 			t.Errorf("the label %s is %q", name, got)
 		}
@@ -146,7 +152,7 @@ func TestTheDockerfile(t *testing.T) {
 	}
 }
 
-// goVersion is the release of Go that the product's go.mod names, as 1.26.
+// goVersion returns the Go version of the product's go.mod, as 1.26.
 func goVersion(t *testing.T) string {
 	t.Helper()
 	for line := range strings.Lines(string(read(t, "go.mod"))) {
@@ -158,8 +164,8 @@ func goVersion(t *testing.T) string {
 	return ""
 }
 
-// A linter that says nothing of anything would be no help.
-func TestTheLinterLints(t *testing.T) {
+// The linter does find problems.
+func TestDockerfileLinterFindsProblems(t *testing.T) {
 	for text, want := range map[string]string{
 		"FROM scratch as Build\nCOPY . /\n":      "FromAsCasing",
 		"FROM scratch\nMAINTAINER me\n":          "MaintainerDeprecated",
@@ -175,19 +181,22 @@ func TestTheLinterLints(t *testing.T) {
 	}
 }
 
-// What is not on the list is not in the image, however it lies about.
-func TestTheContext(t *testing.T) {
+// Files that .dockerignore does not allow are not in the build context.
+func TestBuildContextHasOnlyAllowedFiles(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{
-		"Dockerfile", ".env", ".git/config", "go.mod", "go.sum", "go.work", "secrets.txt", "api/app.go", "api/app_test.go", "bin/shelfcast", "cmd/demo/main.go",
-		"cmd/shelfcast/main.go", "cmd/shelfcast/main_test.go", "deploy/sbom/go.mod", "deploy/imagetest/go.mod", "render/testdata/card.html", "scripts/build", "scripts/test-deps",
-		"store/migrations/1.sql", "store/storetest/mysql.go", "web/client/page.js", "web/node_modules/x/x.js", "web/test/page.test.js", "charts/shelfcast/Chart.yaml",
+		"Dockerfile", ".env", ".git/config", "go.mod", "go.sum", "secrets.txt", "api/app.go", "api/app_test.go",
+		"bin/shelfcast", "cmd/demo/main.go", "cmd/shelfcast/main.go", "cmd/shelfcast/main_test.go", "deploy/sbom/go.mod",
+		"deploy/imagetest/go.mod", "render/testdata/card.html", "scripts/build", "scripts/test-deps",
+		"store/migrations/1.sql", "testkit/mysql.go", "web/build/go.mod", "web/client/page.js", "web/dist/shelfcast.js",
+		"web/node_modules/x/x.js", "web/test/page.test.js", "charts/shelfcast/Chart.yaml",
 	} {
 		write(t, filepath.Join(dir, name), "")
 	}
 	got := listed(t, copyContext(t, dir))
 	if want := []string{
-		"api/app.go", "cmd/shelfcast/main.go", "deploy/sbom/go.mod", "go.mod", "go.sum", "scripts/build", "store/migrations/1.sql", "web/client/page.js",
+		"api/app.go", "cmd/shelfcast/main.go", "deploy/sbom/go.mod", "go.mod", "go.sum", "scripts/build",
+		"store/migrations/1.sql", "web/dist/shelfcast.js",
 	}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -14,16 +14,15 @@ import (
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
-// image is a folder with what the last stage of the Dockerfile copies, and
-// nothing else.
+// image returns a folder with only the files that the last stage of the Dockerfile copies.
 func image(t *testing.T, out string) string {
 	t.Helper()
 	stages, _ := dockerfile(t, read(t, "Dockerfile"))
 	dir := t.TempDir()
-	for ; ; dir = filepath.Dir(dir) { // another user is to get in
+	for ; ; dir = filepath.Dir(dir) { // for the image's user
 		if err := os.Chmod(dir, 0o755); err != nil || filepath.Dir(dir) == os.TempDir() {
 			break
 		}
@@ -52,13 +51,13 @@ func image(t *testing.T, out string) string {
 	return dir
 }
 
-// inside is the command that runs the program of the image: in its root, which
-// cannot be written to, as its user. Where mounts are not allowed, that user may
-// not write there either, as all of it is root's.
+// inside returns the command that runs the program with the image as its read-only root, as the
+// image's user. Where mounts are not permitted, the root is read-only to that user because root
+// owns it.
 func inside(t *testing.T, root string) (argv []string, mounted bool) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("another root is for the superuser")
+		t.Skip("chroot needs root")
 	}
 	chroot := "exec chroot --userspec=65532:65532 --groups=65532 " + root + ` /shelfcast "$@"`
 	readOnly := fmt.Sprintf("mount --bind %[1]s %[1]s && mount -o remount,bind,ro %[1]s && ", root)
@@ -69,23 +68,26 @@ func inside(t *testing.T, root string) (argv []string, mounted bool) {
 	return []string{"sh", "-ec", chroot, "sh"}, false
 }
 
-// runs migrates, serves and is asked, all of it in the image.
+// runs migrates, serves and requests a page, all inside the image.
 func runs(t *testing.T, out string) {
 	dir := image(t, out)
 	program, mounted := inside(t, dir)
 	t.Logf("a root that is mounted read-only: %t", mounted)
 	before := listed(t, dir)
-	if want := []string{"etc/ssl/certs/ca-certificates.crt", "shelfcast", "usr/share/sbom/shelfcast.cdx.json"}; !slices.Equal(before, want) {
+	want := []string{"etc/ssl/certs/ca-certificates.crt", "shelfcast", "usr/share/sbom/shelfcast.cdx.json"}
+	if !slices.Equal(before, want) {
 		t.Errorf("the image has %v, want %v", before, want)
 	}
 	certificates, err := os.ReadFile(filepath.Join(dir, "etc/ssl/certs/ca-certificates.crt"))
-	if block, _ := pem.Decode(certificates); err != nil || block == nil || strings.Count(string(certificates), "BEGIN CERTIFICATE") < 50 {
+	if block, _ := pem.Decode(certificates); err != nil || block == nil ||
+		strings.Count(string(certificates), "BEGIN CERTIFICATE") < 50 {
 		t.Errorf("%d bytes of certificates (%v)", len(certificates), err)
 	}
-	public, admin := fmt.Sprint("127.0.0.1:", storetest.FreePort(t)), fmt.Sprint("127.0.0.1:", storetest.FreePort(t))
+	public, admin := testkit.FreeAddr(t), testkit.FreeAddr(t)
 	env := []string{
-		"SHELFCAST_MYSQL=" + storetest.DSN(t), "SHELFCAST_REDIS=" + storetest.Redis(t), "SHELFCAST_ADMIN_TOKEN=a token of the tests",
-		"SHELFCAST_LISTEN=" + public, "SHELFCAST_ADMIN_LISTEN=" + admin, "SHELFCAST_DRAIN=100ms", "SHELFCAST_URL=http://" + admin + "/readyz", "TZ=Asia/Tokyo",
+		"SHELFCAST_MYSQL=" + testkit.DSN(t), "SHELFCAST_REDIS=" + testkit.Redis(t),
+		"SHELFCAST_ADMIN_TOKEN=a token of the tests", "SHELFCAST_LISTEN=" + public, "SHELFCAST_ADMIN_LISTEN=" + admin,
+		"SHELFCAST_DRAIN_TIME=100ms", "SHELFCAST_URL=http://" + admin + "/readyz", "TZ=Asia/Tokyo",
 	}
 	call := func(args ...string) (string, error) {
 		run := exec.Command(program[0], append(slices.Clone(program[1:]), args...)...)
@@ -99,9 +101,11 @@ func runs(t *testing.T, out string) {
 	if said, err := call("migrate"); err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
-	server := storetest.StartServer(t, func() error { _, err := call("healthcheck"); return err }, env, append(slices.Clone(program), "serve")...)
+	server := testkit.StartServer(t, func() error { _, err := call("healthcheck"); return err }, env,
+		append(slices.Clone(program), "serve")...)
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server.Pid()))
-	if err != nil || !strings.Contains(string(status), "Uid:\t65532\t65532\t65532\t65532\n") || !strings.Contains(string(status), "Gid:\t65532\t65532\t65532\t65532\n") {
+	if err != nil || !strings.Contains(string(status), "Uid:\t65532\t65532\t65532\t65532\n") ||
+		!strings.Contains(string(status), "Gid:\t65532\t65532\t65532\t65532\n") {
 		t.Errorf("%v: it runs as %s", err, status)
 	}
 	if at, err := os.Readlink(fmt.Sprintf("/proc/%d/root", server.Pid())); err != nil || at != dir {
@@ -112,13 +116,15 @@ func runs(t *testing.T, out string) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if page, err := io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(page), "Shelfcast") {
+	if page, err := io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusOK ||
+		!strings.Contains(string(page), "Shelfcast") {
 		t.Errorf("%d %v: %s", response.StatusCode, err, page)
 	}
-	if said, err := call("smoke", "--public-url=http://"+public, "--admin-url=http://"+admin); err != nil || !strings.Contains(said, "every page has it") {
+	if said, err := call("smoke", "--public-url=http://"+public, "--admin-url=http://"+admin); err != nil ||
+		!strings.Contains(said, "OK: the edit reached every page") {
 		t.Errorf("%v: %s", err, said)
 	}
-	server.Stop() // and it ends by itself
+	server.Stop() // it must end by itself
 	if log, err := os.ReadFile(server.Log()); err != nil || !strings.Contains(string(log), "stopped") {
 		t.Errorf("%v: %s", err, log)
 	}

@@ -10,21 +10,21 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 )
 
-// A row is a title and what stands below it.
+// A row is a title with the panels below it.
 type row struct {
 	title  string
 	folded bool
 	panels []panel
 }
 
-// runbook is where the alerts' sections are, in the repository. The chart puts
-// the address in its place at which a company has it.
+// runbook is the runbook's path in the repository. The chart replaces it by the URL from its
+// values.
 const runbook = "docs/runbook.md"
 
-// sectionOf is the link to the section of an alert.
+// sectionOf returns the link to the runbook section of an alert.
 func sectionOf(alert string) string { return runbook + "#" + strings.ToLower(alert) }
 
-// dashboardJSON is the dashboard as Grafana reads it.
+// dashboardJSON returns the dashboard as Grafana imports it.
 func dashboardJSON() ([]byte, error) {
 	d, err := newDashboard()
 	if err != nil {
@@ -73,14 +73,14 @@ func newDashboard() (dashboard.Dashboard, error) {
 	return b.Build()
 }
 
-// source is the Prometheus that the variable says.
+// source returns the data source that the variable selects.
 func source() common.DataSourceRef {
 	return common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 }
 
-// variables are what is selected. Where a scrape adds no namespace, all is
-// selected by a matcher that takes the lack of it, too. A job is never any: those
-// of other programs have go_ and process_ metrics as well.
+// variables returns the dashboard's variables. "All" namespaces match series without the label
+// too, as some scrapes do not add it. There is no "all" for jobs, because those of other programs
+// also have go_ and process_ metrics.
 func variables() []cog.Builder[dashboard.VariableModel] {
 	values := func(name, label, query string) *dashboard.QueryVariableBuilder {
 		return dashboard.NewQueryVariableBuilder(name).
@@ -101,7 +101,8 @@ func variables() []cog.Builder[dashboard.VariableModel] {
 		dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus"),
 		values("namespace", "Namespace", "label_values(shelfcast_sessions, namespace)").AllValue(".*"),
 		values("job", "Job", `label_values(shelfcast_sessions{namespace=~"$namespace"}, job)`),
-		values("instance", "Instance", `label_values(shelfcast_sessions{namespace=~"$namespace",job=~"$job"}, instance)`).AllValue(".*"),
+		values("instance", "Instance",
+			`label_values(shelfcast_sessions{namespace=~"$namespace",job=~"$job"}, instance)`).AllValue(".*"),
 	}
 }
 
@@ -119,12 +120,13 @@ func annotations() []cog.Builder[dashboard.AnnotationQuery] {
 			Step("60s")
 	}
 	return []cog.Builder[dashboard.AnnotationQuery]{
-		marks("Alerts", "red", true, query{"{{alertname}} {{instance}}", `ALERTS{alertname=~"Shelfcast.+",alertstate="firing"}`}),
+		marks("Alerts", "red", true,
+			query{"{{alertname}} {{instance}}", `ALERTS{alertname=~"Shelfcast.+",alertstate="firing"}`}),
 		marks("Starts", "blue", true, query{instance, `time() - process_start_time_seconds{INSTANCES} < 60`}),
 	}
 }
 
-// target is a query as a panel has it.
+// target returns the query for a panel.
 func (q query) target(ref string) *prometheus.DataqueryBuilder {
 	return prometheus.NewDataqueryBuilder().
 		RefId(ref).

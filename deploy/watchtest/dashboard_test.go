@@ -16,7 +16,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-func TestTheDashboardIsTheOneInTheChart(t *testing.T) {
+func TestDashboardInChartIsCurrent(t *testing.T) {
 	want, err := dashboardJSON()
 	if err != nil {
 		t.Fatal(err)
@@ -26,10 +26,9 @@ func TestTheDashboardIsTheOneInTheChart(t *testing.T) {
 	}
 }
 
-// Grafana itself is not there to ask. Its schema says of each field what it may
-// be, and of others that there are none.
-func TestGrafanaReadsTheDashboard(t *testing.T) {
-	known := cog.NewRuntime() // the schemas of what we use; all of them take a minute to build
+// The dashboard is valid by Grafana's schema, which rejects unknown fields.
+func TestDashboardMatchesGrafanaSchema(t *testing.T) {
+	known := cog.NewRuntime() // only the schemas in use; all of them take a minute to build
 	known.RegisterPanelcfgVariant(timeseries.VariantConfig())
 	known.RegisterPanelcfgVariant(stat.VariantConfig())
 	known.RegisterPanelcfgVariant(tables.VariantConfig())
@@ -45,7 +44,7 @@ func TestGrafanaReadsTheDashboard(t *testing.T) {
 	if wrong := words(d.Validate()); wrong != "" {
 		t.Fatal(wrong)
 	}
-	// kubectl apply keeps an object once more in an annotation, of 256 KiB.
+	// kubectl apply keeps a copy of the object in an annotation of at most 256 KiB.
 	var short bytes.Buffer
 	if err := json.Compact(&short, []byte(text)); err != nil || short.Len() > 200<<10 {
 		t.Errorf("the dashboard has %d bytes, %v", short.Len(), err)
@@ -57,20 +56,21 @@ func TestGrafanaReadsTheDashboard(t *testing.T) {
 		"an option that the panel lacks": strings.Replace(text, `"showLegend":`, `"showLegends":`, 1),
 	} {
 		if broken == text {
-			t.Errorf("%s: nothing was broken", what)
+			t.Errorf("%s: the replacement changed nothing", what)
 		} else if strictly(broken) == "" {
-			t.Errorf("%s is taken", what)
+			t.Errorf("%s is accepted", what)
 		}
 	}
 }
 
-// strictly is what is wrong with a dashboard, by the schema.
+// strictly returns how a dashboard violates the schema, or "".
 func strictly(text string) string {
 	var d dashboard.Dashboard
 	return words(d.UnmarshalJSONStrict([]byte(text)))
 }
 
-// words are those of an error. The schema's are lists, and an empty one is none.
+// words returns the text of an error, or "". The schema returns lists, and an empty list is no
+// error.
 func words(err error) string {
 	if err == nil {
 		return ""
@@ -78,9 +78,9 @@ func words(err error) string {
 	return err.Error()
 }
 
-// What the schema does not say: numbers are given once, panels do not lie on each
-// other, each asks the data source that is selected, and all variables are there.
-func TestThePanelsAreWhole(t *testing.T) {
+// What the schema does not check: IDs are unique, panels do not overlap, each queries the selected
+// data source, and all variables exist.
+func TestPanelsAreComplete(t *testing.T) {
 	b := readBoard(t)
 	variables := []string{"__rate_interval", "__all"}
 	for _, v := range b.Templating.List {
@@ -101,14 +101,14 @@ func TestThePanelsAreWhole(t *testing.T) {
 	for _, p := range append(b.pictures(), b.Panels...) {
 		if p.Type == "row" {
 			if ids[p.ID] {
-				t.Errorf("two have the number %d", p.ID)
+				t.Errorf("two rows have the ID %d", p.ID)
 			}
 			ids[p.ID] = true
 		}
 	}
 	for _, p := range b.pictures() {
 		if ids[p.ID] || titles[p.Title] {
-			t.Errorf("two have the number %d or the title %s", p.ID, p.Title)
+			t.Errorf("two panels have the ID %d or the title %s", p.ID, p.Title)
 		}
 		ids[p.ID], titles[p.Title] = true, true
 		p.check(t)
@@ -128,13 +128,13 @@ func (p picture) check(t *testing.T) {
 		t.Errorf("%s: %s is not among the panels that come with Grafana", p.Title, p.Type)
 	}
 	if p.Title == "" || !strings.HasSuffix(p.Description, ".") {
-		t.Errorf("%q says nothing about itself", p.Title)
+		t.Errorf("%q has no description", p.Title)
 	}
 	if p.FieldConfig.Defaults.Unit == "" && p.Type != "table" {
 		t.Errorf("%s has no unit", p.Title)
 	}
 	if len(p.Targets) == 0 {
-		t.Errorf("%s asks nothing", p.Title)
+		t.Errorf("%s has no query", p.Title)
 	}
 	refs := map[string]bool{}
 	for _, q := range p.Targets {
@@ -156,7 +156,7 @@ func (p picture) check(t *testing.T) {
 	}
 }
 
-// apart: no two of the panels lie on each other, and none beyond the edge.
+// apart checks that no panels overlap or exceed the width.
 func apart(t *testing.T, panels []picture) {
 	t.Helper()
 	for i, p := range panels {
@@ -167,7 +167,7 @@ func apart(t *testing.T, panels []picture) {
 		for _, other := range panels[:i] {
 			b := other.GridPos
 			if a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
-				t.Errorf("%s lies on %s", p.Title, other.Title)
+				t.Errorf("%s overlaps %s", p.Title, other.Title)
 			}
 		}
 	}

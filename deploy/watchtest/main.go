@@ -1,6 +1,5 @@
-// Command watchtest writes the Grafana dashboard of the chart. Its tests hold
-// dashboard, alerts, runbook and metrics against each other, and the alerts
-// against time series that raise them.
+// Command watchtest writes the Grafana dashboard of the chart. Its tests check that dashboard,
+// alerts, runbook and metrics agree, and run the alerts on time series.
 //
 //	go run . > ../../charts/shelfcast/files/dashboard.json
 package main

@@ -13,15 +13,14 @@ import (
 // scraped are the labels that a scrape adds.
 var scraped = []string{"namespace", "job", "instance", "pod"}
 
-// A metric is as docs/metrics.md has it: its labels, and the values that they may
-// have, as far as the paper says.
+// A metric is a row of docs/metrics.md: its labels, and their values where the document lists
+// them.
 type metric struct {
 	kind   string
 	labels map[string][]string
 }
 
-// documented has the metrics by their names. Those of a family, as go_*, are
-// there with the star.
+// documented returns the metrics by name. Families such as go_* have the star in their name.
 func documented(t *testing.T) map[string]metric {
 	t.Helper()
 	all := map[string]metric{}
@@ -53,7 +52,7 @@ func documented(t *testing.T) map[string]metric {
 	return all
 }
 
-// An expression is PromQL, and who has it.
+// An expression is PromQL with the panel or alert that it belongs to.
 type expression struct{ of, text string }
 
 func expressions(t *testing.T) []expression {
@@ -85,7 +84,7 @@ func expressions(t *testing.T) []expression {
 	return all
 }
 
-// used are the metrics of an expression.
+// used returns the metrics of an expression.
 func used(t *testing.T, e expression, docs map[string]metric) (names []string) {
 	t.Helper()
 	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(strings.ReplaceAll(e.text, "$__rate_interval", "1m"))
@@ -93,7 +92,7 @@ func used(t *testing.T, e expression, docs map[string]metric) (names []string) {
 		t.Errorf("%s: %v in %s", e.of, err, e.text)
 		return nil
 	}
-	var has []string // labels that some metric of the expression has
+	var has []string // labels of the expression's metrics
 	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
 		if s, ok := node.(*parser.VectorSelector); ok {
 			name, m := find(t, e, s, docs)
@@ -120,8 +119,7 @@ func used(t *testing.T, e expression, docs map[string]metric) (names []string) {
 	return names
 }
 
-// find is the metric of a selector: a documented one, or one that the rules
-// record or Prometheus itself makes.
+// find returns the metric of a selector: documented, recorded by a rule, or made by Prometheus.
 func find(t *testing.T, e expression, s *parser.VectorSelector, docs map[string]metric) (string, metric) {
 	t.Helper()
 	any := map[string][]string{}
@@ -165,7 +163,7 @@ func find(t *testing.T, e expression, s *parser.VectorSelector, docs map[string]
 	return s.Name, metric{labels: any}
 }
 
-// check holds a matcher against what the metric may have.
+// check compares a matcher with the documented labels and values of the metric.
 func (m metric) check(t *testing.T, e expression, on *labels.Matcher) {
 	t.Helper()
 	if on.Name == labels.MetricName || slices.Contains(scraped, on.Name) {
@@ -173,7 +171,7 @@ func (m metric) check(t *testing.T, e expression, on *labels.Matcher) {
 	}
 	values, known := m.labels[on.Name]
 	if !known {
-		t.Errorf("%s selects by %s, which the metric has not: %s", e.of, on.Name, e.text)
+		t.Errorf("%s selects by %s, a label that the metric does not have: %s", e.of, on.Name, e.text)
 		return
 	}
 	if values == nil {
@@ -186,8 +184,8 @@ func (m metric) check(t *testing.T, e expression, on *labels.Matcher) {
 	}
 }
 
-// Dashboard and alerts use metrics that are documented, with labels that these
-// have, and values that those may have; and no metric is for nobody.
+// Dashboard and alerts use only documented metrics, labels and label values, and every metric is
+// used.
 func TestOnlyDocumentedMetricsAreUsed(t *testing.T) {
 	docs := documented(t)
 	seen := map[string]bool{}
@@ -203,7 +201,7 @@ func TestOnlyDocumentedMetricsAreUsed(t *testing.T) {
 	}
 	for _, r := range readRules(t) {
 		if r.Record != "" && !seen[r.Record] {
-			t.Errorf("%s is recorded, and nobody uses it", r.Record)
+			t.Errorf("%s is recorded, but not used", r.Record)
 		}
 	}
 }

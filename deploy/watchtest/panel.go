@@ -13,19 +13,19 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-// A panel is one picture.
+// A panel is a panel of the dashboard.
 type panel struct {
 	title, help string
-	draw        drawing // lines, unless it says so
+	draw        drawing // lines by default
 	unit        string  // as Grafana names it
-	decimals    float64 // of a number; 0: as Grafana likes
+	decimals    float64 // of a number; 0 lets Grafana choose
 	steps       []step  // the colours of a number
 	limits      []float64
 	logarithmic bool
 	width       uint32 // of 24 columns; 3 for a number
 	height      uint32 // 8, and 4 for a number
 	queries     []query
-	alerts      []string // that have to do with it: links to their sections
+	alerts      []string // related alerts: links to their sections
 }
 
 type drawing int
@@ -36,7 +36,7 @@ const (
 	table
 )
 
-// A step is the colour of values from there on.
+// A step is the colour of values from a threshold on.
 type step struct {
 	color string
 	from  float64
@@ -48,7 +48,7 @@ const (
 	red    = "red"
 )
 
-// build makes a panel of that number.
+// build returns the panel with that ID.
 func (p panel) build(id uint32) cog.Builder[dashboard.Panel] {
 	switch p.draw {
 	case number:
@@ -124,7 +124,7 @@ func (p panel) table(id uint32) cog.Builder[dashboard.Panel] {
 	return b
 }
 
-// ref names the nth query of a panel.
+// ref returns the reference ID of the nth query of a panel.
 func ref(n int) string { return string(rune('A' + n)) }
 
 func (p panel) links() []cog.Builder[dashboard.DashboardLink] {
@@ -136,7 +136,7 @@ func (p panel) links() []cog.Builder[dashboard.DashboardLink] {
 	return links
 }
 
-// limitSteps are lines at these values.
+// limitSteps returns thresholds that draw lines at these values.
 func limitSteps(limits []float64) []step {
 	steps := []step{{"transparent", 0}}
 	for i, limit := range limits {
@@ -149,7 +149,7 @@ func limitSteps(limits []float64) []step {
 	return steps
 }
 
-// thresholds has the steps from the lowest on, which holds for all below it too.
+// thresholds sorts the steps. The lowest also applies to all values below it.
 func thresholds(steps []step) cog.Builder[dashboard.ThresholdsConfig] {
 	sorted := slices.SortedFunc(slices.Values(steps), func(a, b step) int { return cmp.Compare(a.from, b.from) })
 	all := make([]dashboard.Threshold, len(sorted))

@@ -5,15 +5,14 @@ import (
 	"strings"
 )
 
-// A query is PromQL with a word in place of the selectors that all have:
-// INSTANCES selects what the dashboard's variables say, FLEETS the same for
-// series that are of no instance.
+// A query is PromQL with placeholders for common selectors: INSTANCES selects by the dashboard's
+// variables, FLEETS does so for series without an instance.
 type query struct {
 	legend string
 	expr   string
 }
 
-// promQL is the query as Grafana is given it.
+// promQL returns the query with the placeholders replaced.
 func (q query) promQL() string {
 	return strings.NewReplacer(
 		"INSTANCES", `namespace=~"$namespace",job=~"$job",instance=~"$instance"`,
@@ -27,23 +26,23 @@ const (
 	instance   = "{{pod}} {{instance}}"
 )
 
-// rate is that of a counter, summed up; by is a grouping, or nothing.
+// rate returns the summed rate of a counter; by is a grouping or "".
 func rate(by, counter string, matchers ...string) string {
 	return fmt.Sprintf("sum %s(rate(%s{%s}[$__rate_interval]))", space(by), counter, selector(matchers))
 }
 
-// grown is how much a counter has grown since the point before.
+// grown returns the increase of a counter since the previous point.
 func grown(by, counter string, matchers ...string) string {
 	return fmt.Sprintf("sum %s(increase(%s{%s}[$__rate_interval]))", space(by), counter, selector(matchers))
 }
 
-// sum is that of a gauge.
+// sum returns the sum of a gauge.
 func sum(by, gauge string, matchers ...string) string {
 	return fmt.Sprintf("sum %s(%s{%s})", space(by), gauge, selector(matchers))
 }
 
-// quantile is that of a histogram, by the values of these labels. Prometheus has
-// a histogram as buckets, or as one series if it scrapes native histograms.
+// quantile returns a quantile of a histogram, grouped by these labels. Prometheus has a histogram
+// as buckets, or as one series if it scrapes native histograms.
 func quantile(q float64, histogram string, labels ...string) string {
 	classic := append(append([]string{}, labels...), "le")
 	return fmt.Sprintf("histogram_quantile(%[1]v, sum by (%[2]s) (rate(%[3]s_bucket{INSTANCES}[$__rate_interval])))"+
@@ -51,10 +50,10 @@ func quantile(q float64, histogram string, labels ...string) string {
 		q, strings.Join(classic, ", "), histogram, space(grouping(labels)))
 }
 
-// observed is how many values a second a histogram has counted.
+// observed returns the rate of observations of a histogram.
 func observed(histogram string, labels ...string) string {
-	return fmt.Sprintf("sum %[1]s(rate(%[2]s_count{INSTANCES}[$__rate_interval])) or histogram_count(sum %[1]s(rate(%[2]s{INSTANCES}[$__rate_interval])))",
-		space(grouping(labels)), histogram)
+	return fmt.Sprintf("sum %[1]s(rate(%[2]s_count{INSTANCES}[$__rate_interval])) or histogram_count(sum "+
+		"%[1]s(rate(%[2]s{INSTANCES}[$__rate_interval])))", space(grouping(labels)), histogram)
 }
 
 func grouping(labels []string) string {

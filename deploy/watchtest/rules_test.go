@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// promtool runs it, or skips the test where it is not installed.
+// promtool runs promtool, or skips the test where it is not installed.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
@@ -34,12 +34,12 @@ func cases(t *testing.T) []string {
 	return files
 }
 
-func TestPrometheusReadsTheRules(t *testing.T) {
+func TestPrometheusAcceptsRules(t *testing.T) {
 	promtool(t, "check", "rules", rulesFile)
 }
 
-// The cases are time series, and which alerts they raise, with all their words.
-func TestAlertsFireWhenTheyShould(t *testing.T) {
+// Each case has time series and the alerts that they raise, with labels and annotations.
+func TestAlertsFireAsSpecified(t *testing.T) {
 	for _, file := range cases(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
@@ -48,8 +48,8 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 	}
 }
 
-// Each alert fires in a case, and is quiet in the same or another one.
-func TestEachAlertHasCases(t *testing.T) {
+// Each alert fires in one case, and does not fire in the same or another one.
+func TestEachAlertHasTestCases(t *testing.T) {
 	fires, quiet := map[string]bool{}, map[string]bool{}
 	for _, name := range cases(t) {
 		var file struct {
@@ -78,7 +78,7 @@ func TestEachAlertHasCases(t *testing.T) {
 			t.Errorf("%s fires in no case", a.Alert)
 		}
 		if !quiet[a.Alert] {
-			t.Errorf("%s is quiet in no case", a.Alert)
+			t.Errorf("no case has %s not firing", a.Alert)
 		}
 		delete(fires, a.Alert)
 		delete(quiet, a.Alert)

@@ -1,4 +1,4 @@
-// The calls of the admin API, made as any other program would make them.
+// A client of the admin API.
 
 /**
  * @typedef {object} Product
@@ -16,63 +16,63 @@
  * @property {boolean} published
  * @property {boolean} archived
  * @property {string} created_at
- * @property {string} [removed] from the description, in words; only in the answer to an edit
+ * @property {string} [removed] what the server removed from the description; only in the response to an edit
  */
 
 /** @typedef {{id: number, version: number}} Rev */
 /** @typedef {{name: string, key: string, scopes: string[]}} Caller */
 /** @typedef {{field: string, from: unknown, to: unknown}} Change */
 /** @typedef {{version: number, made_at: string, action: string, author: string, author_key: string, changes: Change[]}} Entry */
-/** @typedef {{pages: number, products: Record<string, number> | null, complete: boolean}} Census */
-/** @typedef {{dry_run: boolean, matched: number, changed: number, rounding: string, pages: Census}} Repriced */
+/** @typedef {{pages: number, products: Record<string, number> | null, complete: boolean}} PageCounts */
+/** @typedef {{dry_run: boolean, matched: number, changed: number, rounding: string, pages: PageCounts}} Repriced */
 
 /**
- * Its surroundings, so that a test can be them.
+ * The surroundings. Tests replace them.
  * @typedef {object} Env
  * @property {(path: string, init: RequestInit) => Promise<Response>} fetch
- * @property {(ms: number) => Promise<void>} pause
+ * @property {(ms: number) => Promise<void>} sleep
  * @property {() => number} random as Math.random
  * @property {() => number} now in milliseconds
- * @property {() => string} key a new one at each call
- * @property {(problem: Problem) => void} refused the token is not taken, or no more
+ * @property {() => string} key returns a new idempotency key
+ * @property {(problem: Problem) => void} onUnauthorized the token is invalid, expired or revoked
  */
 
 const ROOT = "/api/v1";
-/** The server itself gives up before. */
-const PATIENCE = 40_000;
-/** Before the one more try. */
-const PAUSE = 1000;
-const LONGEST_PAUSE = 5000;
-/** Whoever asks for the same after this means it once more. */
-const SAME_INTENT = 10 * 60_000;
+/** Longer than the server's own timeout. */
+const TIMEOUT = 40_000;
+/** Before a change is sent again. */
+const RETRY_DELAY = 1000;
+const MAX_RETRY_DELAY = 5000;
+/** The same change after this is a new one, with a new idempotency key. */
+const KEY_LIFETIME = 10 * 60_000;
 
-/** A failed call, in words for the person at the page. */
+/** A failed call. Its message is for the person at the page. */
 export class Problem extends Error {
   /**
-   * @param {number} status 0: there was no answer
+   * @param {number} status 0: there was no response
    * @param {string} message
-   * @param {{type?: string, fields?: Record<string, string>, after?: number}} [more]
+   * @param {{type?: string, fields?: Record<string, string>, retryAfter?: number}} [more]
    */
-  constructor(status, message, { type = "", fields = {}, after = 0 } = {}) {
+  constructor(status, message, { type = "", fields = {}, retryAfter = 0 } = {}) {
     super(message);
     this.status = status;
     this.type = type.replace("urn:shelfcast:problem:", "");
-    /** What is wrong with which field of the body. */
+    /** By field of the body, what is wrong with it. */
     this.fields = fields;
-    /** Milliseconds after which the server wants to be asked again; 0: it did not say. */
-    this.after = after;
+    /** Milliseconds to wait before the next attempt; 0: the server did not say. */
+    this.retryAfter = retryAfter;
   }
 
-  /** The call may have been made or not, or may pass when it is made again. */
-  get open() {
+  /** Reports whether the change may have been made, or may succeed when it is sent again. */
+  get uncertain() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 
 export class Api {
   token = "";
-  /** @type {Map<string, {key: string, at: number}>} calls of which nobody knows whether they were made */
-  #unsettled = new Map();
+  /** @type {Map<string, {key: string, at: number}>} changes whose result is unknown */
+  #unconfirmed = new Map();
 
   /** @param {Env} env */
   constructor(env) {
@@ -89,38 +89,37 @@ export class Api {
   }
 
   /**
-   * Makes a change once, however often it is sent: without an answer it is sent
-   * once more with the same key, and so it is when the person asks again for
-   * what nobody has answered.
+   * Makes a change exactly once. Without a response it is sent a second time with the
+   * same idempotency key; so is the same change if the person repeats it.
    * @param {string} method
    * @param {string} path
-   * @param {{body?: object, version?: number}} [what]
+   * @param {{body?: object, version?: number}} [options]
    * @returns {Promise<any>}
    */
   async change(method, path, { body, version } = {}) {
     const text = body && JSON.stringify(body);
-    const asked = JSON.stringify([method, path, version, text]);
-    const headers = { "Idempotency-Key": this.#keyOf(asked) };
+    const change = JSON.stringify([method, path, version, text]);
+    const headers = { "Idempotency-Key": this.#keyFor(change) };
     if (text) Object.assign(headers, { "Content-Type": method === "PATCH" ? "application/merge-patch+json" : "application/json" });
     if (version !== undefined) Object.assign(headers, { "If-Match": `"${version}"` });
     const send = () => this.#send(path, { method, headers, body: text });
     try {
       const answer = await send().catch(async (problem) => {
         if (problem.status !== 0 && problem.status !== 503) throw problem;
-        const most = Math.min(problem.after || PAUSE, LONGEST_PAUSE);
-        await this.env.pause(most * (0.5 + this.env.random() / 2));
+        const delay = Math.min(problem.retryAfter || RETRY_DELAY, MAX_RETRY_DELAY);
+        await this.env.sleep(delay * (0.5 + this.env.random() / 2));
         return send();
       });
-      this.#unsettled.delete(asked);
+      this.#unconfirmed.delete(change);
       return answer;
     } catch (problem) {
-      if (!(problem instanceof Problem && problem.open)) this.#unsettled.delete(asked);
+      if (!(problem instanceof Problem && problem.uncertain)) this.#unconfirmed.delete(change);
       throw problem;
     }
   }
 
   /**
-   * The answer of a stream of events, whose body goes on.
+   * Opens an event stream. The response's body does not end by itself.
    * @param {string} path
    * @param {Record<string, string>} headers
    * @param {AbortSignal} signal
@@ -131,12 +130,12 @@ export class Api {
     return response;
   }
 
-  /** @param {string} asked */
-  #keyOf(asked) {
+  /** @param {string} change */
+  #keyFor(change) {
     const now = this.env.now();
-    const known = this.#unsettled.get(asked);
-    const key = known && now - known.at < SAME_INTENT ? known.key : this.env.key();
-    this.#unsettled.set(asked, { key, at: now });
+    const known = this.#unconfirmed.get(change);
+    const key = known && now - known.at < KEY_LIFETIME ? known.key : this.env.key();
+    this.#unconfirmed.set(change, { key, at: now });
     return key;
   }
 
@@ -146,11 +145,11 @@ export class Api {
    * @param {AbortSignal} [signal]
    */
   async #send(path, init, signal) {
-    const limits = [AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])];
+    const limits = [AbortSignal.timeout(TIMEOUT), ...(signal ? [signal] : [])];
     const response = await this.#fetch(path, { ...init, signal: AbortSignal.any(limits) });
     const answer = await response.json().catch(() => undefined);
     if (!response.ok) throw this.#problem(response, answer ?? {});
-    if (answer === undefined) throw silence(signal);
+    if (answer === undefined) throw noResponse(signal);
     return answer;
   }
 
@@ -163,7 +162,7 @@ export class Api {
     try {
       return await this.env.fetch(ROOT + path, { ...init, headers, cache: "no-store" });
     } catch {
-      throw silence(init.signal ?? undefined);
+      throw noResponse(init.signal ?? undefined);
     }
   }
 
@@ -173,26 +172,26 @@ export class Api {
    */
   #problem(response, answer) {
     const problem = problemOf(response.status, answer, Number(response.headers.get("Retry-After")) * 1000 || 0);
-    if (response.status === 401) this.env.refused(problem);
+    if (response.status === 401) this.env.onUnauthorized(problem);
     return problem;
   }
 }
 
 /**
- * No answer has come: that is somebody's wish, or a problem.
+ * Returns the error for a missing response: the signal's reason if the call was aborted.
  * @param {AbortSignal} [signal]
  */
-function silence(signal) {
+function noResponse(signal) {
   if (signal?.aborted && signal.reason?.name === "AbortError") return signal.reason;
   return new Problem(0, "The server did not answer.");
 }
 
 /**
  * @param {number} status
- * @param {any} answer problem details (RFC 9457), or what some proxy said
- * @param {number} after
+ * @param {any} answer problem details (RFC 9457), or a proxy's response
+ * @param {number} retryAfter
  */
-export function problemOf(status, answer, after) {
+export function problemOf(status, answer, retryAfter) {
   /** @type {Record<string, string>} */
   const fields = {};
   const rest = [];
@@ -201,8 +200,8 @@ export function problemOf(status, answer, after) {
     if (!name) rest.push(message);
     else fields[name] = [fields[name], message.replace(`${name} `, "")].filter(Boolean).join(", ");
   }
-  const detail = answer.detail ?? answer.title ?? `The server answered ${status}.`;
-  return new Problem(status, sentence([detail, ...rest].join(": ")), { type: answer.type, fields, after });
+  const detail = answer.detail ?? answer.title ?? `The server reported an error (${status}).`;
+  return new Problem(status, sentence([detail, ...rest].join(": ")), { type: answer.type, fields, retryAfter });
 }
 
 /** @param {string} text */
@@ -211,11 +210,11 @@ function sentence(text) {
 }
 
 /** @param {unknown} error */
-export function aborted(error) {
+export function isAbort(error) {
   return error instanceof Error && error.name === "AbortError" || error instanceof DOMException && error.name === "AbortError";
 }
 
-/** Without crypto.randomUUID, which pages that came over plain HTTP do not have. */
+/** Returns a random key. crypto.randomUUID is missing on pages loaded over plain HTTP. */
 export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 }

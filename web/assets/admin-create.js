@@ -1,70 +1,73 @@
-// Makes a new product.
+// The dialog that creates a product.
 
 import { Problem } from "./admin-api.js";
-import { fieldsOf, open, remark, say, the, valueOf } from "./admin-dom.js";
-import { broken, sent } from "./admin-draft.js";
-import { sentences } from "./admin-words.js";
+import { find, openDialog, productInputs, setNote, setText, valueOf } from "./admin-dom.js";
+import { toJSON, validate } from "./admin-draft.js";
+import { CREATABLE, FIELDS, kindOf } from "./admin-fields.js";
+import { formatErrors } from "./admin-format.js";
 
 /** @typedef {import("./admin-api.js").Product} Product */
 
-export class Create {
-  #dialog = /** @type {HTMLDialogElement} */ (the("#create"));
-  #form = /** @type {HTMLFormElement} */ (the("form", this.#dialog));
-  #fields = fieldsOf(this.#form);
+export class CreateDialog {
+  #dialog = /** @type {HTMLDialogElement} */ (find("#create"));
+  #form = /** @type {HTMLFormElement} */ (find("form", this.#dialog));
+  #inputs = productInputs(this.#form, CREATABLE, (element) => find(".fields", this.#form).append(element));
   #busy = false;
 
   /**
    * @param {Pick<import("./admin-api.js").Api, "change">} api
-   * @param {(made: Product) => void} made
+   * @param {(product: Product) => void} onCreate
    */
-  constructor(api, made) {
+  constructor(api, onCreate) {
     this.api = api;
-    this.made = made;
-    for (const field of Object.values(this.#fields)) field.addEventListener("input", () => remark(field, "", false));
+    this.onCreate = onCreate;
+    for (const field of Object.values(this.#inputs)) field.addEventListener("input", () => setNote(field, "", false));
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void this.#make();
+      void this.#create();
     });
   }
 
   /**
-   * What was typed before and not made is still there.
-   * @param {string} currency of the shop, as far as it is known
+   * Opens the dialog with what was typed before and not saved.
+   * @param {string} currency the default
    */
   show(currency) {
-    if (!this.#fields.currency.value) this.#fields.currency.value = currency;
-    open(this.#dialog);
+    if (!this.#inputs.currency.value) this.#inputs.currency.value = currency;
+    openDialog(this.#dialog);
   }
 
-  async #make() {
+  async #create() {
     if (this.#busy) return;
     this.#busy = true;
-    this.#refuse(new Problem(0, ""));
-    const values = Object.fromEntries(Object.entries(this.#fields).map(([name, field]) => [name, valueOf(field)]));
+    this.#showProblem(new Problem(0, ""));
+    const values = Object.fromEntries(Object.entries(this.#inputs).map(([name, field]) => [name, valueOf(field)]));
     try {
-      const fields = broken(values, ["price", "compare_at_price", "stock"]);
-      for (const name of ["title", "sku", "currency"]) if (String(values[name]).trim() === "") fields[name] = "is required";
+      const fields = validate(values, CREATABLE);
+      for (const name of CREATABLE) {
+        if (FIELDS[name].required && kindOf(name) === "text" && String(values[name]).trim() === "") fields[name] = "is required";
+      }
       if (Object.keys(fields).length > 0) throw new Problem(422, "", { fields });
-      const body = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, sent(name, value)]));
-      const made = await this.api.change("POST", "/products", { body: { ...body, currency: String(body.currency).toUpperCase() } });
+      const body = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, toJSON(name, value)]));
+      const product = await this.api.change("POST", "/products", { body: { ...body, currency: String(body.currency).toUpperCase() } });
       this.#form.reset();
       this.#dialog.close();
-      this.made(made);
+      this.onCreate(product);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      this.#refuse(error);
+      this.#showProblem(error);
     } finally {
       this.#busy = false;
     }
   }
 
   /** @param {Problem} problem */
-  #refuse({ fields, message, type }) {
-    const wrong = type === "duplicate-sku" ? { sku: "is another product's" } : fields;
-    for (const [name, field] of Object.entries(this.#fields)) {
-      remark(field, sentences(name in wrong ? { [name]: /** @type {Record<string, string>} */ (wrong)[name] } : {}).join(" "), name in wrong);
+  #showProblem({ fields, message, type }) {
+    const wrong = type === "duplicate-sku" ? { sku: "is already used by another product" } : fields;
+    for (const [name, field] of Object.entries(this.#inputs)) {
+      setNote(field, formatErrors(name in wrong ? { [name]: /** @type {Record<string, string>} */ (wrong)[name] } : {}).join(" "), name in wrong);
     }
-    say(the(".problem", this.#dialog), sentences(wrong).join(" ") || message);
+    setText(find(".problem", this.#dialog), formatErrors(wrong).join(" ") || message);
     /** @type {HTMLElement | null} */ (this.#form.querySelector("[aria-invalid]"))?.focus();
   }
 }

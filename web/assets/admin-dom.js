@@ -1,13 +1,15 @@
-// Elements of the page. Text goes into it as text, never as HTML.
+// Helpers for the page's elements. Text is always set as text, never as HTML.
+
+import { FIELDS } from "./admin-fields.js";
 
 /**
- * The first element of that selector, which is there.
+ * Returns the first element that matches. There must be one.
  * @template {HTMLElement} [T=HTMLElement]
  * @param {string} selector
  * @param {ParentNode} [root]
  * @returns {T}
  */
-export function the(selector, root = document) {
+export function find(selector, root = document) {
   return /** @type {T} */ (root.querySelector(selector));
 }
 
@@ -18,7 +20,7 @@ export function the(selector, root = document) {
  * @param {...(Node | string)} children
  * @returns {HTMLElementTagNameMap[K]}
  */
-export function make(tag, className, ...children) {
+export function createElement(tag, className, ...children) {
   const element = document.createElement(tag);
   if (className) element.className = className;
   element.append(...children);
@@ -26,100 +28,119 @@ export function make(tag, className, ...children) {
 }
 
 /**
- * What the template of that id makes.
+ * Returns a copy of the element in a template.
  * @param {string} id
  */
 export function fromTemplate(id) {
-  const template = /** @type {HTMLTemplateElement} */ (the(`template#${id}`));
+  const template = /** @type {HTMLTemplateElement} */ (find(`template#${id}`));
   return /** @type {HTMLElement} */ (document.importNode(template.content, true).firstElementChild);
 }
 
-/** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field */
+/** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Input */
 
 /**
- * A form's fields by their names.
+ * Returns a form's inputs by name.
  * @param {ParentNode} form
- * @returns {Record<string, Field>}
+ * @returns {Record<string, Input>}
  */
-export function fieldsOf(form) {
-  const fields = /** @type {NodeListOf<Field>} */ (form.querySelectorAll("input, textarea, select"));
-  return Object.fromEntries([...fields].map((field) => [field.name, field]));
+export function inputsOf(form) {
+  const inputs = /** @type {NodeListOf<Input>} */ (form.querySelectorAll("input, textarea, select"));
+  return Object.fromEntries([...inputs].map((input) => [input.name, input]));
 }
 
 /**
- * Says something where it is announced, once.
+ * Returns the form's inputs for these fields, after adding those that it lacks.
+ * @param {ParentNode} form
+ * @param {string[]} names
+ * @param {(element: HTMLElement) => void} add puts an input with its label into the form
+ */
+export function productInputs(form, names, add) {
+  const existing = inputsOf(form);
+  for (const name of names.filter((name) => !(name in existing))) {
+    const { label, kind } = FIELDS[name];
+    const input = createElement(kind === "html" ? "textarea" : "input", "");
+    input.name = name;
+    if (kind === "flag") input.setAttribute("type", "checkbox");
+    if (kind === "integer" || kind === "money") input.inputMode = kind === "money" ? "decimal" : "numeric";
+    add(createElement("div", "cell", createElement("label", "", `${label} `, input)));
+  }
+  return inputsOf(form);
+}
+
+/**
+ * Sets a text if it differs, so that a live region announces it once.
  * @param {HTMLElement} element
  * @param {string} text
  */
-export function say(element, text) {
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** @param {Field} field */
-export function valueOf(field) {
-  return field instanceof HTMLInputElement && field.type === "checkbox" ? field.checked : field.value;
+/** @param {Input} input */
+export function valueOf(input) {
+  return input instanceof HTMLInputElement && input.type === "checkbox" ? input.checked : input.value;
 }
 
 /**
- * Puts a value into a field, and moves nothing if it is there already.
- * @param {Field} field
+ * Sets an input's value if it differs, because setting it moves the caret.
+ * @param {Input} input
  * @param {string | boolean} value
  */
-export function put(field, value) {
-  if (typeof value === "boolean") /** @type {HTMLInputElement} */ (field).checked = value;
-  else if (field.value !== value) field.value = value;
+export function setValue(input, value) {
+  if (typeof value === "boolean") /** @type {HTMLInputElement} */ (input).checked = value;
+  else if (input.value !== value) input.value = value;
 }
 
 let notes = 0;
 
 /**
- * Says below a field what there is to say of it, for eyes and for screen readers.
- * @param {Field} field
- * @param {string} text "": nothing
- * @param {boolean} wrong
+ * Shows a note below an input, and connects it for screen readers.
+ * @param {Input} input
+ * @param {string} text "" removes the note
+ * @param {boolean} invalid
  */
-export function remark(field, text, wrong) {
-  const label = /** @type {HTMLElement} */ (field.closest("label"));
+export function setNote(input, text, invalid) {
+  const label = /** @type {HTMLElement} */ (input.closest("label"));
   let note = /** @type {HTMLElement | null} */ (label.nextElementSibling);
   if (!note?.classList.contains("note")) {
     if (!text) return;
-    note = make("p", "note");
+    note = createElement("p", "note");
     note.id = `note-${++notes}`;
     label.after(note);
-    field.setAttribute("aria-describedby", note.id);
+    input.setAttribute("aria-describedby", note.id);
   }
-  say(note, text);
+  setText(note, text);
   note.hidden = !text;
-  note.classList.toggle("is-wrong", wrong);
-  if (wrong) field.setAttribute("aria-invalid", "true");
-  else field.removeAttribute("aria-invalid");
+  note.classList.toggle("is-wrong", invalid);
+  if (invalid) input.setAttribute("aria-invalid", "true");
+  else input.removeAttribute("aria-invalid");
 }
 
-/** @type {WeakMap<HTMLDialogElement, () => void>} what is to be done when an open dialog has closed */
-const ends = new WeakMap();
+/** @type {WeakMap<HTMLDialogElement, () => void>} what to call when an open dialog has closed */
+const closeCallbacks = new WeakMap();
 
 /**
- * Opens a dialog, which closes with its own buttons and with Escape, and says
- * so once. The browser keeps the focus in it, and gives it back to where it was.
+ * Opens a dialog. It closes by its own buttons and by Escape, and then calls onClose
+ * once. The browser keeps the focus inside, and returns it afterwards.
  * @param {HTMLDialogElement} dialog
- * @param {() => void} [closed]
+ * @param {() => void} [onClose]
  */
-export function open(dialog, closed = () => {}) {
-  end(dialog);
-  ends.set(dialog, closed);
+export function openDialog(dialog, onClose = () => {}) {
+  finish(dialog);
+  closeCallbacks.set(dialog, onClose);
   for (const button of dialog.querySelectorAll("[data-close]")) {
     /** @type {HTMLButtonElement} */ (button).onclick = () => dialog.close();
   }
-  // The event comes with a frame, and the dialog may be open again by then.
+  // The close event is delayed to the next frame. By then the dialog may be open again.
   dialog.onclose = () => {
-    if (!dialog.open) end(dialog);
+    if (!dialog.open) finish(dialog);
   };
   dialog.showModal();
 }
 
 /** @param {HTMLDialogElement} dialog */
-function end(dialog) {
-  const closed = ends.get(dialog);
-  ends.delete(dialog);
-  closed?.();
+function finish(dialog) {
+  const onClose = closeCallbacks.get(dialog);
+  closeCallbacks.delete(dialog);
+  onClose?.();
 }

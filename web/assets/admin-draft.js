@@ -1,23 +1,19 @@
-// What somebody has typed over a product, and what becomes of it when the
-// product changes meanwhile. It knows nothing of the page.
+// Unsaved edits of a product, and their merge with changes that others save
+// meanwhile. Independent of the page.
+
+import { EDITABLE, FIELDS, kindOf } from "./admin-fields.js";
 
 /** @typedef {import("./admin-api.js").Product} Product */
 
-/** Fields as they stand in a form. @typedef {Record<string, string | boolean>} Values */
+/** The contents of a form's inputs, by field. @typedef {Record<string, string | boolean>} Values */
 
 /**
- * A choice that is the person's: these fields were typed here, and the product
- * is another one meanwhile.
+ * Fields that were edited here and changed elsewhere. The person decides.
  * @typedef {object} Conflict
- * @property {string[]} fields whose value here and there differ
- * @property {string[]} theirs that have changed there
- * @property {Product} since the product as it was when this began
+ * @property {string[]} fields whose values differ
+ * @property {string[]} theirs all fields that have changed elsewhere
+ * @property {Product} since the product before the first of these changes
  */
-
-/** The fields that can be edited in place, in their order. */
-export const FIELDS = ["title", "price", "compare_at_price", "stock", "published", "vendor", "image_url", "description"];
-
-const MONEY = new Set(["price", "compare_at_price"]);
 
 export class Draft {
   /** @type {Conflict | null} */
@@ -25,86 +21,86 @@ export class Draft {
 
   /** @param {Product} product */
   constructor(product) {
-    /** The newest that is known. */
+    /** The newest version that has been loaded. */
     this.product = product;
     this.values = valuesOf(product);
   }
 
-  /** The fields that are not as in the product. */
+  /** The fields whose values differ from the product's. */
   get changed() {
-    const is = valuesOf(this.product);
-    return FIELDS.filter((name) => !same(name, this.values[name], is[name]));
+    const current = valuesOf(this.product);
+    return EDITABLE.filter((name) => !sameValue(name, this.values[name], current[name]));
   }
 
   /**
    * @param {string} name
    * @param {string | boolean} value
    */
-  type(name, value) {
+  set(name, value) {
     this.values[name] = value;
-    this.#settle();
+    this.#updateConflict();
   }
 
   /**
-   * Takes back what was typed into these fields.
-   * @param {string[]} [names] all, if none are given
+   * Discards the edits of these fields.
+   * @param {string[]} [names] all fields by default
    */
-  putBack(names = FIELDS) {
-    const is = valuesOf(this.product);
-    for (const name of names) this.values[name] = is[name];
-    this.#settle();
+  revert(names = EDITABLE) {
+    const current = valuesOf(this.product);
+    for (const name of names) this.values[name] = current[name];
+    this.#updateConflict();
   }
 
   /**
-   * The product has changed elsewhere. What was typed stays; the other fields
-   * follow. Where both have changed there is a conflict, and if an edit of ours
-   * was refused all that was typed is in it.
+   * Merges a version of the product that was saved elsewhere. Edited fields keep the
+   * person's values; the others take the new ones. Fields that changed on both sides
+   * are a conflict; if the server refused our edit, all edited fields are.
    * @param {Product} fresh
-   * @param {{refused?: boolean}} [how]
-   * @returns {string[]} the fields that have another value now, or would have
+   * @param {{refused?: boolean}} [options]
+   * @returns {string[]} the fields that have changed elsewhere
    */
-  meet(fresh, { refused = false } = {}) {
+  merge(fresh, { refused = false } = {}) {
     if (fresh.version < this.product.version) return [];
     const before = this.product;
-    const [was, is] = [valuesOf(before), valuesOf(fresh)];
+    const [old, current] = [valuesOf(before), valuesOf(fresh)];
     const mine = this.changed;
-    const theirs = FIELDS.filter((name) => !same(name, was[name], is[name]));
-    for (const name of FIELDS) if (!mine.includes(name)) this.values[name] = is[name];
+    const theirs = EDITABLE.filter((name) => !sameValue(name, old[name], current[name]));
+    for (const name of EDITABLE) if (!mine.includes(name)) this.values[name] = current[name];
     this.product = fresh;
     const contested = new Set([...(this.conflict?.fields ?? []), ...(refused ? mine : theirs)]);
     this.conflict = {
       fields: this.changed.filter((name) => contested.has(name)),
-      theirs: FIELDS.filter((name) => theirs.includes(name) || this.conflict?.theirs.includes(name)),
+      theirs: EDITABLE.filter((name) => theirs.includes(name) || this.conflict?.theirs.includes(name)),
       since: this.conflict?.since ?? before,
     };
-    this.#settle();
+    this.#updateConflict();
     return theirs;
   }
 
   /**
-   * An edit was made. What was typed while it was under way stays.
+   * Records that an edit was saved. What was typed while it was saved is kept.
    * @param {Product} answer
-   * @param {Values} sent the values as they were when it was sent
+   * @param {Values} sent the values when it was sent
    */
   saved(answer, sent) {
-    if (answer.version >= this.product.version) this.product = answer; // or it was said before, and is said again
-    const is = valuesOf(this.product);
-    for (const name of FIELDS) if (this.values[name] === sent[name]) this.values[name] = is[name];
+    if (answer.version >= this.product.version) this.product = answer; // else a newer version was merged meanwhile
+    const current = valuesOf(this.product);
+    for (const name of EDITABLE) if (this.values[name] === sent[name]) this.values[name] = current[name];
     this.conflict = null;
   }
 
-  /** What is typed here is meant, whatever it says there. */
+  /** Resolves the conflict with the person's values. */
   keepMine() {
     this.conflict = null;
   }
 
-  /** What is typed here and contested is given up. */
+  /** Resolves the conflict with the others' values. */
   takeTheirs() {
-    this.putBack(this.conflict?.fields ?? []);
+    this.revert(this.conflict?.fields ?? []);
   }
 
-  // A field that is as in the product is contested no more.
-  #settle() {
+  // Fields that are equal again are no longer in conflict.
+  #updateConflict() {
     if (!this.conflict) return;
     const changed = this.changed;
     this.conflict.fields = this.conflict.fields.filter((name) => changed.includes(name));
@@ -113,85 +109,85 @@ export class Draft {
 }
 
 /**
- * @param {Product} p
+ * Returns the product's editable fields as inputs show them.
+ * @param {Product} product
  * @returns {Values}
  */
-export function valuesOf(p) {
-  return {
-    title: p.title, price: p.price, compare_at_price: p.compare_at_price ?? "", stock: String(p.stock),
-    published: p.published, vendor: p.vendor, image_url: p.image_url, description: p.description,
-  };
+export function valuesOf(product) {
+  const all = /** @type {Record<string, any>} */ (product);
+  return Object.fromEntries(EDITABLE.map((name) => [name, kindOf(name) === "flag" ? all[name] : String(all[name] ?? "")]));
 }
 
 /**
- * The merge patch (RFC 7396) that makes of a product what was typed: nothing but
- * what differs.
+ * Returns the merge patch (RFC 7396) with the fields that differ.
  * @param {Draft} draft
  */
 export function patchOf(draft) {
-  return Object.fromEntries(draft.changed.map((name) => [name, sent(name, draft.values[name])]));
+  return Object.fromEntries(draft.changed.map((name) => [name, toJSON(name, draft.values[name])]));
 }
 
 /**
- * A value as it is sent.
+ * Converts a value of a form to the API's.
  * @param {string} name
  * @param {string | boolean} value
  */
-export function sent(name, value) {
+export function toJSON(name, value) {
   if (typeof value === "boolean") return value;
-  if (name === "stock") return Number(value);
-  if (name === "compare_at_price") return decimal(value) || null;
-  return MONEY.has(name) ? decimal(value) : value.trim();
+  const kind = kindOf(name);
+  if (kind === "integer") return Number(value);
+  const text = kind === "money" ? parseDecimal(value) : value.trim();
+  return FIELDS[name]?.nullable ? text || null : text;
 }
 
 /**
- * What is wrong with values in a way that the server could not say, because they
- * would not reach it as what they are.
+ * Finds numbers that cannot be sent, because they are not numbers. The server
+ * validates everything else.
  * @param {Values} values
- * @param {string[]} names those to look at
- * @returns {Record<string, string>}
+ * @param {string[]} names the fields to check
+ * @returns {Record<string, string>} by field, what is wrong
  */
-export function broken(values, names) {
+export function validate(values, names) {
   /** @type {Record<string, string>} */
-  const wrong = {};
+  const errors = {};
   for (const name of names) {
     const text = String(values[name]).trim();
-    if (name === "stock" && !/^\d{1,12}$/.test(text)) wrong.stock = "is not a whole number";
-    if (name === "price" && text === "") wrong.price = "is required";
-    else if (MONEY.has(name) && text !== "" && !/^[+-]?\d{1,20}(\.\d{1,20})?$/.test(decimal(text))) {
-      wrong[name] = "is not a number such as 19.90";
-    }
+    const kind = kindOf(name);
+    if (kind === "integer" && !/^\d{1,12}$/.test(text)) errors[name] = "must be a whole number";
+    if (kind !== "money") continue;
+    if (text === "" && FIELDS[name].required) errors[name] = "is required";
+    else if (text !== "" && !/^[+-]?\d{1,20}(\.\d{1,20})?$/.test(parseDecimal(text))) errors[name] = "must be a number, such as 19.90";
   }
-  return wrong;
+  return errors;
 }
 
 /**
- * An amount with a comma before its cents, as much of Europe writes it, in the
- * server's form. What may be thousands is left as it is, and refused.
+ * Replaces a decimal comma by a point. A comma that may separate thousands stays, and
+ * the amount is refused.
  * @param {string} text
  */
-export function decimal(text) {
+export function parseDecimal(text) {
   return text.trim().replace(/^([+-]?\d+),(\d{1,2})$/, "$1.$2");
 }
 
 /**
- * Whether two values of a field mean the same: 19.9 is 19.90.
+ * Reports whether two values of a field mean the same, as 19.9 and 19.90 do.
  * @param {string} name
  * @param {string | boolean} a
  * @param {string | boolean} b
  */
-export function same(name, a, b) {
-  return plain(name, a) === plain(name, b);
+export function sameValue(name, a, b) {
+  return normalize(name, a) === normalize(name, b);
 }
 
 /**
  * @param {string} name
  * @param {string | boolean} value
  */
-function plain(name, value) {
+function normalize(name, value) {
   if (typeof value === "boolean") return value;
-  if (name === "description") return value.replaceAll("\r\n", "\n").trim();
-  if (name !== "stock" && !MONEY.has(name)) return value.trim();
-  const number = /^([+-]?)0*(\d+?)(?:\.(\d*?)0*)?$/.exec(decimal(value));
+  const kind = kindOf(name);
+  if (kind === "html") return value.replaceAll("\r\n", "\n").trim();
+  if (kind !== "integer" && kind !== "money") return value.trim();
+  const number = /^([+-]?)0*(\d+?)(?:\.(\d*?)0*)?$/.exec(parseDecimal(value));
   return number ? `${number[1] === "-" ? "-" : ""}${number[2]}.${number[3] ?? ""}` : value.trim();
 }

@@ -1,61 +1,62 @@
-// Who has changed what of a product.
+// The dialog that shows a product's history.
 
-import { aborted, Problem } from "./admin-api.js";
-import { make, open, the } from "./admin-dom.js";
-import { did, LABELS, whoever } from "./admin-words.js";
+import { isAbort, Problem } from "./admin-api.js";
+import { createElement, find, openDialog } from "./admin-dom.js";
+import { labelOf } from "./admin-fields.js";
+import { formatAction, formatAuthor } from "./admin-format.js";
 
 /**
  * @typedef {import("./admin-api.js").Entry} Entry
  * @typedef {import("./admin-api.js").Product} Product
  */
 
-const LIMIT = 20;
-/** Of a text, in an entry. */
-const EXCERPT = 200;
+const PAGE_SIZE = 20;
+/** Characters of a text in an entry. */
+const MAX_EXCERPT = 200;
 
-export class History {
-  #dialog = /** @type {HTMLDialogElement} */ (the("#history"));
-  #older = /** @type {HTMLButtonElement} */ (the("[data-older]", this.#dialog));
-  #reading = new AbortController();
+export class HistoryDialog {
+  #dialog = /** @type {HTMLDialogElement} */ (find("#history"));
+  #older = /** @type {HTMLButtonElement} */ (find("[data-older]", this.#dialog));
+  #loading = new AbortController();
 
   /**
    * @param {Pick<import("./admin-api.js").Api, "get">} api
-   * @param {import("./admin-words.js").Words} words
+   * @param {import("./admin-format.js").Formatter} format
    */
-  constructor(api, words) {
+  constructor(api, format) {
     this.api = api;
-    this.words = words;
+    this.format = format;
   }
 
   /** @param {Product} product */
   show(product) {
-    this.#reading = new AbortController();
-    the("h2", this.#dialog).textContent = `History of “${product.title}”`;
-    the(".entries", this.#dialog).replaceChildren();
-    open(this.#dialog, () => this.#reading.abort());
-    void this.#read(product, "");
+    this.#loading = new AbortController();
+    find("h2", this.#dialog).textContent = `History of “${product.title}”`;
+    find(".entries", this.#dialog).replaceChildren();
+    openDialog(this.#dialog, () => this.#loading.abort());
+    void this.#load(product, "");
   }
 
   /**
    * @param {Product} product
    * @param {string} cursor
    */
-  async #read(product, cursor) {
-    const problem = the(".problem", this.#dialog);
+  async #load(product, cursor) {
+    const problem = find(".problem", this.#dialog);
     problem.textContent = "";
     this.#older.hidden = true;
     try {
-      const query = new URLSearchParams({ limit: String(LIMIT), ...(cursor && { cursor }) });
-      const { entries, next } = await this.api.get(`/products/${product.id}/history?${query}`, this.#reading.signal);
-      const list = the(".entries", this.#dialog);
+      const query = new URLSearchParams({ limit: String(PAGE_SIZE), ...(cursor && { cursor }) });
+      const { entries, next } = await this.api.get(`/products/${product.id}/history?${query}`, this.#loading.signal);
+      const list = find(".entries", this.#dialog);
       list.append(...entries.map((/** @type {Entry} */ entry) => this.#entry(entry, product.currency)));
-      if (list.childElementCount === 0) problem.textContent = "Nobody has written anything down: it was made by a program that writes to the database itself.";
-      this.#offer(product, next);
+      if (list.childElementCount === 0) problem.textContent = "There is no history. The product was written directly to the database.";
+      this.#offerMore(product, next);
     } catch (error) {
-      if (aborted(error)) return;
+      if (isAbort(error)) return;
       if (!(error instanceof Problem)) throw error;
       problem.textContent = error.message;
-      this.#offer(product, cursor, "Try again");
+      this.#offerMore(product, cursor, "Try again");
     }
   }
 
@@ -64,10 +65,10 @@ export class History {
    * @param {string | undefined} cursor
    * @param {string} [text]
    */
-  #offer(product, cursor, text = "Older") {
+  #offerMore(product, cursor, text = "Older") {
     this.#older.hidden = cursor === undefined;
     this.#older.textContent = text;
-    this.#older.onclick = () => void this.#read(product, cursor ?? "");
+    this.#older.onclick = () => void this.#load(product, cursor ?? "");
   }
 
   /**
@@ -75,14 +76,14 @@ export class History {
    * @param {string} currency
    */
   #entry(entry, currency) {
-    const time = make("time", "", this.words.when(entry.made_at));
+    const time = createElement("time", "", this.format.time(entry.made_at));
     time.dateTime = entry.made_at;
-    const item = make("li", "", make("p", "deed", make("b", "", whoever(entry)), ` ${did(entry.action)} · `, time));
-    const changes = make("dl", "");
+    const item = createElement("li", "", createElement("p", "summary", createElement("b", "", formatAuthor(entry)), ` ${formatAction(entry.action)} · `, time));
+    const changes = createElement("dl", "");
     for (const { field, from, to } of entry.changes) {
       const value = (/** @type {unknown} */ v) => this.#value(field, v, currency);
-      changes.append(make("dt", "", LABELS[field] ?? field));
-      changes.append(entry.action === "create" ? make("dd", "", value(to)) : make("dd", "", make("s", "", value(from)), make("span", "sr", " became "), make("span", "arrow", " → "), make("ins", "", value(to))));
+      changes.append(createElement("dt", "", labelOf(field)));
+      changes.append(entry.action === "create" ? createElement("dd", "", value(to)) : createElement("dd", "", createElement("s", "", value(from)), createElement("span", "sr", " became "), createElement("span", "arrow", " → "), createElement("ins", "", value(to))));
     }
     for (const arrow of changes.querySelectorAll(".arrow")) arrow.setAttribute("aria-hidden", "true");
     if (changes.childElementCount > 0) item.append(changes);
@@ -95,7 +96,7 @@ export class History {
    * @param {string} currency
    */
   #value(field, value, currency) {
-    const text = this.words.value(field, value, currency);
-    return text.length > EXCERPT ? `${text.slice(0, EXCERPT)}…` : text;
+    const text = this.format.value(field, value, currency);
+    return text.length > MAX_EXCERPT ? `${text.slice(0, MAX_EXCERPT)}…` : text;
   }
 }

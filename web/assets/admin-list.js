@@ -1,10 +1,10 @@
-// The list of products: what is searched for, page by page, kept up to date.
+// The list of the products of a search, page by page, kept up to date.
 
-import { aborted, Problem } from "./admin-api.js";
-import { make, say, the } from "./admin-dom.js";
+import { isAbort, Problem } from "./admin-api.js";
+import { createElement, find, setText } from "./admin-dom.js";
+import { labelOf } from "./admin-fields.js";
 import { Row } from "./admin-row.js";
-import { queryOf } from "./admin-search.js";
-import { LABELS } from "./admin-words.js";
+import { formatSearch } from "./admin-search.js";
 
 /**
  * @typedef {import("./admin-api.js").Product} Product
@@ -12,69 +12,69 @@ import { LABELS } from "./admin-words.js";
  * @typedef {import("./admin-search.js").Search} Search
  */
 
-const LIMIT = 50;
-/** Products that are fetched anew at a time. */
-const AT_A_TIME = 4;
-/** So many that were heard of are remembered, for pages of the list that were read before. */
-const REMEMBERED = 5000;
-/** After a product could not be fetched. */
-const PAUSE = 3000;
-/** What changes within it is told together. */
-const TOGETHER = 400;
+const PAGE_SIZE = 50;
+/** Products that are reloaded at a time. */
+const MAX_RELOADS = 4;
+/** Changes that are remembered, for pages of the list that were requested before the change. */
+const MAX_REMEMBERED = 5000;
+/** The mean delay before products that could not be loaded are tried again, in milliseconds. */
+const RETRY_DELAY = 3000;
+/** Changes within this are reported together, in milliseconds. */
+const NEWS_DELAY = 400;
 
-export class List {
+export class ProductList {
   /** @type {Map<number, Row>} */
   rows = new Map();
-  /** @type {Search | undefined} what the list shows */
+  /** @type {Search | undefined} the search that the list shows */
   search;
-  #element = the("#products");
-  #more = /** @type {HTMLButtonElement} */ (the("#more"));
+  #element = find("#products");
+  #more = /** @type {HTMLButtonElement} */ (find("#more"));
   /** @type {string | undefined} */
   #next;
-  #reading = new AbortController();
-  /** @type {Map<number, number>} product → newest version heard of */
-  #heard = new Map();
-  /** @type {Set<Element>} */
-  #seen = new Set();
-  #fetching = false;
+  #loading = new AbortController();
+  /** @type {Map<number, number>} product → newest known version */
+  #newest = new Map();
+  /** @type {Set<Element>} the rows on the screen */
+  #visible = new Set();
+  #reloading = false;
   /** @type {string[]} */
   #news = [];
 
   /**
-   * @param {Omit<import("./admin-row.js").Desk, "step">} desk
-   * @param {() => void} appeared other products are on the screen
+   * @param {Omit<import("./admin-row.js").Context, "moveFocus">} context
+   * @param {() => void} onVisibleChange other products are on the screen
    */
-  constructor(desk, appeared) {
-    this.desk = { ...desk, step: this.#step.bind(this) };
-    this.watcher = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) this.#seen[isIntersecting ? "add" : "delete"](target);
-      appeared();
-      void this.catchUp();
+  constructor(context, onVisibleChange) {
+    this.context = { ...context, moveFocus: this.#moveFocus.bind(this) };
+    this.observer = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) this.#visible[isIntersecting ? "add" : "delete"](target);
+      onVisibleChange();
+      void this.reloadStale();
     });
-    this.#more.addEventListener("click", (event) => this.#guard(() => this.#append(event.detail === 0)));
+    this.#more.addEventListener("click", (event) => this.#attempt(() => this.#append(event.detail === 0)));
   }
 
-  /** The rows with something in them that is not saved. */
+  /** The rows with unsaved changes. */
   get unsaved() {
     return [...this.rows.values()].filter((row) => row.unsaved);
   }
 
   /** The rows on the screen. */
   get onScreen() {
-    return [...this.rows.values()].filter((row) => this.#seen.has(row.element));
+    return [...this.rows.values()].filter((row) => this.#visible.has(row.element));
   }
 
   /**
-   * Shows what a search finds. Of several searches the last one is shown,
-   * whichever answer comes last. What is not saved stays in the list.
+   * Shows the products of a search. Of several searches the last one is shown,
+   * whichever response arrives last. Rows with unsaved changes stay in the list.
    * @param {Search} search
    */
   async load(search) {
-    this.#reading.abort();
-    const { signal } = (this.#reading = new AbortController());
+    this.#loading.abort();
+    const { signal } = (this.#loading = new AbortController());
     this.#element.setAttribute("aria-busy", "true");
     try {
-      const page = await this.#page(search, "", signal);
+      const page = await this.#loadPage(search, "", signal);
       this.search = search;
       const kept = this.unsaved;
       const before = this.rows;
@@ -82,26 +82,26 @@ export class List {
       for (const row of kept) this.rows.set(row.id, row);
       const found = page.products.map((p) => this.#row(p, before));
       const others = kept.filter((row) => !found.includes(row));
-      for (const row of before.values()) if (!found.includes(row) && !kept.includes(row)) this.#forget(row);
+      for (const row of before.values()) if (!found.includes(row) && !kept.includes(row)) this.#release(row);
       this.#element.replaceChildren(...[...others, ...found].map((row) => row.element));
-      this.#shown(page.next);
+      this.#onLoad(page.next);
     } finally {
       if (!signal.aborted) this.#element.removeAttribute("aria-busy");
     }
   }
 
-  /** @param {boolean} keyboard whoever asks goes on from the first that comes */
+  /** @param {boolean} keyboard moves the focus to the first new row */
   async #append(keyboard) {
     const { search } = this;
     if (!search || !this.#next) return;
     this.#more.disabled = true;
     try {
-      const page = await this.#page(search, this.#next, this.#reading.signal);
-      if (this.search !== search) return; // another one is shown by now
+      const page = await this.#loadPage(search, this.#next, this.#loading.signal);
+      if (this.search !== search) return; // another search is shown by now
       const rows = page.products.map((p) => this.#row(p, this.rows));
       this.#element.append(...rows.map((row) => row.element));
-      this.#shown(page.next);
-      if (keyboard) rows[0]?.face.fields.title.focus();
+      this.#onLoad(page.next);
+      if (keyboard) rows[0]?.view.inputs.title.focus();
     } finally {
       this.#more.disabled = false;
     }
@@ -113,142 +113,142 @@ export class List {
    * @param {AbortSignal} signal
    * @returns {Promise<{products: Product[], next?: string}>}
    */
-  async #page(search, cursor, signal) {
-    const query = new URLSearchParams(queryOf(search));
-    query.set("limit", String(LIMIT));
+  async #loadPage(search, cursor, signal) {
+    const query = new URLSearchParams(formatSearch(search));
+    query.set("limit", String(PAGE_SIZE));
     if (cursor) query.set("cursor", cursor);
-    const page = await this.desk.api.get(`/products?${query}`, signal);
-    signal.throwIfAborted(); // it came after all, and nobody waits for it
+    const page = await this.context.api.get(`/products?${query}`, signal);
+    signal.throwIfAborted(); // the response arrived although the call was aborted
     return page;
   }
 
   /**
-   * The row of a product, as it is or as it was heard to be.
+   * Returns the row of a product, a known one or a new one.
    * @param {Product} p
    * @param {Map<number, Row>} known
    */
   #row(p, known) {
     let row = known.get(p.id);
     if (row) {
-      row.take(p);
+      row.update(p);
     } else {
-      row = new Row(p, this.desk);
-      this.watcher.observe(row.element);
+      row = new Row(p, this.context);
+      this.observer.observe(row.element);
     }
-    row.heard = Math.max(row.heard, this.#heard.get(p.id) ?? 0);
+    row.newest = Math.max(row.newest, this.#newest.get(p.id) ?? 0);
     this.rows.set(p.id, row);
     return row;
   }
 
   /** @param {Row} row */
-  #forget(row) {
-    this.watcher.unobserve(row.element);
-    this.#seen.delete(row.element);
+  #release(row) {
+    this.observer.unobserve(row.element);
+    this.#visible.delete(row.element);
   }
 
   /** @param {string} [next] */
-  #shown(next) {
+  #onLoad(next) {
     this.#next = next;
     this.#more.hidden = !next;
-    const { words } = this.desk;
-    const shown = words.count(this.rows.size, "product");
-    say(the("#count"), this.rows.size === 0 ? "No product is like that." : next ? `The first ${shown}` : shown);
+    const { format } = this.context;
+    const shown = format.count(this.rows.size, "product");
+    setText(find("#count"), this.rows.size > 0 ? next ? `Showing the first ${shown}` : shown : this.search?.q ? `Nothing found for “${this.search.q}”` : "No products found");
     const vendors = new Set([...this.rows.values()].map((row) => row.draft.product.vendor).filter(Boolean));
-    the("#vendors").replaceChildren(...[...vendors].sort().map((vendor) => {
-      const option = make("option", "");
+    find("#vendors").replaceChildren(...[...vendors].sort().map((vendor) => {
+      const option = createElement("option", "");
       option.value = vendor;
       return option;
     }));
-    this.desk.touched();
-    void this.catchUp();
+    this.context.onEdit();
+    void this.reloadStale();
   }
 
-  /** @param {Product} p a new one */
+  /** @param {Product} p a product that was just created */
   add(p) {
     const row = this.#row(p, this.rows);
     this.#element.prepend(row.element);
-    this.#shown(this.#next);
-    row.face.fields.title.focus();
+    this.#onLoad(this.#next);
+    row.view.inputs.title.focus();
   }
 
-  /** Takes everything out of the page. */
+  /** Removes all products from the page. */
   clear() {
-    this.#reading.abort();
-    for (const row of this.rows.values()) this.#forget(row);
+    this.#loading.abort();
+    for (const row of this.rows.values()) this.#release(row);
     this.rows.clear();
     this.search = undefined;
     this.#element.replaceChildren();
-    this.#shown();
-    say(the("#count"), "");
+    this.#onLoad();
+    setText(find("#count"), "");
   }
 
-  /** The rights of the person have changed. */
-  repaint() {
-    for (const row of this.rows.values()) row.paint();
+  /** Renders all rows again, after the person's rights have changed. */
+  render() {
+    for (const row of this.rows.values()) row.render();
   }
 
   /**
-   * These products have these versions now.
+   * Records that these versions exist.
    * @param {Rev[]} revs
    */
-  hear(revs) {
+  observe(revs) {
     for (const { id, version } of revs) {
-      const newest = Math.max(version, this.#heard.get(id) ?? 0);
-      this.#heard.delete(id); // so that those heard of last are the last
-      this.#heard.set(id, newest);
+      const newest = Math.max(version, this.#newest.get(id) ?? 0);
+      this.#newest.delete(id); // so that it becomes the last entry
+      this.#newest.set(id, newest);
       const row = this.rows.get(id);
-      if (row) row.heard = Math.max(row.heard, newest);
+      if (row) row.newest = Math.max(row.newest, newest);
     }
-    for (const id of this.#heard.keys()) {
-      if (this.#heard.size <= REMEMBERED) break;
-      this.#heard.delete(id);
+    for (const id of this.#newest.keys()) {
+      if (this.#newest.size <= MAX_REMEMBERED) break;
+      this.#newest.delete(id);
     }
-    void this.catchUp();
+    void this.reloadStale();
   }
 
-  /** Anything may have changed. */
-  doubt() {
-    for (const row of this.rows.values()) row.heard = Math.max(row.heard, row.draft.product.version + 1);
-    void this.catchUp();
+  /** Reloads every product: changes may have been missed. */
+  markAllStale() {
+    for (const row of this.rows.values()) row.newest = Math.max(row.newest, row.draft.product.version + 1);
+    void this.reloadStale();
   }
 
-  /** Fetches anew what is behind: what is on the screen, and the rest when it gets there. */
-  async catchUp() {
-    if (this.#fetching || document.hidden) return;
-    this.#fetching = true;
+  /** Reloads the stale products on the screen. The others follow when they get there. */
+  async reloadStale() {
+    if (this.#reloading || document.hidden) return;
+    this.#reloading = true;
     try {
       for (;;) {
-        const rows = this.onScreen.filter((row) => row.behind).slice(0, AT_A_TIME);
+        const rows = this.onScreen.filter((row) => row.stale).slice(0, MAX_RELOADS);
         if (rows.length === 0) return;
-        const asked = rows.map((row) => row.heard);
+        const requested = rows.map((row) => row.newest);
         const changed = await Promise.all(rows.map((row) => row.refresh()));
-        rows.forEach((row, i) => this.#caughtUp(row, asked[i], changed[i]));
-        if (rows.some((row) => row.behind)) await new Promise((resume) => setTimeout(resume, PAUSE * (0.5 + Math.random())));
+        rows.forEach((row, i) => this.#onReload(row, requested[i], changed[i]));
+        if (rows.some((row) => row.stale)) await new Promise((resume) => setTimeout(resume, RETRY_DELAY * (0.5 + Math.random())));
       }
     } finally {
-      this.#fetching = false;
+      this.#reloading = false;
     }
   }
 
   /**
    * @param {Row} row
-   * @param {number} asked the version that it was fetched for
-   * @param {string[]} [changed] undefined: it did not come
+   * @param {number} requested the newest version when it was requested
+   * @param {string[]} [changed] the changed fields; undefined if loading failed
    */
-  #caughtUp(row, asked, changed) {
+  #onReload(row, requested, changed) {
     if (!changed) return;
     const p = row.draft.product;
-    if (row.heard === asked) row.heard = p.version; // doubt was unfounded
+    if (row.newest === requested) row.newest = p.version; // after markAllStale: it was current
     if (changed.length === 0) return;
     /** @type {Record<string, unknown>} */
-    const is = { ...p };
-    const said = changed.map((name) => `${LABELS[name]} ${this.desk.words.value(name, is[name], p.currency).slice(0, 80)}`).join(", ");
-    this.#news.push(`“${p.title}” has changed: ${said}.${row.draft.conflict ? " What you typed is kept." : ""}`);
+    const values = { ...p };
+    const list = changed.map((name) => `${labelOf(name)} ${this.context.format.value(name, values[name], p.currency).slice(0, 80)}`).join(", ");
+    this.#news.push(`“${p.title}” was changed: ${list}.${row.draft.conflict ? " What you typed is kept." : ""}`);
     if (this.#news.length > 1) return;
     setTimeout(() => {
       const news = this.#news.splice(0);
-      this.desk.notice(news.length === 1 ? news[0] : `${news.length} products have changed.`);
-    }, TOGETHER);
+      this.context.notify(news.length === 1 ? news[0] : `${news.length} products were changed.`);
+    }, NEWS_DELAY);
   }
 
   /**
@@ -256,23 +256,23 @@ export class List {
    * @param {string} name
    * @param {1 | -1} step
    */
-  #step(row, name, step) {
+  #moveFocus(row, name, step) {
     const sibling = step === 1 ? row.element.nextElementSibling : row.element.previousElementSibling;
     const next = [...this.rows.values()].find(({ element }) => element === sibling);
-    const field = next?.face.fields[name];
-    if (field?.closest(".rest")) next?.face.unfold(true);
-    field?.focus();
-    if (field instanceof HTMLInputElement && field.type !== "checkbox") field.select();
+    const input = next?.view.inputs[name];
+    if (input?.closest(".details")) next?.view.showDetails(true);
+    input?.focus();
+    if (input instanceof HTMLInputElement && input.type !== "checkbox") input.select();
   }
 
-  /** @param {() => Promise<void>} act */
-  async #guard(act) {
+  /** @param {() => Promise<void>} action */
+  async #attempt(action) {
     try {
-      await act();
+      await action();
     } catch (error) {
-      if (aborted(error)) return;
+      if (isAbort(error)) return;
       if (!(error instanceof Problem)) throw error;
-      this.desk.notice(error.message);
+      this.context.notify(error.message);
     }
   }
 }

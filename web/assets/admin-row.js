@@ -1,55 +1,55 @@
-// A product in the list, and what can be done with it.
+// A product in the list, and the actions on it.
 
 import { Problem } from "./admin-api.js";
 import { valueOf } from "./admin-dom.js";
-import { broken, Draft, patchOf } from "./admin-draft.js";
-import { authorOf, Face } from "./admin-face.js";
-import { lost, sentences } from "./admin-words.js";
+import { Draft, patchOf, validate } from "./admin-draft.js";
+import { formatErrors, formatRemoved } from "./admin-format.js";
+import { formatEntryAuthor, RowView } from "./admin-row-view.js";
 
 /** @typedef {import("./admin-api.js").Product} Product */
 
 /**
- * What a row needs of the page.
- * @typedef {object} Desk
+ * What a row needs from the page.
+ * @typedef {object} Context
  * @property {Pick<import("./admin-api.js").Api, "get" | "change">} api
- * @property {import("./admin-words.js").Words} words
- * @property {() => {key: string, may: boolean}} self who is at the page, and whether he may change products
- * @property {(text: string) => void} notice
- * @property {(question: {title: string, text: string, yes: string}) => Promise<boolean>} ask
- * @property {(product: Product) => void} history
- * @property {() => void} touched something was typed, or saved
- * @property {(row: Row, name: string, step: 1 | -1) => void} step to the same field of another row
+ * @property {import("./admin-format.js").Formatter} format
+ * @property {() => {key: string, writable: boolean}} caller who is signed in, and whether that token may change products
+ * @property {(text: string) => void} notify
+ * @property {(question: {title: string, text: string, yes: string}) => Promise<boolean>} confirm
+ * @property {(product: Product) => void} showHistory
+ * @property {() => void} onEdit something was typed or saved
+ * @property {(row: Row, name: string, step: 1 | -1) => void} moveFocus to the same field of the next or previous row
  */
 
 export class Row {
   #busy = false;
-  #by = "";
+  #author = "";
   #problem = "";
   /** @type {Record<string, string>} */
-  #wrong = {};
+  #errors = {};
 
   /**
    * @param {Product} product
-   * @param {Desk} desk
+   * @param {Context} context
    */
-  constructor(product, desk) {
-    this.desk = desk;
+  constructor(product, context) {
+    this.context = context;
     this.draft = new Draft(product);
-    /** The newest version that was heard of. */
-    this.heard = product.version;
-    this.face = new Face(product.id, desk.words);
-    this.element = this.face.element;
+    /** The newest version that is known to exist. */
+    this.newest = product.version;
+    this.view = new RowView(product.id, context.format);
+    this.element = this.view.element;
     this.#listen();
-    this.paint();
+    this.render();
   }
 
   get id() {
     return this.draft.product.id;
   }
 
-  /** The product has a newer version than the one shown, which may be fetched. */
-  get behind() {
-    return this.heard > this.draft.product.version && !this.#busy;
+  /** Reports whether a newer version than the one shown can be loaded. */
+  get stale() {
+    return this.newest > this.draft.product.version && !this.#busy;
   }
 
   get unsaved() {
@@ -57,83 +57,86 @@ export class Row {
   }
 
   #listen() {
-    const { form, element, fields } = this.face;
-    for (const [name, field] of Object.entries(fields)) {
-      field.addEventListener("input", () => {
-        delete this.#wrong[name];
-        this.draft.type(name, valueOf(field));
-        this.paint();
+    const { form, element, inputs } = this.view;
+    for (const [name, input] of Object.entries(inputs)) {
+      input.addEventListener("input", () => {
+        delete this.#errors[name];
+        this.draft.set(name, valueOf(input));
+        this.render();
       });
-      field.addEventListener("keydown", (event) => this.#key(/** @type {KeyboardEvent} */ (event), name));
+      input.addEventListener("keydown", (event) => this.#onKey(/** @type {KeyboardEvent} */ (event), name));
     }
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.save();
     });
     /** @type {Record<string, () => void>} */
-    const acts = {
-      ".back": () => this.putBack(), ".mine": () => this.#keepMine(), ".theirs": () => this.#takeTheirs(),
-      ".history": () => this.desk.history(this.draft.product), ".publish": () => this.#publish(), ".archive": () => this.#archive(),
+    const actions = {
+      ".undo": () => this.revert(), ".mine": () => this.#keepMine(), ".theirs": () => this.#takeTheirs(),
+      ".history": () => this.context.showHistory(this.draft.product), ".publish": () => this.#publish(), ".archive": () => this.#archive(),
     };
-    for (const [selector, act] of Object.entries(acts)) element.querySelector(`button${selector}`)?.addEventListener("click", act);
+    for (const [selector, action] of Object.entries(actions)) element.querySelector(`button${selector}`)?.addEventListener("click", action);
   }
 
   /**
    * @param {KeyboardEvent} event
    * @param {string} name
    */
-  #key(event, name) {
+  #onKey(event, name) {
     if (event.isComposing || event.altKey || event.shiftKey) return;
-    const field = /** @type {import("./admin-dom.js").Field} */ (event.target);
-    const lines = field instanceof HTMLTextAreaElement;
-    const held = event.ctrlKey || event.metaKey;
-    if (event.key === "Enter" && (held || !lines)) {
+    const input = /** @type {import("./admin-dom.js").Input} */ (event.target);
+    const multiline = input instanceof HTMLTextAreaElement;
+    const modifier = event.ctrlKey || event.metaKey;
+    if (event.key === "Enter" && (modifier || !multiline)) {
       event.preventDefault();
       void this.save();
-    } else if (event.key === "Escape" && !held && this.unsaved) {
+    } else if (event.key === "Escape" && !modifier && this.unsaved) {
       event.preventDefault();
-      this.putBack(this.draft.changed.includes(name) ? [name] : undefined);
-    } else if (!held && !lines && !field.hasAttribute("list") && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+      this.revert(this.draft.changed.includes(name) ? [name] : undefined);
+    } else if (!modifier && !multiline && !input.hasAttribute("list") && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
       event.preventDefault();
-      this.desk.step(this, name, event.key === "ArrowDown" ? 1 : -1);
+      this.context.moveFocus(this, name, event.key === "ArrowDown" ? 1 : -1);
     }
   }
 
-  paint() {
-    this.face.paint(this.draft, {
-      may: this.desk.self().may, busy: this.#busy, wrong: this.#wrong, problem: this.#problem, by: this.#by,
+  render() {
+    this.view.render(this.draft, {
+      writable: this.context.caller().writable, busy: this.#busy, errors: this.#errors, problem: this.#problem, author: this.#author,
     });
-    this.desk.touched();
+    this.context.onEdit();
   }
 
-  /** @param {string[]} [names] all, if none are given */
-  putBack(names) {
-    this.draft.putBack(names);
-    this.#wrong = {};
+  /**
+   * Discards edits.
+   * @param {string[]} [names] all fields by default
+   */
+  revert(names) {
+    this.draft.revert(names);
+    this.#errors = {};
     this.#problem = "";
-    this.paint();
+    this.render();
   }
 
-  /** Saves what was typed: that and nothing else. */
+  /** Saves the edited fields, and no others. */
   async save() {
     const { draft } = this;
     if (this.#busy || !this.unsaved) return;
-    if (draft.conflict) return this.face.conflict.focus();
-    const wrong = broken(draft.values, draft.changed);
-    if (Object.keys(wrong).length > 0) return this.#refuse(new Problem(422, "", { fields: wrong }), true);
+    if (draft.conflict) return this.view.conflict.focus();
+    const errors = validate(draft.values, draft.changed);
+    if (Object.keys(errors).length > 0) return this.#showProblem(new Problem(422, "", { fields: errors }), true);
     const [body, typed] = [patchOf(draft), { ...draft.values }];
     await this.#attempt(async () => {
-      const answer = await this.desk.api.change("PATCH", `/products/${this.id}`, { body, version: draft.product.version });
+      const answer = await this.context.api.change("PATCH", `/products/${this.id}`, { body, version: draft.product.version });
       draft.saved(answer, typed);
-      this.#problem = lost(answer);
-      this.desk.notice(`Saved “${draft.product.title}”.`);
+      this.#problem = formatRemoved(answer);
+      this.context.notify(`Saved “${draft.product.title}”.`);
     }, true);
   }
 
   async #keepMine() {
     const [name = "title"] = this.draft.conflict?.fields ?? [];
     this.draft.keepMine();
-    this.face.fields[name].focus();
+    this.view.inputs[name].focus();
     await this.save();
   }
 
@@ -141,55 +144,56 @@ export class Row {
     const names = this.draft.conflict?.fields ?? [];
     this.draft.takeTheirs();
     this.#problem = "";
-    this.paint();
-    this.face.glow(names);
-    this.face.fields[names[0] ?? "title"].focus();
+    this.render();
+    this.view.highlight(names);
+    this.view.inputs[names[0] ?? "title"].focus();
   }
 
   #publish() {
     const { published, title } = this.draft.product;
-    return this.#act(published ? "unpublish" : "publish", published ? `“${title}” is hidden from shoppers.` : `“${title}” is in the shop.`);
+    return this.#post(published ? "unpublish" : "publish", published ? `“${title}” is hidden from shoppers.` : `“${title}” is published.`);
   }
 
   async #archive() {
     const { archived, title } = this.draft.product;
-    if (archived) return this.#act("restore", `“${title}” can be edited again.`);
-    const sure = await this.desk.ask({
+    if (archived) return this.#post("restore", `“${title}” is restored.`);
+    const sure = await this.context.confirm({
       title: `Archive “${title}”?`, yes: "Archive",
-      text: "It leaves the shop at once, on every page that is open. Nothing is deleted: it can be restored.",
+      text: "It disappears from the shop at once, also from pages that are open now. Nothing is deleted: you can restore it.",
     });
-    if (sure) await this.#act("archive", `“${title}” is out of the shop.`);
+    if (sure) await this.#post("archive", `“${title}” is archived.`);
   }
 
   /**
-   * @param {string} deed
+   * Calls an action of the API.
+   * @param {string} action
    * @param {string} done
    */
-  #act(deed, done) {
+  #post(action, done) {
     return this.#attempt(async () => {
-      this.take(await this.desk.api.change("POST", `/products/${this.id}/${deed}`, { version: this.draft.product.version }));
-      this.desk.notice(done);
+      this.update(await this.context.api.change("POST", `/products/${this.id}/${action}`, { version: this.draft.product.version }));
+      this.context.notify(done);
     });
   }
 
   /**
-   * @param {() => Promise<void>} act
-   * @param {boolean} [saves] what was typed
+   * @param {() => Promise<void>} action
+   * @param {boolean} [saves] the action saves the draft
    */
-  async #attempt(act, saves = false) {
+  async #attempt(action, saves = false) {
     if (this.#busy) return;
     this.#busy = true;
-    this.#wrong = {};
+    this.#errors = {};
     this.#problem = "";
-    this.paint();
+    this.render();
     try {
-      await act();
+      await action();
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      await this.#refuse(error, saves);
+      await this.#showProblem(error, saves);
     } finally {
       this.#busy = false;
-      this.paint();
+      this.render();
     }
   }
 
@@ -197,45 +201,44 @@ export class Row {
    * @param {Problem} problem
    * @param {boolean} saves
    */
-  async #refuse(problem, saves) {
-    if (problem.status === 412) return this.#overtaken(saves);
-    this.#wrong = problem.fields;
-    const said = sentences(problem.fields);
-    this.#problem = said.length > 0 ? `Not saved. ${said.join(" ")}` : problem.message;
-    if (problem.open && problem.status !== 429) this.#problem += " Whether it was done is not known; what you typed is still here. Doing it again is safe.";
-    this.paint();
-    if (said.length > 0) this.face.toWrong();
+  async #showProblem(problem, saves) {
+    if (problem.status === 412) return this.#handleStale(saves);
+    this.#errors = problem.fields;
+    const errors = formatErrors(problem.fields);
+    this.#problem = errors.length > 0 ? `Not saved. ${errors.join(" ")}` : problem.message;
+    if (problem.uncertain && problem.status !== 429) this.#problem += " It is not certain that this was saved. What you typed is still here, and you can safely try again.";
+    this.render();
+    if (errors.length > 0) this.view.focusInvalid();
     if (problem.type === "archived") await this.refresh();
   }
 
-  // Somebody was faster. What was typed stays, and is held against the product
-  // as it is now.
+  // Someone else saved a newer version. Merges it with the draft.
   /** @param {boolean} saves */
-  async #overtaken(saves) {
-    const fresh = await this.#fetch();
+  async #handleStale(saves) {
+    const fresh = await this.#load();
     if (!fresh) {
-      this.#problem = "Somebody else has changed this product, and how cannot be read just now. What you typed is still here.";
+      this.#problem = "Someone else changed this product, and the current values could not be loaded. What you typed is still here.";
       return;
     }
-    this.face.glow(this.take(fresh, { refused: saves }));
-    if (!this.draft.conflict) this.#problem = "Somebody else has changed this product meanwhile. Look at it, and try again.";
-    else this.face.conflict.focus();
+    this.view.highlight(this.update(fresh, { refused: saves }));
+    if (!this.draft.conflict) this.#problem = "Someone else changed this product. Check it, and try again.";
+    else this.view.conflict.focus();
   }
 
-  /** Fetches the product anew. @returns {Promise<string[] | undefined>} what has changed, or undefined if it did not come */
+  /** Loads the product again. @returns {Promise<string[] | undefined>} the changed fields, or undefined if it failed */
   async refresh() {
-    const fresh = await this.#fetch();
+    const fresh = await this.#load();
     if (!fresh) return undefined;
     const { archived } = this.draft.product;
-    const changed = this.take(fresh);
-    this.face.glow(changed);
+    const changed = this.update(fresh);
+    this.view.highlight(changed);
     return archived === fresh.archived ? changed : [...changed, "archived"];
   }
 
   /** @returns {Promise<Product | undefined>} */
-  async #fetch() {
+  async #load() {
     try {
-      return await this.desk.api.get(`/products/${this.id}`);
+      return await this.context.api.get(`/products/${this.id}`);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       return undefined;
@@ -243,32 +246,32 @@ export class Row {
   }
 
   /**
-   * The product is this now.
+   * Takes over a loaded version of the product.
    * @param {Product} fresh
-   * @param {{refused?: boolean}} [how] as for a draft
-   * @returns {string[]} what has changed
+   * @param {{refused?: boolean}} [options] see Draft.merge
+   * @returns {string[]} the changed fields
    */
-  take(fresh, how) {
-    const changed = this.draft.meet(fresh, how);
-    this.heard = Math.max(this.heard, fresh.version);
-    this.paint();
-    if (this.draft.conflict) void this.#attribute(fresh.version);
+  update(fresh, options) {
+    const changed = this.draft.merge(fresh, options);
+    this.newest = Math.max(this.newest, fresh.version);
+    this.render();
+    if (this.draft.conflict) void this.#findAuthor(fresh.version);
     return changed;
   }
 
-  // Asks the history who it was. Another program's plain SQL has no entry there.
+  // Finds out who made the change. Programs that write to the database have no history entry.
   /** @param {number} version */
-  async #attribute(version) {
-    this.#by = "";
+  async #findAuthor(version) {
+    this.#author = "";
     try {
-      const { entries: [newest] } = await this.desk.api.get(`/products/${this.id}/history?limit=1`);
-      if (this.draft.product.version !== version) return; // it has changed again, and that is asked for
-      this.#by = newest?.version === version
-        ? `${authorOf(newest, this.desk.self().key)}, ${this.desk.words.when(newest.made_at)}`
-        : "a program that writes to the database itself";
-      this.paint();
+      const { entries: [newest] } = await this.context.api.get(`/products/${this.id}/history?limit=1`);
+      if (this.draft.product.version !== version) return; // superseded by a newer call
+      this.#author = newest?.version === version
+        ? `${formatEntryAuthor(newest, this.context.caller().key)}, ${this.context.format.time(newest.made_at)}`
+        : "a program that writes directly to the database";
+      this.render();
     } catch (error) {
-      if (!(error instanceof Problem)) throw error; // then it is said without a name
+      if (!(error instanceof Problem)) throw error; // the name stays unknown
     }
   }
 }

@@ -1,4 +1,4 @@
-// What is searched for: in the form, in the address bar, in a call and in words.
+// A search: in a URL, in an API call and in words.
 
 /** @typedef {{q: string, vendor: string, published: string, archived: string, sort: string}} Search */
 
@@ -9,24 +9,24 @@ const PUBLISHED = ["", "true", "false"];
 const ARCHIVED = ["", "any", "true"];
 
 /**
- * The search that an address names. What it cannot be is left out.
+ * Parses a search. Invalid values are ignored.
  * @param {URLSearchParams} query
- * @param {string[]} sorts those that there are
+ * @param {string[]} sorts the known ones
  * @returns {Search}
  */
-export function searchOf(query, sorts) {
-  const one = (/** @type {string} */ name, /** @type {string[]} */ of) => of.find((v) => v === query.get(name)) ?? "";
+export function parseSearch(query, sorts) {
+  const oneOf = (/** @type {string} */ name, /** @type {string[]} */ of) => of.find((v) => v === query.get(name)) ?? "";
   return {
     q: (query.get("q") ?? "").slice(0, 255), vendor: (query.get("vendor") ?? "").slice(0, 255),
-    published: one("published", PUBLISHED), archived: one("archived", ARCHIVED), sort: one("sort", sorts),
+    published: oneOf("published", PUBLISHED), archived: oneOf("archived", ARCHIVED), sort: oneOf("sort", sorts),
   };
 }
 
 /**
- * The query that names a search; "" if everything is searched for.
+ * Formats a search as a query string; "" without filters.
  * @param {Search} search
  */
-export function queryOf(search) {
+export function formatSearch(search) {
   const query = new URLSearchParams();
   for (const name of NAMES) if (search[name]) query.set(name, search[name]);
   return query.toString();
@@ -41,11 +41,11 @@ export function sameSearch(a, b) {
 }
 
 /**
- * The filter of a bulk change that picks what the search does, or undefined if
- * that is archived products, which keep their prices.
+ * Returns the filter of a bulk change that selects the products of a search. Archived
+ * products keep their prices: undefined if the search selects only those.
  * @param {Search} search
  */
-export function filterOf(search) {
+export function bulkFilter(search) {
   if (search.archived === "true") return undefined;
   /** @type {{q?: string, vendor?: string, published?: boolean}} */
   const filter = {};
@@ -56,14 +56,14 @@ export function filterOf(search) {
 }
 
 /**
- * What a bulk change picks, in words.
+ * Describes which products a bulk change selects.
  * @param {Search} search
  */
-export function scopeOf(search) {
-  const of = [
-    search.q && `with “${search.q}” in the title or the SKU`,
-    search.vendor && `of the vendor “${search.vendor}”`,
+export function describeSearch(search) {
+  const parts = [
+    search.q && `with “${search.q}” in the title or SKU`,
+    search.vendor && `from the vendor “${search.vendor}”`,
     search.published && (search.published === "true" ? "that are published" : "that are not published"),
   ].filter(Boolean);
-  return of.length > 0 ? `All products ${of.join(", ")}.` : "Every product of the shop: nothing is searched for.";
+  return parts.length > 0 ? `All products ${parts.join(", ")}.` : "Every product in the shop, because no search is set.";
 }

@@ -1,119 +1,120 @@
-// The page to manage products with: a client of the admin API like any other.
+// The page on which staff manage products. It uses the public admin API only.
 
-import { aborted, Api, newKey, Problem } from "./admin-api.js";
-import { Bulk } from "./admin-bulk.js";
-import { Create } from "./admin-create.js";
-import { fieldsOf, open, say, the } from "./admin-dom.js";
-import { Finder } from "./admin-find.js";
-import { Follow } from "./admin-follow.js";
-import { History } from "./admin-history.js";
-import { List } from "./admin-list.js";
-import { OpenPages } from "./admin-pages.js";
-import { lost, whoever, Words } from "./admin-words.js";
+import { Api, isAbort, newKey, Problem } from "./admin-api.js";
+import { ChangeFeed } from "./admin-changes.js";
+import { CreateDialog } from "./admin-create.js";
+import { find, inputsOf, openDialog, setText } from "./admin-dom.js";
+import { formatAuthor, formatRemoved, Formatter } from "./admin-format.js";
+import { HistoryDialog } from "./admin-history.js";
+import { ProductList } from "./admin-list.js";
+import { PageCounter } from "./admin-page-counts.js";
+import { RepriceDialog } from "./admin-reprice.js";
+import { SearchForm } from "./admin-search-form.js";
 
-const KEY = "shelfcast.token";
-/** So long a notice stands. */
-const NOTICE = 6000;
+const TOKEN_KEY = "shelfcast.token";
+/** How long a notice is shown, in milliseconds. */
+const NOTICE_DURATION = 6000;
 
-/** @type {Record<import("./admin-follow.js").Status, string>} */
-const LIVE = { connecting: "Connecting", live: "Live", polling: "Live, by asking", offline: "Reconnecting", off: "Paused" };
+/** @type {Record<import("./admin-changes.js").Status, string>} */
+const STATUS_TEXTS = { connecting: "Connecting", live: "Live", polling: "Live (polling)", offline: "Reconnecting", off: "Paused" };
 
 /** @type {import("./admin-api.js").Caller | undefined} */
 let caller;
-const words = new Words(document.documentElement.dataset.locale ?? "en");
-const enter = /** @type {HTMLFormElement} */ (the("#enter"));
+const format = new Formatter(document.documentElement.dataset.locale ?? "en");
+const signInForm = /** @type {HTMLFormElement} */ (find("#sign-in"));
 const api = new Api({
   fetch: (path, init) => fetch(path, init),
-  pause: (ms) => new Promise((resume) => setTimeout(resume, ms)),
+  sleep: (ms) => new Promise((resume) => setTimeout(resume, ms)),
   random: Math.random,
   now: Date.now,
   key: newKey,
-  refused: (problem) => signIn(problem.message + (caller ? " Sign in again: what is not saved is still here." : "")),
+  onUnauthorized: (problem) => signIn(problem.message + (caller ? " Sign in again. Your unsaved changes are still here." : "")),
 });
 
-// What is said.
+// Messages.
 
 /** @type {any} */
-let silence;
+let noticeTimer;
 
 /** @param {string} text */
-function notice(text) {
-  clearTimeout(silence);
-  the("#notice").textContent = text;
-  silence = setTimeout(() => (the("#notice").textContent = ""), NOTICE);
+function notify(text) {
+  clearTimeout(noticeTimer);
+  find("#notice").textContent = text;
+  noticeTimer = setTimeout(() => (find("#notice").textContent = ""), NOTICE_DURATION);
 }
 
 /**
- * Something does not work that the page cannot do without.
+ * Shows an error that stops the page, with a button to try again.
  * @param {unknown} error
- * @param {() => void} again
+ * @param {() => void} retry
  */
-function trouble(error, again) {
-  if (aborted(error)) return;
+function showError(error, retry) {
+  if (isAbort(error)) return;
   if (!(error instanceof Problem)) throw error;
-  if (error.status === 401) return; // the form to sign in says so
-  say(the("#trouble p"), error.message);
-  the("#trouble").hidden = false;
-  the("#trouble button").onclick = () => {
-    the("#trouble").hidden = true;
-    again();
+  if (error.status === 401) return; // the sign-in form shows it
+  setText(find("#error p"), error.message);
+  find("#error").hidden = false;
+  find("#error button").onclick = () => {
+    find("#error").hidden = true;
+    retry();
   };
 }
 
 /**
+ * Asks the person to confirm.
  * @param {{title: string, text: string, yes: string}} question
  * @returns {Promise<boolean>}
  */
-function ask({ title, text, yes }) {
-  const dialog = /** @type {HTMLDialogElement} */ (the("#ask"));
-  the("h2", dialog).textContent = title;
-  the("p", dialog).textContent = text;
-  the("[data-yes]", dialog).textContent = yes;
+function confirm({ title, text, yes }) {
+  const dialog = /** @type {HTMLDialogElement} */ (find("#confirm"));
+  find("h2", dialog).textContent = title;
+  find("p", dialog).textContent = text;
+  find("[data-yes]", dialog).textContent = yes;
   return new Promise((answer) => {
-    let sure = false;
-    the("[data-yes]", dialog).onclick = () => {
-      sure = true;
+    let confirmed = false;
+    find("[data-yes]", dialog).onclick = () => {
+      confirmed = true;
       dialog.close();
     };
-    the("[data-no]", dialog).onclick = () => dialog.close();
-    open(dialog, () => answer(sure));
+    find("[data-no]", dialog).onclick = () => dialog.close();
+    openDialog(dialog, () => answer(confirmed));
   });
 }
 
-// The parts.
+// The parts of the page.
 
-const list = new List({
-  api, words, notice, ask, touched,
-  self: () => ({ key: caller?.key ?? "", may: mayWrite() }),
-  history: (product) => history_.show(product),
-}, () => pages.soon());
-const history_ = new History(api, words);
-const bulk = new Bulk(api, words, notice);
-const create = new Create(api, (made) => {
-  list.add(made);
-  notice([`Created “${made.title}”.`, lost(made)].join(" ").trim());
+const list = new ProductList({
+  api, format, notify, confirm, onEdit,
+  caller: () => ({ key: caller?.key ?? "", writable: mayWrite() }),
+  showHistory: (product) => historyDialog.show(product),
+}, () => pageCounter.update());
+const historyDialog = new HistoryDialog(api, format);
+const repriceDialog = new RepriceDialog(api, format, notify);
+const createDialog = new CreateDialog(api, (product) => {
+  list.add(product);
+  notify([`Created “${product.title}”.`, formatRemoved(product)].join(" ").trim());
 });
-const finder = new Finder((search) => list.load(search), trouble);
-const pages = new OpenPages(api, {
-  later: (f, ms) => setTimeout(f, ms),
-  cancel: (timer) => clearTimeout(timer),
+const searchForm = new SearchForm((search) => list.load(search), showError);
+const pageCounter = new PageCounter(api, {
+  setTimeout: (f, ms) => setTimeout(f, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
   visible: () => !document.hidden,
   ids: () => list.onScreen.map((row) => row.id),
-  counted(ids, census) {
-    for (const id of ids) list.rows.get(id)?.face.count(census.products?.[id] ?? 0, census.complete);
+  onCounts(ids, counts) {
+    for (const id of ids) list.rows.get(id)?.view.setPageCount(counts.products?.[id] ?? 0, counts.complete);
   },
 });
-const follow = new Follow(api, {
+const changeFeed = new ChangeFeed(api, {
   random: Math.random,
   now: Date.now,
-  later: (f, ms) => setTimeout(f, ms),
-  cancel: (timer) => clearTimeout(timer),
-  changed: (revs) => list.hear(revs),
-  gap: () => list.doubt(),
-  status(status) {
-    const sign = the("#live");
+  setTimeout: (f, ms) => setTimeout(f, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+  onChanges: (revs) => list.observe(revs),
+  onGap: () => list.markAllStale(),
+  onStatus(status) {
+    const sign = find("#live");
     sign.dataset.state = status;
-    sign.textContent = LIVE[status];
+    sign.textContent = STATUS_TEXTS[status];
   },
 });
 
@@ -121,18 +122,18 @@ function mayWrite() {
   return caller?.scopes.includes("products:write") ?? false;
 }
 
-let touching = false;
+let scheduled = false;
 
-/** Something was typed or saved: however much at a time, it is looked at once. */
-function touched() {
-  if (touching) return;
-  touching = true;
+/** Updates the count of unsaved changes, once for all edits of one event. */
+function onEdit() {
+  if (scheduled) return;
+  scheduled = true;
   queueMicrotask(() => {
-    touching = false;
+    scheduled = false;
     const unsaved = list.unsaved.length;
-    the("#unsaved").hidden = unsaved === 0;
-    say(the("#unsaved p"), `${words.whole.format(unsaved)} unsaved`);
-    void list.catchUp();
+    find("#unsaved").hidden = unsaved === 0;
+    setText(find("#unsaved p"), `${format.count(unsaved, "product")} with unsaved changes`);
+    void list.reloadStale();
   });
 }
 
@@ -140,95 +141,95 @@ function touched() {
 
 /** @param {string} [why] */
 function signIn(why = "") {
-  follow.stop();
-  pages.stop();
-  enter.hidden = false;
-  the(".problem", enter).textContent = why;
-  fieldsOf(enter).token.focus();
+  changeFeed.stop();
+  pageCounter.stop();
+  signInForm.hidden = false;
+  find(".problem", signInForm).textContent = why;
+  inputsOf(signInForm).token.focus();
 }
 
 async function start() {
-  api.token = sessionStorage.getItem(KEY) ?? "";
+  api.token = sessionStorage.getItem(TOKEN_KEY) ?? "";
   if (!api.token) return signIn();
   try {
-    // The place from which changes are followed is before what is read.
-    const place = list.search ? undefined : follow.begin().catch(() => {});
-    const [me] = await Promise.all([api.get("/caller"), place]);
+    // Changes are followed from before the first products are loaded.
+    const positioned = list.search ? undefined : changeFeed.seekToNow().catch(() => {});
+    const [me] = await Promise.all([api.get("/caller"), positioned]);
     caller = me;
     if (!caller?.scopes.some((scope) => scope.startsWith("products:"))) {
-      return signIn(`The token of ${caller?.name} may not see products.`);
+      return signIn(`This token (${caller?.name}) has no access to products.`);
     }
-    welcome(caller);
-    if (!list.search) await finder.begin();
-    follow.start();
-    pages.start();
+    showPage(caller);
+    if (!list.search) await searchForm.start();
+    changeFeed.start();
+    pageCounter.start();
   } catch (error) {
-    trouble(error, start);
+    showError(error, start);
   }
 }
 
 /** @param {import("./admin-api.js").Caller} caller */
-function welcome({ name, key }) {
-  enter.hidden = true;
-  for (const id of ["#desk", "#who", "#live", "#keys"]) the(id).hidden = false;
-  the("#who .name").textContent = whoever({ author: name, author_key: key });
-  the("#who .scope").hidden = mayWrite();
-  for (const id of ["#new", "#bulk-open"]) the(id).hidden = !mayWrite();
-  list.repaint();
+function showPage({ name, key }) {
+  signInForm.hidden = true;
+  for (const id of ["#workspace", "#who", "#live", "#keys"]) find(id).hidden = false;
+  find("#who .name").textContent = formatAuthor({ author: name, author_key: key });
+  find("#who .scope").hidden = mayWrite();
+  for (const id of ["#new", "#bulk-open"]) find(id).hidden = !mayWrite();
+  list.render();
 }
 
 async function signOut() {
   const unsaved = list.unsaved.length;
-  const sure = unsaved === 0 || await ask({ title: "Sign out?", text: `${words.count(unsaved, "product")} with something that is not saved will be as before.`, yes: "Sign out" });
-  if (!sure) return;
-  sessionStorage.removeItem(KEY);
+  const confirmed = unsaved === 0 || await confirm({ title: "Sign out?", text: `Your unsaved changes to ${format.count(unsaved, "product")} will be lost.`, yes: "Sign out" });
+  if (!confirmed) return;
+  sessionStorage.removeItem(TOKEN_KEY);
   caller = undefined;
   list.clear();
-  finder.end();
-  for (const id of ["#desk", "#who", "#live", "#keys"]) the(id).hidden = true;
-  touched();
+  searchForm.stop();
+  for (const id of ["#workspace", "#who", "#live", "#keys"]) find(id).hidden = true;
+  onEdit();
   signIn();
 }
 
-enter.addEventListener("submit", (event) => {
+signInForm.addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(KEY, fieldsOf(enter).token.value.trim());
-  enter.reset();
+  sessionStorage.setItem(TOKEN_KEY, inputsOf(signInForm).token.value.trim());
+  signInForm.reset();
   void start();
 });
-the("#leave").addEventListener("click", () => void signOut());
+find("#sign-out").addEventListener("click", () => void signOut());
 
 /**
- * A link may bring the token along; it is not left where it can be seen. It takes
- * the place of another one only if the person wants that: anybody can make a link.
- * @returns {Promise<boolean>} whether the token is a new one
+ * Takes the token of a link like /admin#token=…, and removes it from the address bar.
+ * Anybody can make a link, so replacing another token needs a confirmation.
+ * @returns {Promise<boolean>} whether there is a token to sign in with
  */
 async function takeToken() {
-  const brought = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (!brought) return false;
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!token) return false;
   history.replaceState(null, "", location.pathname + location.search);
-  const had = sessionStorage.getItem(KEY);
-  const sure = !had || had === brought || await ask({
+  const previous = sessionStorage.getItem(TOKEN_KEY);
+  const confirmed = !previous || previous === token || await confirm({
     title: "Sign in with another token?", yes: "Use the new token",
-    text: "You are signed in already, and this link brings another token. With it all that you save here is saved in the name of its owner.",
+    text: "You are already signed in. If you use the token of this link, everything you save is recorded under its owner’s name.",
   });
-  if (sure) sessionStorage.setItem(KEY, brought);
-  return sure;
+  if (confirmed) sessionStorage.setItem(TOKEN_KEY, token);
+  return confirmed;
 }
 
 // The rest of the page.
 
-the("#new").addEventListener("click", () => create.show([...list.rows.values()][0]?.draft.product.currency ?? "EUR"));
-the("#bulk-open").addEventListener("click", () => bulk.show(list.search ?? finder.asked));
-the("#unsaved [data-save]").addEventListener("click", async () => {
+find("#new").addEventListener("click", () => createDialog.show([...list.rows.values()][0]?.draft.product.currency ?? "EUR"));
+find("#bulk-open").addEventListener("click", () => repriceDialog.show(list.search ?? searchForm.current));
+find("#unsaved [data-save]").addEventListener("click", async () => {
   for (const row of list.unsaved) await row.save();
 });
-the("#unsaved [data-back]").addEventListener("click", () => list.unsaved.forEach((row) => row.putBack()));
+find("#unsaved [data-undo]").addEventListener("click", () => list.unsaved.forEach((row) => row.revert()));
 addEventListener("keydown", (event) => {
   const field = event.target instanceof Element && event.target.closest("input:not([type=checkbox]), textarea, select, dialog");
   if (event.key !== "/" || field || event.ctrlKey || event.metaKey || event.altKey || !caller) return;
   event.preventDefault();
-  the("#filter").focus();
+  find("#filter").focus();
 });
 addEventListener("beforeunload", (event) => {
   if (list.unsaved.length > 0) event.preventDefault();
@@ -236,13 +237,13 @@ addEventListener("beforeunload", (event) => {
 addEventListener("hashchange", async () => {
   if (await takeToken()) void start();
 });
-addEventListener("online", () => follow.hurry());
+addEventListener("online", () => changeFeed.retryNow());
 document.addEventListener("visibilitychange", () => {
-  if (!caller || !enter.hidden) return;
-  if (document.hidden) return follow.stop(); // a browser has few connections to a host, and a server few places
-  follow.start();
-  pages.soon();
-  void list.catchUp();
+  if (!caller || !signInForm.hidden) return;
+  if (document.hidden) return changeFeed.stop(); // browsers allow few connections to a host, and the server few streams
+  changeFeed.start();
+  pageCounter.update();
+  void list.reloadStale();
 });
 
 void takeToken().then(start);

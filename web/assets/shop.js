@@ -1,30 +1,30 @@
-// Our own shop pages: live, with a sign that says so, a glow on what has
-// changed, and a placeholder for pictures that do not come.
+// The built-in shop pages: live updates with a status text, a highlight on changes, and
+// a placeholder for pictures that do not load.
 
 import { connect } from "./shelfcast.js";
 
-/** The page has the words for each status, in its language. */
-const WORDS = /** @type {const} */ ({ connecting: "saidConnecting", live: "saidLive", offline: "saidOffline" });
+/** The data attribute that holds the text of each status in the page's language. */
+const TEXTS = /** @type {const} */ ({ connecting: "saidConnecting", live: "saidLive", offline: "saidOffline" });
 
 connect({
   onStatus(status) {
     const sign = /** @type {HTMLElement | null} */ (document.querySelector("[data-live-status]"));
     if (!sign || sign.dataset.liveStatus === status && sign.textContent) return;
     sign.dataset.liveStatus = status;
-    sign.textContent = sign.dataset[WORDS[status]] ?? "";
+    sign.textContent = sign.dataset[TEXTS[status]] ?? "";
   },
 });
 
 document.addEventListener("shelfcast:updated", (event) => {
   const element = /** @type {Element} */ (event.target);
-  const name = element.querySelector("h1")?.textContent; // of a product's own page
+  const name = element.querySelector("h1")?.textContent; // only on a product's own page
   if (name) document.title = [name.trim(), ...document.title.split(" · ").slice(-1)].join(" · ");
-  element.getBoundingClientRect(); // the glow of the last time is over
+  element.getBoundingClientRect(); // restarts the animation: forces a layout without the class
   element.classList.add("is-updated");
   markBroken(element);
 });
 
-// An error does not bubble; it is seen on its way down.
+// Error events do not bubble, so listen in the capture phase.
 document.addEventListener(
   "error",
   (event) => {
@@ -34,7 +34,7 @@ document.addEventListener(
 );
 
 /**
- * Pictures that had failed before anybody listened.
+ * Marks pictures that failed before the listener was added.
  * @param {ParentNode} root
  */
 function markBroken(root) {

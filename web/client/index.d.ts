@@ -1,37 +1,37 @@
-/** "connecting", "live", or "offline": it will be back by itself. */
+/** "offline": disconnected, and reconnecting by itself. */
 export type Status = "connecting" | "live" | "offline";
 
-/** One product in one view, at one version. */
+/** A product in a view, at a version. */
 export interface Fragment {
   id: number;
   version: number;
   view: string;
   html: string;
-  /** What the page should be called, of a product's own page. */
+  /** The title of the page, for views of a product's own page. */
   title?: string;
-  /** Shoppers may not see the product; html says so. */
+  /** Shoppers may not see the product. html says so. */
   unavailable?: boolean;
-  /** Older than what was shown, and right: the shop's database was restored. */
+  /** The database was rolled back: this version is older than the one shown, and current. */
   reset?: boolean;
 }
 
-/** Makes element what fresh is. Idiomorph.morph is one. */
+/** Makes element equal to fresh. Idiomorph.morph is one. */
 export type Morph = (element: Element, fresh: Element) => void;
 
 export interface Options {
-  /** The tier's origin, such as https://live.shop.example; by default the page's own. */
+  /** The server's origin, such as https://live.shop.example. Default: the page's own. */
   endpoint?: string;
-  /** "notify": the connection says which version is current, and the HTML comes by HTTP, from a CDN. */
+  /** "notify": the connection carries versions, and the HTML comes by HTTP, so that a CDN can serve it. Default: "full". */
   mode?: "full" | "notify";
-  /** A script on the page's own origin that imports shelfcast-worker.js, so that all tabs share one connection. */
+  /** A script on the page's own origin that imports shelfcast-worker.js. With it all tabs share one connection. */
   worker?: string | URL;
-  /** Where products are looked for; by default the document. */
+  /** Where to look for products. Default: the document. */
   root?: Document | Element;
-  /** Shows what has changed for a moment, in this colour; true: in yellow. */
+  /** Highlights changes for a moment, in this color; true: in yellow. Default: false. */
   highlight?: string | boolean;
-  /** The share of pages that tell the tier when they show what they were sent; 0.01. */
+  /** The share of pages that report which versions they show, for the propagation latency. Default: 0.01. */
   sample?: number;
-  /** Brings an element up to date; by default in place, with what the visitor does there. */
+  /** Updates an element. Default: in place, keeping the visitor's input. */
   morph?: Morph;
   onStatus?: (status: Status) => void;
 }
@@ -41,29 +41,29 @@ export interface Connection {
   /** May be replaced at any time. */
   morph: Morph;
   /**
-   * Calls back with what is newer than version, now and whenever it changes.
-   * A callback that returns false has not shown it.
-   * @returns how to stop
+   * Calls back with each fragment that is newer than version, now and after each change.
+   * The callback returns false if it does not show the fragment.
+   * @returns a function that unsubscribes
    */
   watch(product: { id: number; view: string; version?: number }, callback: (fragment: Fragment) => boolean | void): () => void;
-  /** No more of it. */
+  /** Ends the connection for good. */
   close(): void;
-  /** Leaves the connection until resume; what has changed meanwhile comes then. */
+  /** Disconnects until resume, which catches up with the changes. */
   pause(): void;
   resume(): void;
-  /** There is reason to think that the network works now. */
-  hurry(): void;
-  /** There is reason to think that it does not. */
-  lost(): void;
+  /** Tell the client that the network may work again: it reconnects, or checks the connection. */
+  online(): void;
+  /** Tell the client that the network is down: it disconnects, and reconnects later. */
+  offline(): void;
 }
 
 /** Keeps the products of a page up to date. */
 export function connect(options?: Options): Connection;
 
-/** The connection of the script's own tag, if that has data-endpoint. */
+/** The connection of the script's own tag, if the tag has data-endpoint. */
 export const live: Connection | undefined;
 
-/** What shelfcast:before-update and shelfcast:updated tell of. */
+/** The detail of shelfcast:before-update and shelfcast:updated. */
 export interface UpdateDetail {
   id: number;
   view: string;

@@ -1,44 +1,42 @@
-// How much, and how long.
+// Limits and durations.
 
-/** A session watches no more than this. */
+/** Subscriptions in a session. */
 export const MAX_PRODUCTS = 500;
-/** The tier is told of no more at once: a frame has at most 16 KiB, and a view some 40 letters. */
+/** Subscriptions in a frame. The server accepts 16 KiB, and the name of a view has up to 40 characters. */
 export const MAX_WATCH = 100;
-/** The tier answers no more fragments at once. */
+/** Fragments in a response. */
 export const MAX_FRAGMENTS = 100;
-/** Who listens is not to be read more at once. */
-export const MAX_NEWS = 5;
+/** Changes that are announced to a screen reader at once. */
+export const MAX_ANNOUNCEMENTS = 5;
 
-// All in milliseconds.
+// All durations are in milliseconds.
 
-/** The back-off's first cap, and its last. */
-export const FIRST_PAUSE = 500;
-export const LONGEST_PAUSE = 30_000;
-/** A connection that has been silent for as long, or up to twice as long, is asked whether it lives. */
-export const SILENCE = 30_000;
-/** A connection that has not answered by then does not: a laptop has slept, or a network has gone, and nothing says so. */
-export const PATIENCE = 5_000;
-/** A connection that lasts less was none: a server that accepts and closes is not to be hurried. */
-export const STEADY = 5_000;
-/** What has not opened by then does not. */
-export const OPENING = 10_000;
-/** An answer that has not come by then does not. */
-export const ANSWER = 30_000;
-/** A stream says something at once. If it does not, something holds it back. */
-export const HELD = 5_000;
-/** Polling asks so often, give or take half. */
-export const POLL = 5_000;
-/** What comes to be watched within this needs one stream, or question. */
-export const GATHER = 100;
-/** The next page of the visit may come so soon that it can have the connection of the last. */
-export const LINGER = 5_000;
-/** What comes to be on the page, or on the screen, within this is one look. */
-export const LOOK = 50;
-/** What leaves the screen and is back within this has not left. */
-export const OFF_SCREEN = 10_000;
-/** What changes within this is said together. */
-export const TOGETHER = 1_000;
-/** A page that nobody has looked at for so long does not need to know. */
-export const AWAY = 300_000;
-/** A change glows for so long. */
-export const GLOW = 1_500;
+/** The upper bound of the first back-off, and of the last. */
+export const MIN_BACKOFF = 500;
+export const MAX_BACKOFF = 30_000;
+/** An idle connection is pinged after this, or up to twice as long. */
+export const PING_AFTER = 30_000;
+/** A ping must be answered within this: a laptop that slept, or a network that went away, reports nothing. */
+export const PONG_TIMEOUT = 5_000;
+/** A connection that ends sooner counts as failed, so that a server which accepts and closes is not hammered. */
+export const STABLE_AFTER = 5_000;
+export const OPEN_TIMEOUT = 10_000;
+export const RESPONSE_TIMEOUT = 30_000;
+/** A stream sends its first event at once. If it does not come, a proxy buffers the stream. */
+export const FIRST_EVENT_TIMEOUT = 5_000;
+/** The mean interval between polls; each one varies by half. */
+export const POLL_INTERVAL = 5_000;
+/** New subscriptions within this share one new stream, or one poll. */
+export const RESTART_DELAY = 100;
+/** A shared connection stays open this long without pages, for the next page of the visit. */
+export const IDLE_TIMEOUT = 5_000;
+/** Changes to the page, or to what is on the screen, within this are handled by one scan. */
+export const SCAN_DELAY = 50;
+/** A product stays subscribed this long after it has left the screen. */
+export const OFF_SCREEN_DELAY = 10_000;
+/** Changes within this are announced to a screen reader together. */
+export const ANNOUNCE_DELAY = 1_000;
+/** A page that has been hidden this long disconnects. */
+export const HIDDEN_TIMEOUT = 300_000;
+/** How long a change is highlighted. */
+export const HIGHLIGHT_DURATION = 1_500;

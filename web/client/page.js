@@ -1,17 +1,18 @@
-// The page: which elements show a product, which of them are on or near the screen,
-// and how they are brought up to date. The page is the only state there is.
+// Finds the elements of the page that show a product, subscribes to those on or near
+// the screen, and updates them. The elements' attributes are the only state.
 
-import { LOOK, MAX_PRODUCTS, OFF_SCREEN } from "./limits.js";
-import { speaker } from "./speaker.js";
-import { emit, get, warn } from "./wire.js";
+import { createAnnouncer } from "./announcer.js";
+import { attribute, emit } from "./dom.js";
+import { MAX_PRODUCTS, OFF_SCREEN_DELAY, SCAN_DELAY } from "./limits.js";
+import { warn } from "./protocol.js";
 
-/** @typedef {import("./wire.js").Fragment} Fragment */
+/** @typedef {import("./protocol.js").Fragment} Fragment */
 
 /**
- * What is used of the global scope. A test gives its own.
+ * The globals that are used. Tests replace them.
  * @typedef {object} Env
- * @property {typeof IntersectionObserver} [IntersectionObserver] without it all is near
- * @property {typeof MutationObserver} [MutationObserver] without it, what comes later is not found
+ * @property {typeof IntersectionObserver} [IntersectionObserver] if missing, all elements count as near the screen
+ * @property {typeof MutationObserver} [MutationObserver] if missing, elements that are added later are not found
  * @property {(f: () => void, ms: number) => any} setTimeout
  */
 
@@ -21,118 +22,118 @@ import { emit, get, warn } from "./wire.js";
  * @property {Element} element
  * @property {number} id
  * @property {string} view
- * @property {boolean} [seen] it is on or near the screen
- * @property {boolean} [near] so it was a moment ago, or is
- * @property {number} version that it is watched with: what it shows, or what the page did not want, and is asked for no more
- * @property {number} marked the version that its attribute said when we last left it
- * @property {() => void} [stop] it is watched
+ * @property {boolean} [visible] it is on or near the screen
+ * @property {boolean} [near] it is, or was a moment ago
+ * @property {number} version of the subscription: the version that is shown, or one that the page refused
+ * @property {number} previous the version in the element's attribute after our last update
+ * @property {() => void} [stop] ends the subscription, if there is one
  */
 
 /** @param {Element} e */
-const versionOf = (e) => Number(get(e, "data-product-version")) || 0;
+const versionOf = (e) => +attribute(e, "data-product-version") || 0;
 
 /**
- * Watches what is on or near the screen, from now on.
+ * Keeps the products below root up to date until signal is aborted.
  * @param {ParentNode & Node} root
  * @param {Pick<import("./index.d.ts").Connection, "watch" | "morph">} live
- * @param {(element: Element) => void} updated
- * @param {AbortSignal} signal the end
+ * @param {(element: Element) => void} onUpdate
+ * @param {AbortSignal} signal
  * @param {Env} env
  */
-export const page = (root, live, updated, signal, { IntersectionObserver, MutationObserver, setTimeout }) => {
+export const watchPage = (root, live, onUpdate, signal, { IntersectionObserver, MutationObserver, setTimeout }) => {
   const doc = root.ownerDocument ?? /** @type {Document} */ (root);
-  const listen = speaker(doc, setTimeout);
+  const announcer = createAnnouncer(doc, setTimeout);
   /** @type {Map<Element, Place>} */
   const places = new Map();
-  /** @type {Element | null} where an input method is composing, which nothing may interrupt */
-  let composing = null;
-  let looks = false;
+  /** @type {Element | undefined} where an input method composes, which an update would interrupt */
+  let composing;
+  let scheduled = false;
   let warned = false;
 
-  const soon = () => {
-    if (!looks) setTimeout(look, LOOK);
-    looks = true;
+  const scheduleScan = () => {
+    if (!scheduled) setTimeout(scan, SCAN_DELAY);
+    scheduled = true;
   };
-  const near = IntersectionObserver && new IntersectionObserver((entries) => {
+  const intersections = IntersectionObserver && new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       const place = places.get(target);
       if (!place) continue;
-      place.seen = isIntersecting;
+      place.visible = isIntersecting;
       setTimeout(() => {
-        place.near = place.seen;
-        soon();
-      }, isIntersecting ? 0 : OFF_SCREEN);
+        place.near = place.visible;
+        scheduleScan();
+      }, isIntersecting ? 0 : OFF_SCREEN_DELAY);
     }
   }, { rootMargin: "100%" });
-  const added = MutationObserver && new MutationObserver(soon);
+  const mutations = MutationObserver && new MutationObserver(scheduleScan);
 
-  // Sees what is there, and watches what is near.
-  function look() {
-    looks = false;
-    const there = new Set(signal.aborted ? [] : root.querySelectorAll("[data-product-id][data-view]"));
+  // Updates places and subscriptions to what is on the page now.
+  function scan() {
+    scheduled = false;
+    const found = new Set(signal.aborted ? [] : root.querySelectorAll("[data-product-id][data-view]"));
     for (const [element, { stop }] of places) {
-      if (there.has(element)) continue;
-      near?.unobserve(element);
+      if (found.has(element)) continue;
+      intersections?.unobserve(element);
       places.delete(element);
       stop?.();
     }
-    for (const element of there) {
-      const id = Number(get(element, "data-product-id"));
-      const view = get(element, "data-view");
+    for (const element of found) {
+      const id = +attribute(element, "data-product-id");
+      const view = attribute(element, "data-view");
       const version = versionOf(element);
-      const had = places.get(element);
-      near?.observe(element);
-      // The page may make something else of it, or something older.
-      if (had?.id === id && had.view === view && had.marked === version) continue;
-      places.set(element, Object.assign(had ?? { near: !near }, { element, id, view, version, marked: version, stop: void had?.stop?.() }));
+      const known = places.get(element);
+      intersections?.observe(element);
+      // The page's own script may have put another product there, or an older version.
+      if (known?.id === id && known.view === view && known.previous === version) continue;
+      places.set(element, Object.assign(known ?? { near: !intersections }, { element, id, view, version, previous: version, stop: void known?.stop?.() }));
     }
     const wanted = [...places.values()].filter(({ id, near }) => near && id > 0 && Number.isSafeInteger(id));
     if (wanted.length > MAX_PRODUCTS) {
       warned ||= warn(`only ${MAX_PRODUCTS} products are watched`);
-      const far = (/** @type {Place} */ { element }) => Math.abs(element.getBoundingClientRect().top);
-      wanted.sort((a, b) => far(a) - far(b)).splice(MAX_PRODUCTS);
+      const distance = (/** @type {Place} */ { element }) => Math.abs(element.getBoundingClientRect().top);
+      wanted.sort((a, b) => distance(a) - distance(b)).splice(MAX_PRODUCTS);
     }
     const watched = new Set(wanted);
     for (const place of places.values()) {
       if (!watched.has(place)) place.stop = void place.stop?.();
-      else place.stop ??= live.watch(place, (fragment) => take(place, fragment));
+      else place.stop ??= live.watch(place, (fragment) => update(place, fragment));
     }
   }
 
   /**
-   * Makes the element what the fragment says, unless the page says no.
+   * Updates the place, unless the page refuses.
    * @param {Place} place
    * @param {Fragment} fragment
-   * @returns {boolean} whether that was done
+   * @returns {boolean} whether the fragment is shown now
    */
-  function take(place, fragment) {
+  function update(place, fragment) {
     const { element } = place;
     const { id, view, version, html, reset } = fragment;
     if (composing && element.contains(composing)) {
-      place.marked = -1; // it will be asked for anew
+      place.previous = -1; // so that the next scan subscribes again
       return false;
     }
     const previous = versionOf(element);
     if (!reset && version <= previous) return false;
-    const holder = doc.createElement("template");
-    holder.innerHTML = html;
-    const fresh = holder.content.firstElementChild;
+    const template = doc.createElement("template");
+    template.innerHTML = html;
+    const fresh = template.content.firstElementChild;
     const detail = { id, view, version, previous };
     place.version = version;
-    if (!fresh || Number(get(fresh, "data-product-id")) !== id) return !warn(`not the fragment of ${id}`);
+    if (!fresh || +attribute(fresh, "data-product-id") !== id) return !warn(`not a fragment of ${id}`);
     if (!emit(element, "before-update", { ...detail, fresh })) return false;
-    const say = listen(element, id);
+    const announce = announcer(element, id);
     live.morph(element, fresh);
-    const now = element.isConnected ? element : fresh;
-    place.marked = versionOf(now);
-    if (now !== element) {
-      // It is watched still, for where it is: nobody need hear of it.
+    const updated = element.isConnected ? element : fresh;
+    place.previous = versionOf(updated);
+    if (updated !== element) {
+      // The subscription moves to the new element.
       places.delete(element);
-      places.set((place.element = now), place);
+      places.set((place.element = updated), place);
     }
-    say(now);
-    updated(now);
-    emit(now, "updated", detail);
+    announce(updated);
+    onUpdate(updated);
+    emit(updated, "updated", detail);
     return true;
   }
 
@@ -140,13 +141,13 @@ export const page = (root, live, updated, signal, { IntersectionObserver, Mutati
     composing = /** @type {Element} */ (event.target);
   }, { signal });
   root.addEventListener("compositionend", () => {
-    composing = null;
-    look();
+    composing = undefined;
+    scan();
   }, { signal });
-  added?.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
+  mutations?.observe(root, { childList: true, subtree: true, attributeFilter: ["data-product-id", "data-product-version", "data-view"] });
   signal.onabort = () => {
-    added?.disconnect();
-    look();
+    mutations?.disconnect();
+    scan();
   };
-  look();
+  scan();
 };

@@ -1,10 +1,9 @@
-// The worker: one for all tabs of a browser, or, where there are no shared
-// workers, a module of the page's own. Either has the connection, and tabs speak
-// to it through ports.
+// The script of the shared worker, which runs the hub for all pages of a browser.
+// Browsers without shared workers run the same hub in each page.
 
-import { tabs } from "./tabs.js";
+import { createHub } from "./hub.js";
 
 if ("onconnect" in globalThis) {
-  const accept = tabs(/** @type {any} */ (globalThis).name, globalThis, navigator.locks);
+  const accept = createHub(/** @type {any} */ (globalThis).name, globalThis, navigator.locks);
   /** @type {any} */ (globalThis).onconnect = (/** @type {MessageEvent} */ event) => accept(event.ports[0]);
 }

@@ -1,4 +1,4 @@
-// Shelfcast's client: keeps the products on a page up to date. It has no
+// The Shelfcast client: keeps the products on a page up to date. It has no
 // dependencies and needs no build.
 //
 //   <script type="module" src="https://live.shop.example/assets/shelfcast.js" data-endpoint></script>
@@ -7,93 +7,95 @@
 //   const live = connect({ endpoint: "https://live.shop.example" });
 //   const stop = live.watch({ id: 42, view: "card" }, (fragment) => …);
 
-import { AWAY, GLOW } from "./limits.js";
-import { morph as gentle } from "./morph.js";
-import { page } from "./page.js";
+import { createHub } from "./hub.js";
+import { PROTOCOL } from "./protocol.js";
+import { HIDDEN_TIMEOUT, HIGHLIGHT_DURATION } from "./limits.js";
+import { createPort } from "./port.js";
+import { attribute, emit } from "./dom.js";
+import { watchPage } from "./page.js";
+import { createTimer } from "./timer.js";
+import { morph as defaultMorph } from "./morph.js";
 import "./shelfcast-worker.js";
-import { tab } from "./tab.js";
-import { tabs } from "./tabs.js";
-import { timer } from "./timer.js";
-import { emit, get, PROTOCOL } from "./wire.js";
 
 /**
- * Watches every element that has data-product-id, data-product-version and
- * data-view, once it comes near the screen, and brings it up to date. The options
- * are described in index.d.ts.
+ * Connects to the server, and keeps every element up to date that has
+ * data-product-id, data-product-version and data-view and is near the screen.
+ * index.d.ts describes the options.
  * @param {import("./index.d.ts").Options} [options]
  * @returns {import("./index.d.ts").Connection}
  */
 export const connect = (options = {}) => {
-  const { endpoint = "", mode = "full", worker, root = document, highlight = false, sample = 0.01, morph = gentle, onStatus } = options;
+  const { endpoint = "", mode = "full", worker, root = document, highlight = false, sample = 0.01, morph = defaultMorph, onStatus } = options;
   const name = `${PROTOCOL} ${mode} ${new URL(endpoint, location.href).origin}`;
   const end = new AbortController();
   const { signal } = end;
-  const away = timer(globalThis);
+  const hidden = createTimer(globalThis);
   let left = false;
 
-  const joined = tab({
-    shared: (failed) => shared(name, worker, failed),
-    own: tabs(name, globalThis),
+  const port = createPort({
+    shared: (failed) => openWorker(name, worker, failed),
+    accept: createHub(name, globalThis),
     locks: navigator.locks,
-    tells: Math.random() < sample,
-    via(via) {
+    sample: Math.random() < sample,
+    transport(api) {
       try {
-        if (via) sessionStorage[name] = via;
-        return Number(sessionStorage[name]) || 0;
+        if (api) sessionStorage[name] = api;
+        return sessionStorage[name];
       } catch {
-        return 0; // storage is forbidden: it will be found out again
+        // Storage is forbidden: each page finds out again.
       }
     },
-    status(status) {
+    onStatus(status) {
       onStatus?.(status);
       emit(root, "status", status);
     },
   });
-  const live = Object.assign(joined, {
+  const live = Object.assign(port, {
     morph,
     close() {
       end.abort();
-      joined.pause();
+      port.pause();
     },
   });
-  page(root, live, (element) => {
+  watchPage(root, live, (element) => {
     if (highlight === false || matchMedia("(prefers-reduced-motion:reduce)").matches) return;
-    element.animate([{ backgroundColor: (highlight !== true && highlight) || "#ffec9e", offset: 0 }], GLOW);
+    element.animate([{ backgroundColor: (highlight !== true && highlight) || "#ffec9e", offset: 0 }], HIGHLIGHT_DURATION);
   }, signal, globalThis);
 
   const leave = () => {
     left = true;
-    joined.pause();
+    port.pause();
   };
-  const back = () => {
-    away();
-    if (left) joined.resume();
+  const comeBack = () => {
+    hidden();
+    if (left) port.resume();
     left = false;
-    joined.hurry();
+    port.online();
   };
   /** @type {Record<string, () => void>} */
-  const hear = {
-    online: joined.hurry,
-    offline: joined.lost,
-    // A page with an open connection is not kept for the way back.
+  const listeners = {
+    online: port.online,
+    offline: port.offline,
+    // A page with an open connection is kept out of the back/forward cache.
     pagehide: leave,
-    pageshow: back,
+    pageshow: comeBack,
     visibilitychange() {
-      if (document.hidden) away(leave, AWAY);
-      else back();
+      if (document.hidden) hidden(leave, HIDDEN_TIMEOUT);
+      else comeBack();
     },
   };
-  for (const event in hear) addEventListener(event, hear[event], { signal });
-  joined.resume();
+  for (const event in listeners) addEventListener(event, listeners[event], { signal });
+  port.resume();
   return live;
 };
 
 /**
+ * Returns the port of the shared worker, or undefined if there cannot be one.
  * @param {string} name
  * @param {string | URL | undefined} script on the page's own origin
- * @param {() => void} failed
+ * @param {() => void} failed the script does not load
  */
-function shared(name, script, failed) {
+function openWorker(name, script, failed) {
   try {
     const worker = script
       ? new SharedWorker(script, { type: "module", name })
@@ -101,35 +103,35 @@ function shared(name, script, failed) {
     worker.onerror = failed;
     return worker.port;
   } catch {
-    return undefined; // not known here, forbidden, or of another origin
+    // The browser has none or forbids it, or the script is of another origin.
   }
 }
 
-// A product that fills itself: <live-product product="42" view="card">. It has what
-// any page watches, at no version yet.
+// <live-product product="42" view="card"> fills itself: it holds an element that shows
+// no version yet.
 try {
   customElements.define("live-product", class extends HTMLElement {
     static observedAttributes = ["product", "view"];
 
     attributeChangedCallback() {
-      const productId = get(this, "product");
-      const view = get(this, "view") || "card";
-      const [inside] = this.children;
-      if (get(inside, "data-product-id") === productId && get(inside, "data-view") === view) return;
+      const productId = attribute(this, "product");
+      const view = attribute(this, "view") || "card";
+      const [child] = this.children;
+      if (attribute(child, "data-product-id") === productId && attribute(child, "data-view") === view) return;
       const place = document.createElement("div");
       Object.assign(place.dataset, { productId, view });
       this.replaceChildren(place);
     }
   });
 } catch {
-  // There is one already, or this is no page.
+  // Already defined, or there is no page: in a worker, or on a server.
 }
 
 const tag = [...(globalThis.document?.querySelectorAll(/** @type {"script"} */ ("script[data-endpoint]")) ?? [])].find((s) => s.src === import.meta.url);
 
 /**
- * The connection of the script's own tag, if that has data-endpoint: the tier's
- * origin, or nothing for the script's.
+ * The connection of this script's own tag, if the tag has data-endpoint: the server's
+ * origin, or "" for the script's.
  * @type {import("./index.d.ts").Connection | undefined}
  */
 export const live = tag && connect({ .../** @type {{}} */ (tag.dataset), endpoint: tag.dataset.endpoint || tag.src });

@@ -1,15 +1,14 @@
-// Waiting, for one thing at a time, and by chance: a thousand browsers that lost
-// one server are not to knock on the next one together.
-
-import { FIRST_PAUSE, LONGEST_PAUSE } from "./limits.js";
+import { MAX_BACKOFF, MIN_BACKOFF } from "./limits.js";
 
 /** @typedef {import("./transports.js").Env} Env */
 
 /**
+ * Returns a function that schedules f after ms and cancels what it scheduled before.
+ * Without arguments it only cancels.
  * @param {Pick<Env, "setTimeout" | "clearTimeout">} env
- * @returns {(f?: () => void, ms?: any) => void} does f after ms in place of what was to be done; without f, nothing
+ * @returns {(f?: () => void, ms?: any) => void}
  */
-export const timer = ({ setTimeout, clearTimeout }) => {
+export const createTimer = ({ setTimeout, clearTimeout }) => {
   /** @type {any} */
   let id;
   return (f, ms) => {
@@ -19,9 +18,10 @@ export const timer = ({ setTimeout, clearTimeout }) => {
 };
 
 /**
- * How long to wait after so many failures: anywhere between nothing and a cap that
- * doubles ("full jitter").
+ * Returns the milliseconds to wait after so many failures: a random share of a bound
+ * that doubles ("full jitter"), so that the browsers of a failed server do not
+ * reconnect together.
  * @param {Env} env
  * @param {number} failures
  */
-export const backOff = (env, failures) => env.Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** failures);
+export const backoff = (env, failures) => env.Math.random() * Math.min(MAX_BACKOFF, MIN_BACKOFF * 2 ** failures);

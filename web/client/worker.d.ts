@@ -1,3 +1,3 @@
-// Import it in a script on the page's own origin, and name that script as the
-// worker of connect: all tabs of a browser then share one connection.
+// Import it in a script on the page's own origin, and pass that script to connect as
+// worker: all tabs of a browser then share one connection.
 export {};

@@ -1,23 +1,23 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { aborted, Api, newKey, Problem } from "../assets/admin-api.js";
+import { isAbort, Api, newKey, Problem } from "../assets/admin-api.js";
 
-let calls, answers, paused, refused, now, keys, api;
+let calls, answers, paused, unauthorized, now, keys, api;
 
 /** @param {object} body */
 const answer = (status, body = {}, headers = {}) => () => new Response(JSON.stringify(body), { status, headers });
-const away = () => { throw new TypeError("fetch failed"); };
+const noResponse = () => { throw new TypeError("fetch failed"); };
 const stale = answer(412, { type: "urn:shelfcast:problem:stale-version", detail: "the product has changed since" });
 
 beforeEach(() => {
-  [calls, answers, paused, refused, now, keys] = [[], [], [], [], 0, 0];
+  [calls, answers, paused, unauthorized, now, keys] = [[], [], [], [], 0, 0];
   api = new Api({
     fetch: async (path, init) => { calls.push({ path, ...init }); return answers.shift()(); },
-    pause: async (ms) => { paused.push(ms); },
+    sleep: async (ms) => { paused.push(ms); },
     random: () => 1,
     now: () => now,
     key: () => `key-${++keys}`,
-    refused: (problem) => refused.push(problem),
+    onUnauthorized: (problem) => unauthorized.push(problem),
   });
   api.token = "the token";
 });
@@ -25,7 +25,7 @@ beforeEach(() => {
 const key = (n) => calls[n].headers["Idempotency-Key"];
 const edit = (id = 1, body = { price: "1.00" }, version = 10) => api.change("PATCH", `/products/${id}`, { body, version });
 
-test("an edit is a merge patch of the version that was seen, with a key of its own", async () => {
+test("an edit is a merge patch of the loaded version, with its own idempotency key", async () => {
   answers = [answer(200, { id: 1, version: 11 }), answer(200), answer(201)];
   assert.deepEqual(await edit(), { id: 1, version: 11 });
   await edit(2);
@@ -42,8 +42,8 @@ test("an edit is a merge patch of the version that was seen, with a key of its o
   assert.equal(second.path, "/api/v1/products/2");
 });
 
-test("without an answer it is sent once more, with the same key", async () => {
-  answers = [away, answer(200, { version: 11 })];
+test("repeats a change without a response once, with the same key", async () => {
+  answers = [noResponse, answer(200, { version: 11 })];
   assert.deepEqual(await edit(), { version: 11 });
   assert.equal(key(0), key(1));
   assert.deepEqual(paused, [1000]);
@@ -55,19 +55,19 @@ test("without an answer it is sent once more, with the same key", async () => {
   assert.deepEqual(paused, [1000, 3000]);
 });
 
-test("it is sent no more than twice, and whoever asks for the same again means the same", async () => {
-  answers = [away, away, away, answer(200)];
-  await assert.rejects(edit(), (p) => p instanceof Problem && p.status === 0 && p.open);
+test("sends a change at most twice, and uses the same key when the person repeats it", async () => {
+  answers = [noResponse, noResponse, noResponse, answer(200)];
+  await assert.rejects(edit(), (p) => p instanceof Problem && p.status === 0 && p.uncertain);
   assert.equal(calls.length, 2);
   await edit();
   assert.equal(new Set([0, 1, 2, 3].map(key)).size, 1);
   answers = [answer(200), answer(200)];
   await edit();
   await edit(1, { price: "2.00" });
-  assert.equal(new Set([3, 4, 5].map(key)).size, 3, "that was answered: the next is another one");
+  assert.equal(new Set([3, 4, 5].map(key)).size, 3, "the next change is a new one");
 });
 
-test("a day later the same is meant once more", async () => {
+test("uses a new key for the same change a day later", async () => {
   answers = [answer(500), answer(200)];
   await assert.rejects(edit(), { status: 500 });
   now += 24 * 3600_000;
@@ -75,7 +75,7 @@ test("a day later the same is meant once more", async () => {
   assert.notEqual(key(0), key(1));
 });
 
-test("a refusal is not tried again, and says what is wrong with which field", async () => {
+test("does not repeat a refused change, and reports the errors by field", async () => {
   answers = [answer(422, {
     type: "urn:shelfcast:problem:invalid-input", detail: "invalid input", errors: [
       { location: "body.price", message: "price is negative" }, { location: "body.stock", message: "expected integer" },
@@ -86,7 +86,7 @@ test("a refusal is not tried again, and says what is wrong with which field", as
     assert.deepEqual(p.fields, { price: "is negative", stock: "expected integer" });
     assert.equal(p.message, "Invalid input: is odd.");
     assert.equal(p.type, "invalid-input");
-    return !p.open;
+    return !p.uncertain;
   });
   answers = [stale, stale];
   await assert.rejects(edit(), { status: 412 });
@@ -94,29 +94,29 @@ test("a refusal is not tried again, and says what is wrong with which field", as
   assert.equal(new Set([0, 1, 2].map(key)).size, 3);
 });
 
-test("what is no JSON is no answer; a proxy's page is a problem", async () => {
+test("treats a cut-off body as no response, and a proxy's page as an error", async () => {
   const page = () => new Response("<h1>Bad gateway</h1>", { status: 502 });
   answers = [page];
-  await assert.rejects(edit(), { status: 502, message: "The server answered 502." });
+  await assert.rejects(edit(), { status: 502, message: "The server reported an error (502)." });
   answers = [() => new Response("cut o"), answer(200, { version: 11 })];
   assert.deepEqual(await edit(2), { version: 11 });
   assert.equal(key(1), key(2));
 });
 
-test("a token that is not taken is told, and nothing else is", async () => {
+test("calls onUnauthorized for 401 only", async () => {
   answers = [answer(401, { detail: "the token is unknown" }), answer(403, { detail: "the token lacks the scope" })];
   await assert.rejects(api.get("/caller"), { status: 401 });
   await assert.rejects(edit(), { status: 403 });
-  assert.deepEqual(refused.map((p) => p.message), ["The token is unknown."]);
+  assert.deepEqual(unauthorized.map((p) => p.message), ["The token is unknown."]);
 });
 
-test("what was given up is no problem", async () => {
-  const given = new AbortController();
-  answers = [() => { given.abort(); throw given.signal.reason; }];
-  await assert.rejects(api.get("/products", given.signal), (error) => aborted(error) && !(error instanceof Problem));
+test("an aborted call is not a problem", async () => {
+  const controller = new AbortController();
+  answers = [() => { controller.abort(); throw controller.signal.reason; }];
+  await assert.rejects(api.get("/products", controller.signal), (error) => isAbort(error) && !(error instanceof Problem));
 });
 
-test("keys are new", () => {
+test("keys are unique", () => {
   const some = Array.from({ length: 1000 }, newKey);
   assert.equal(new Set(some).size, 1000);
   assert.match(some[0], /^[0-9a-f]{32}$/);

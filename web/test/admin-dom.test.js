@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { open } from "../assets/admin-dom.js";
+import { openDialog } from "../assets/admin-dom.js";
 
-/** A dialog whose close event comes when the test says so, as with a frame. */
+/** A dialog whose close event comes from the test, as a browser delays it to the next frame. */
 class Dialog {
   open = false;
   button = {};
@@ -12,26 +12,26 @@ class Dialog {
   frame() { this.onclose(); }
 }
 
-test("a dialog says once that it has closed, and to nobody else", () => {
-  const [dialog, other, said] = [new Dialog(), new Dialog(), []];
-  open(dialog, () => said.push("first"));
-  open(other, () => said.push("other"));
+test("calls onClose once per dialog", () => {
+  const [dialog, other, closed] = [new Dialog(), new Dialog(), []];
+  openDialog(dialog, () => closed.push("first"));
+  openDialog(other, () => closed.push("other"));
   dialog.button.onclick();
-  assert.deepEqual(said, []);
+  assert.deepEqual(closed, []);
   dialog.frame();
   dialog.frame();
-  assert.deepEqual(said, ["first"]);
+  assert.deepEqual(closed, ["first"]);
 });
 
-test("one that is open again before its event has come is not closed by it", () => {
-  const [dialog, said] = [new Dialog(), []];
-  open(dialog, () => said.push("first"));
+test("a dialog that is reopened before the close event stays open", () => {
+  const [dialog, closed] = [new Dialog(), []];
+  openDialog(dialog, () => closed.push("first"));
   dialog.close();
-  open(dialog, () => said.push("second"));
-  assert.deepEqual(said, ["first"]);
-  dialog.frame(); // of the first
-  assert.deepEqual(said, ["first"]);
+  openDialog(dialog, () => closed.push("second"));
+  assert.deepEqual(closed, ["first"]);
+  dialog.frame(); // of the first close
+  assert.deepEqual(closed, ["first"]);
   dialog.close();
   dialog.frame();
-  assert.deepEqual(said, ["first", "second"]);
+  assert.deepEqual(closed, ["first", "second"]);
 });

@@ -4,7 +4,7 @@ import { beforeEach, test } from "node:test";
 import { Window } from "happy-dom";
 import { Problem } from "../assets/admin-api.js";
 import { Row } from "../assets/admin-row.js";
-import { Words } from "../assets/admin-words.js";
+import { Formatter } from "../assets/admin-format.js";
 
 const html = readFileSync(new URL("../templates/admin.html", import.meta.url), "utf8");
 const product = (more = {}) => ({
@@ -12,9 +12,9 @@ const product = (more = {}) => ({
   compare_at_price: null, currency: "EUR", stock: 7, published: true, archived: false, created_at: "2026-11-24T09:30:00Z", ...more,
 });
 
-let shop, calls, notices, may, answers, window, lamp, mug;
+let shop, calls, notices, writable, answers, window, lamp, mug;
 
-/** All that can happen without time has happened. */
+/** Waits until everything has happened that needs no timer. */
 async function settled() {
   for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
 }
@@ -23,11 +23,11 @@ beforeEach(() => {
   window = new Window({ url: "http://shop.test/admin" });
   for (const name of ["window", "document", "HTMLInputElement", "HTMLTextAreaElement"]) globalThis[name] = name === "window" ? window : window[name];
   window.document.body.innerHTML = html.slice(html.indexOf("<template"), html.indexOf("</body>"));
-  [calls, notices, may, answers] = [[], [], true, []];
+  [calls, notices, writable, answers] = [[], [], true, []];
   shop = new Map([[1, product()], [2, product({ id: 2, sku: "mug", title: "The mug" })]]);
-  const desk = {
-    words: new Words("en"), self: () => ({ key: "token:7", may }), notice: (text) => notices.push(text), touched: () => {}, ask: async () => true,
-    history: () => {}, step: (row, name, step) => notices.push(`${row.id} ${name} ${step}`),
+  const context = {
+    format: new Formatter("en"), caller: () => ({ key: "token:7", writable }), notify: (text) => notices.push(text), onEdit: () => {}, confirm: async () => true,
+    showHistory: () => {}, moveFocus: (row, name, step) => notices.push(`${row.id} ${name} ${step}`),
     api: {
       get: async (path) => {
         const [, id, history] = /^\/products\/(\d+)(\/history)?/.exec(path);
@@ -46,7 +46,7 @@ beforeEach(() => {
       },
     },
   };
-  [lamp, mug] = [new Row(shop.get(1), desk), new Row(shop.get(2), desk)];
+  [lamp, mug] = [new Row(shop.get(1), context), new Row(shop.get(2), context)];
   window.document.body.append(lamp.element, mug.element);
 });
 
@@ -63,7 +63,7 @@ function press(row, name, key, more = {}) {
 }
 const note = (row, name) => window.document.getElementById(field(row, name).getAttribute("aria-describedby"));
 
-test("Enter saves what was typed, and nothing else", async () => {
+test("Enter saves the edited fields only", async () => {
   type(lamp, "price", "12.34");
   assert.equal(find(lamp, ".save").hidden, false);
   assert.equal(find(mug, ".save").hidden, true);
@@ -72,24 +72,24 @@ test("Enter saves what was typed, and nothing else", async () => {
   assert.deepEqual(notices, ["Saved “The lamp”."]);
   assert.equal(find(lamp, ".save").hidden, true);
   await press(lamp, "price", "Enter");
-  assert.equal(calls.length, 1, "there is nothing to save");
+  assert.equal(calls.length, 1, "nothing changed");
 });
 
-test("what a description has lost is said until the next edit is saved", async () => {
-  lamp.desk.api.change = async () => ({ ...product(), version: 11, description: "<p>x</p>", removed: "<script>, <p onclick> (2)" });
+test("shows what was removed from a description until the next save", async () => {
+  lamp.context.api.change = async () => ({ ...product(), version: 11, description: "<p>x</p>", removed: "<script>, <p onclick> (2)" });
   type(lamp, "description", "<p onclick=a()>x</p>");
   await press(lamp, "description", "Enter", { ctrlKey: true });
   const said = find(lamp, ".problem");
-  assert.equal(said.textContent, "The description was saved without what the shop does not allow: <script>, <p onclick> (2).");
+  assert.equal(said.textContent, "The description was saved without content that is not allowed: <script>, <p onclick> (2).");
   assert.equal(said.hidden, false);
   assert.equal(field(lamp, "description").value, "<p>x</p>");
-  lamp.desk.api.change = async () => ({ ...product(), version: 12 });
+  lamp.context.api.change = async () => ({ ...product(), version: 12 });
   type(lamp, "description", "y");
   await press(lamp, "description", "Enter", { ctrlKey: true });
   assert.equal(said.textContent, "");
 });
 
-test("Enter makes lines in a description, and saves with Ctrl; an input method's Enter is its own", async () => {
+test("in a description only Ctrl+Enter saves, and Enter of an input method never does", async () => {
   type(lamp, "description", "<p>x</p>");
   await press(lamp, "description", "Enter");
   type(lamp, "title", "ランプ");
@@ -99,7 +99,7 @@ test("Enter makes lines in a description, and saves with Ctrl; an input method's
   assert.deepEqual(calls[0].body, { title: "ランプ", description: "<p>x</p>" });
 });
 
-test("Escape undoes the field, and then the product", async () => {
+test("Escape reverts the field, and then the product", async () => {
   type(lamp, "price", "1.00");
   type(lamp, "stock", "1");
   type(lamp, "vendor", "Other");
@@ -110,15 +110,15 @@ test("Escape undoes the field, and then the product", async () => {
   assert.equal(lamp.unsaved, false);
 });
 
-test("the arrows go up and down the list", async () => {
+test("arrow keys move the focus between rows", async () => {
   await press(lamp, "price", "ArrowDown");
   await press(mug, "stock", "ArrowUp");
   await press(lamp, "description", "ArrowDown");
-  await press(lamp, "vendor", "ArrowDown"); // its own list opens
+  await press(lamp, "vendor", "ArrowDown"); // the input opens its list
   assert.deepEqual(notices, ["1 price 1", "2 stock -1"]);
 });
 
-test("what is wrong is said at its field, and goes when it is typed over", async () => {
+test("shows errors at their fields until these are edited", async () => {
   answers = [new Problem(422, "Invalid input.", { fields: { price: "has more digits than EUR has", vendor: "is too long" } })];
   type(lamp, "price", "1.234");
   type(lamp, "vendor", "x");
@@ -134,31 +134,31 @@ test("what is wrong is said at its field, and goes when it is typed over", async
   assert.equal(field(lamp, "vendor").hasAttribute("aria-invalid"), true);
 });
 
-test("what the server would not see as what it is does not reach it", async () => {
+test("does not send invalid numbers", async () => {
   type(lamp, "stock", "");
   type(lamp, "price", "abc");
   await press(lamp, "stock", "Enter");
   assert.equal(calls.length, 0);
   assert.equal(field(lamp, "stock").getAttribute("aria-invalid"), "true");
-  assert.equal(note(lamp, "price").textContent, "Price is not a number such as 19.90.");
+  assert.equal(note(lamp, "price").textContent, "Price must be a number, such as 19.90.");
 });
 
-/** Somebody else has made this of the lamp. */
+/** Someone else saves the lamp. */
 const elsewhere = (more) => shop.set(1, { ...shop.get(1), version: shop.get(1).version + 5, ...more });
 
-test("a conflict is shown, and mine goes on top when I say so", async () => {
+test("shows a conflict, and Keep mine saves on top of it", async () => {
   type(lamp, "price", "12.00");
   elsewhere({ price: "15.00", stock: 3 });
   await press(lamp, "price", "Enter");
   const conflict = find(lamp, ".conflict");
   assert.equal(conflict.hidden, false);
-  assert.match(conflict.textContent, /Somebody else has changed this product meanwhile: erp \(token 7\), the sign-in that you use too, /);
+  assert.match(conflict.textContent, /This product was changed by erp \(token 7\), your own sign-in, /);
   assert.deepEqual([...conflict.querySelectorAll("tbody tr *")].map((e) => e.textContent), ["Price", "€15.00", "12.00"]);
-  assert.equal(find(lamp, ".also").textContent, "Changed as well, and taken over: Stock 7 → 3");
-  assert.equal(note(lamp, "price").textContent, "Changed elsewhere to €15.00");
+  assert.equal(find(lamp, ".also").textContent, "Also changed, and updated here: Stock 7 → 3");
+  assert.equal(note(lamp, "price").textContent, "Someone else changed this to €15.00");
   assert.deepEqual([field(lamp, "price").value, field(lamp, "stock").value], ["12.00", "3"]);
   await press(lamp, "price", "Enter");
-  assert.equal(calls.length, 1, "it is not saved by habit");
+  assert.equal(calls.length, 1, "Enter does not resolve a conflict");
   find(lamp, ".mine").click();
   await settled();
   assert.deepEqual(calls[1], { method: "PATCH", path: "/products/1", body: { price: "12.00" }, version: 15 });
@@ -166,7 +166,7 @@ test("a conflict is shown, and mine goes on top when I say so", async () => {
   assert.equal(shop.get(1).stock, 3);
 });
 
-test("or theirs is taken", async () => {
+test("Use theirs discards the edit", async () => {
   type(lamp, "price", "12.00");
   elsewhere({ price: "15.00" });
   await press(lamp, "price", "Enter");
@@ -176,21 +176,21 @@ test("or theirs is taken", async () => {
   assert.deepEqual([field(lamp, "price").value, lamp.unsaved, calls.length], ["15.00", false, 1]);
 });
 
-test("what changes elsewhere comes in around what is typed", async () => {
+test("a reload updates the other fields and keeps the edit", async () => {
   type(lamp, "price", "12.00");
   elsewhere({ price: "15.00", title: "Their lamp" });
-  lamp.heard = 15;
-  assert.ok(lamp.behind);
+  lamp.newest = 15;
+  assert.ok(lamp.stale);
   assert.deepEqual(await lamp.refresh(), ["title", "price"]);
   await settled();
-  assert.ok(!lamp.behind);
+  assert.ok(!lamp.stale);
   assert.deepEqual([field(lamp, "title").value, field(lamp, "price").value], ["Their lamp", "12.00"]);
-  assert.equal(note(lamp, "price").textContent, "Changed elsewhere to €15.00");
+  assert.equal(note(lamp, "price").textContent, "Someone else changed this to €15.00");
   assert.ok(field(lamp, "title").classList.contains("is-fresh"));
   assert.match(find(lamp, ".conflict").textContent, /erp/);
 });
 
-test("a title is text, wherever it is shown", async () => {
+test("never shows a title as HTML", async () => {
   const title = "<img src=x onerror=alert(1)>";
   type(lamp, "title", "mine");
   elsewhere({ title, vendor: title, sku: title });
@@ -200,16 +200,16 @@ test("a title is text, wherever it is shown", async () => {
   assert.ok(find(lamp, ".conflict").textContent.includes(title));
 });
 
-test("who may only read has no buttons, and fields that cannot be typed in", () => {
-  may = false;
-  lamp.paint();
+test("a read-only person gets read-only fields and no buttons", () => {
+  writable = false;
+  lamp.render();
   for (const name of ["title", "price", "description"]) assert.ok(field(lamp, name).hasAttribute("readonly"), name);
   assert.ok(field(lamp, "published").disabled);
   const buttons = [...lamp.element.querySelectorAll("button")].filter((b) => !b.hidden && !b.closest(".conflict")).map((b) => b.textContent);
   assert.deepEqual(buttons, ["More", "History"]);
 });
 
-test("an archived product takes no edits, and can be restored", async () => {
+test("an archived product is read-only and can be restored", async () => {
   find(lamp, ".archive").click();
   await settled();
   assert.equal(calls[0].path, "/products/1/archive");
@@ -219,12 +219,12 @@ test("an archived product takes no edits, and can be restored", async () => {
   assert.equal(find(lamp, ".publish").hidden, true);
 });
 
-test("pages are counted, as far as that is known", () => {
+test("shows page counts, also incomplete ones", () => {
   const said = () => find(lamp, ".open").textContent;
-  lamp.face.count(1234, true);
+  lamp.view.setPageCount(1234, true);
   assert.equal(said(), "1,2341,234 open pages");
-  lamp.face.count(3, false);
+  lamp.view.setPageCount(3, false);
   assert.equal(said(), "≥ 3at least 3 open pages");
-  lamp.face.count(0, false);
-  assert.equal(said(), "–open pages not known");
+  lamp.view.setPageCount(0, false);
+  assert.equal(said(), "–number of open pages unknown");
 });

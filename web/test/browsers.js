@@ -1,14 +1,14 @@
-// Many pages in one process, each with the client as browsers have it: a page is
-// loaded, shows what comes, is left after a while, and the next one is loaded.
-// What happens is told on standard output, a JSON array a line:
+// Simulates many browsers in one process. Each loads a page, keeps it up to date with
+// the real client, leaves it after a while, and loads the next one. Events are written
+// to standard output, a JSON array per line:
 //
 //   [ms, page, "load" | "shown", [[id, version, view, title], …]]
 //   [ms, page, "live" | "offline" | "left"]
 //   ["seen", page, [[id, version, view, title], …]]   the answer to "look"
 //
-// Standard input takes commands: "stay" (pages are left no more) and "look".
+// Standard input takes the commands "stay" (leave no more pages) and "look".
 //
-// The variable MODE may be "notify": fragments come by HTTP then.
+// With MODE=notify fragments come by HTTP.
 //
 //   node browsers.js ORIGIN PAGES FIRST PATH…
 
@@ -16,10 +16,10 @@ import { createInterface } from "node:readline";
 import { Window } from "happy-dom";
 import WebSocket from "ws";
 import { morph } from "../client/morph.js";
-import { page } from "../client/page.js";
-import { tab } from "../client/tab.js";
-import { tabs } from "../client/tabs.js";
-import { PROTOCOL } from "../client/wire.js";
+import { watchPage } from "../client/page.js";
+import { createPort } from "../client/port.js";
+import { createHub } from "../client/hub.js";
+import { PROTOCOL } from "../client/protocol.js";
 
 const [origin, pages, first, ...paths] = process.argv.slice(2);
 const { document, CustomEvent, AbortController } = new Window({ url: origin });
@@ -48,7 +48,7 @@ async function load(path) {
       response = await fetch(origin + path, { signal: AbortSignal.timeout(5000) });
       text = await response.text();
     } catch {
-      // as a shopper would: once more
+      // try again
     }
     if (text !== undefined && (response.ok || [404, 410].includes(response.status))) return text; // "not available" is a page too
     if (text !== undefined && response.status < 500) throw new Error(`${path}: ${response.status} ${text}`);
@@ -56,8 +56,8 @@ async function load(path) {
   }
 }
 
-/** A connection for each page, as if each were in a browser of its own. */
-const connection = () => tabs(`${PROTOCOL} ${process.env.MODE ?? "full"} ${origin}`, {
+/** Returns a hub for one page, as if each page were in a browser of its own. */
+const openHub = () => createHub(`${PROTOCOL} ${process.env.MODE ?? "full"} ${origin}`, {
   WebSocket: class extends WebSocket {
     constructor(url, protocol) {
       super(url, protocol, { origin });
@@ -80,22 +80,22 @@ async function shop(number) {
     tell(now(), number, "load", all(root));
     root.addEventListener("shelfcast:updated", (event) => tell(now(), number, "shown", [content(event.target)]));
     const end = new AbortController();
-    const live = tab({
+    const port = createPort({
       shared: () => undefined,
-      own: (port) => connection()(port),
-      status: (status) => status !== "connecting" && tell(now(), number, status),
-      tells: true,
-      via: () => 0,
+      accept: (port) => openHub()(port),
+      onStatus: (status) => status !== "connecting" && tell(now(), number, status),
+      sample: true,
+      transport: () => undefined,
     });
-    page(root, { watch: live.watch, morph }, () => {}, end.signal, { setTimeout });
-    live.resume();
+    watchPage(root, { watch: port.watch, morph }, () => {}, end.signal, { setTimeout });
+    port.resume();
     open.set(number, root);
     do await pause(20_000 + 40_000 * Math.random());
     while (!leaves);
     open.delete(number);
     tell(now(), number, "left");
     end.abort();
-    live.pause();
+    port.pause();
     root.remove();
   }
 }

@@ -1,16 +1,16 @@
-// Random fragments and random visitors, for any DOM: two versions of a fragment,
-// what a visitor does in the first, and what must be true once it has become the
-// second. It imports nothing, so that it runs in a browser too: fast-check is
-// given to it.
+// Property test of the morph, for any DOM: two random versions of a fragment, what a
+// random visitor does in the first one, and what must hold after the update to the
+// second. It imports nothing, so that it runs in a browser too; the caller passes
+// fast-check.
 
-/** The fields of a form; a name is of one kind in all fragments. */
+/** The fields of a form. A name has the same type in all fragments. */
 const KINDS = { note: "text", search: "search", size: "number", words: "textarea", gift: "checkbox", colour: "radio", count: "select", many: "multiple" };
 const OPTIONS = ["red", "green", "blue", "grey"];
 const WORDS = ["", "1", "22", "7"];
 
 /**
  * @param {typeof import("fast-check")} fc
- * @returns an arbitrary of {before, after, visit}: HTML, HTML and what the visitor does
+ * @returns an arbitrary of {before, after, visit}: the HTML of both versions, and the visitor's actions
  */
 export function stories(fc) {
   const word = fc.constantFrom(...WORDS);
@@ -45,7 +45,7 @@ export function stories(fc) {
   return fc.record({ before: fragment, after: fragment, visit });
 }
 
-/** The HTML of a fragment: its fields stand where there is a slot, and the rest at the end. */
+/** Returns a fragment's HTML: fields fill the slots, and the others are appended. */
 function htmlOf({ names, fields, children, ids }) {
   const left = [...names];
   const of = (node) => {
@@ -57,7 +57,7 @@ function htmlOf({ names, fields, children, ids }) {
   const body = children.map(of).join("");
   const rest = left.map((name) => `<label>${name} ${fieldOf(name, fields)}</label>`).join("");
   const details = ids.map((id) => `<details id="${id}"><summary>${id}</summary>${id}</details>`).join("");
-  // A parser moves what may not be inside a p; so there are no such paragraphs.
+  // The parser moves elements that may not be inside a p, so there are no p elements.
   return `<section data-product-id="1">${(body + rest).replaceAll("<p", "<i").replaceAll("</p", "</i")}${details}</section>`;
 }
 
@@ -74,7 +74,7 @@ function fieldOf(name, fields) {
   }
 }
 
-/** All that a field shows, as something to compare. */
+/** Returns what a field shows, in a form that can be compared. */
 function stateOf(fields) {
   const [first] = fields;
   if (first.type === "radio") return fields.find((f) => f.checked)?.value ?? "none";
@@ -83,8 +83,8 @@ function stateOf(fields) {
   return first.value;
 }
 
-/** Selects as they come: happy-dom takes another option than the selected one for it. */
-function asItComes(root) {
+/** Sets selects to their defaults: happy-dom picks another option than the selected one. */
+function withDefaults(root) {
   for (const select of root.querySelectorAll("select")) {
     const options = [...select.options];
     const some = options.some((o) => o.hasAttribute("selected"));
@@ -96,7 +96,7 @@ function asItComes(root) {
 const named = (root, name) => [...root.querySelectorAll(`[name="${name}"]`)];
 
 /**
- * What a visitor does.
+ * Does what the visitor does.
  * @param {Element} root in a document
  */
 export function act(root, { typed, toggled, picked, several, focused, caret, opened }) {
@@ -119,12 +119,12 @@ export function act(root, { typed, toggled, picked, several, focused, caret, ope
 }
 
 /**
- * Lets the story happen, and says what is wrong with its end.
+ * Plays a story and checks the result.
  * @param {Document} document
  * @param {(element: Element, fresh: Element) => void} morph
- * @returns {string[]} nothing, if all is right
+ * @returns {string[]} what is wrong
  */
-export function tell(document, morph, { before, after, visit }) {
+export function play(document, morph, { before, after, visit }) {
   const place = document.createElement("div");
   document.body.append(place);
   try {
@@ -134,20 +134,20 @@ export function tell(document, morph, { before, after, visit }) {
       return holder.content.firstElementChild;
     };
     place.innerHTML = before;
-    const root = asItComes(place.firstElementChild);
+    const root = withDefaults(place.firstElementChild);
     const untouched = Object.fromEntries(Object.keys(KINDS).map((name) => [name, named(root, name)]).filter(([, f]) => f.length).map(([name, f]) => [name, stateOf(f)]));
     act(root, visit);
     const had = Object.fromEntries(Object.keys(untouched).map((name) => [name, { fields: named(root, name), state: stateOf(named(root, name)) }]));
     const active = document.activeElement;
     const caret = [active?.selectionStart, active?.selectionEnd];
 
-    morph(root, asItComes(parse(after)));
+    morph(root, withDefaults(parse(after)));
 
     const wrong = [];
-    const aside = document.createElement("form"); // radio buttons of the same name must not meet
+    const aside = document.createElement("form"); // radio buttons of the same name must not be in one form
     document.body.append(aside);
     aside.innerHTML = after;
-    const pristine = asItComes(aside.firstElementChild);
+    const pristine = withDefaults(aside.firstElementChild);
     const closed = (e) => e.outerHTML.replaceAll(' open=""', "");
     if (closed(root) !== closed(pristine)) wrong.push(`it is ${closed(root)}`);
     for (const name of Object.keys(KINDS)) {
@@ -171,7 +171,7 @@ export function tell(document, morph, { before, after, visit }) {
       const now = document.activeElement;
       if (now !== there) wrong.push("the focus is lost");
       const { length } = there.value ?? "";
-      const within = (all) => `${all.map((c) => Math.min(c, length))}`; // happy-dom lets a caret stand behind the end
+      const within = (all) => `${all.map((c) => Math.min(c, length))}`; // happy-dom allows a caret behind the end
       const is = within([now.selectionStart, now.selectionEnd]);
       if (caret[0] != null && is !== within(caret)) wrong.push(`the caret is at ${is}, not ${caret}`);
     }

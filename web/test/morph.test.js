@@ -3,7 +3,7 @@ import { beforeEach, test } from "node:test";
 import fc from "fast-check";
 import { Window } from "happy-dom";
 import { morph } from "../client/morph.js";
-import { stories, tell } from "./fragments.js";
+import { stories, play } from "./fragments.js";
 
 let document, root;
 
@@ -11,7 +11,7 @@ beforeEach(() => {
   ({ document } = new Window({ url: "http://shop.test/shop" }));
 });
 
-/** Two of a kind: one that changes, and its neighbour. */
+/** Two sections: one that changes, and its neighbor. */
 function show(inner) {
   document.body.innerHTML = `<article id="p" class="card">${inner}</article><article>${inner}</article>`;
   root = document.querySelector("article");
@@ -25,7 +25,7 @@ function become(inner, cls = "card") {
 
 const $ = (selector) => root.querySelector(selector);
 
-test("it becomes what the new HTML says, in place, and nothing else changes", () => {
+test("makes the element equal to the new HTML in place, and changes nothing else", () => {
   const inner = `<a class="picture" href="/1"><img src="1.jpg"></a><h2 class="title">Old</h2><p class="price">€1</p>`;
   show(inner);
   const [other] = [...document.querySelectorAll("article")].slice(1);
@@ -38,7 +38,7 @@ test("it becomes what the new HTML says, in place, and nothing else changes", ()
   assert.equal(other.outerHTML, was);
 });
 
-test("what is equal is not touched: pictures are not loaded again, nor frames", () => {
+test("does not touch equal nodes: pictures and frames are not loaded again", () => {
   show(`<iframe src="about:blank"></iframe><video src="a.mp4"></video><p>1</p>`);
   const set = [];
   for (const e of root.querySelectorAll("*")) e.setAttribute = (...args) => set.push(args);
@@ -46,7 +46,7 @@ test("what is equal is not touched: pictures are not loaded again, nor frames", 
   assert.deepEqual(set, []);
 });
 
-test("focus, caret and what was typed stay; what was not touched follows", () => {
+test("keeps focus, caret and input; fields that nobody touched follow the new HTML", () => {
   const form = (quantity, note) =>
     `<b>${note}</b><input name="quantity" value="${quantity}"><input name="note" value="${note}"><textarea name="t">${note}</textarea>`;
   show(form(1, "old"));
@@ -64,7 +64,7 @@ test("focus, caret and what was typed stay; what was not touched follows", () =>
   assert.deepEqual([note.selectionStart, note.selectionEnd], [4, 6]);
 });
 
-test("focus is not taken from elsewhere, and stays on what has no name", () => {
+test("does not take the focus from elsewhere, and keeps it on elements without a name", () => {
   show(`<p><a href="#a">a</a><a href="#b">b</a></p>`);
   const [, link] = root.querySelectorAll("a");
   link.focus();
@@ -77,7 +77,7 @@ test("focus is not taken from elsewhere, and stays on what has no name", () => {
   assert.equal(document.activeElement, document.querySelector("body > input"));
 });
 
-test("choices and opened details stay; defaults that nobody touched follow", () => {
+test("keeps choices and opened details; defaults that nobody touched follow the new HTML", () => {
   const inner = (gift, size, colour) => `<input type="checkbox" name="gift"${gift}>
     ${["s", "m", "l"].map((s) => `<input type="radio" name="size" value="${s}"${s === size ? " checked" : ""}>`).join("")}
     <select name="colour">${["red", "blue", "green"].map((c) => `<option${c === colour ? " selected" : ""}>${c}</option>`).join("")}</select>
@@ -99,7 +99,7 @@ test("choices and opened details stay; defaults that nobody touched follow", () 
   assert.deepEqual([...root.querySelectorAll("[name=size]")].filter((r) => r.checked).map((r) => r.value), ["l"]);
 });
 
-test("a choice that there is no more gives way to the default", () => {
+test("falls back to the default when the chosen option is gone", () => {
   const select = (...colours) => `<select name="c">${colours.map((c) => `<option>${c}</option>`).join("")}</select>`;
   show(select("red", "blue"));
   $("select").value = "blue";
@@ -112,7 +112,7 @@ test("a choice that there is no more gives way to the default", () => {
   assert.deepEqual([$("[value=s]").checked, $("[value=l]").checked], [true, false]);
 });
 
-test("lists are matched by key, wherever their items go", () => {
+test("matches list items by key, wherever they move", () => {
   const list = (...keys) => `<ul>${keys.map((k) => `<li data-key="${k}"><input></li>`).join("")}</ul>`;
   show(list("a", "b", "c", "d"));
   const inputs = Object.fromEntries([...root.querySelectorAll("li")].map((li) => [li.dataset.key, li.firstChild]));
@@ -126,7 +126,7 @@ test("lists are matched by key, wherever their items go", () => {
   assert.equal(document.activeElement, inputs.d);
 });
 
-test("an item that goes does not move those that stay", () => {
+test("removing an item does not move the others", () => {
   const list = (...keys) => keys.map((k) => `<p data-key="${k}">${k}</p>`).join("");
   show(list("a", "b", "c"));
   root.insertBefore = () => assert.fail("moved");
@@ -134,7 +134,7 @@ test("an item that goes does not move those that stay", () => {
   assert.equal(root.textContent, "bc");
 });
 
-test("where nodes can be moved without being taken out, they are", () => {
+test("moves nodes with moveBefore where the browser has it", () => {
   const list = (...keys) => keys.map((k) => `<p data-key="${k}">${k}</p>`).join("");
   show(list("a", "b"));
   const moved = [];
@@ -143,7 +143,7 @@ test("where nodes can be moved without being taken out, they are", () => {
   assert.deepEqual(moved, ["b"]);
 });
 
-test("a field that gets another parent shows what was done in it", () => {
+test("keeps the input of a field that gets another parent", () => {
   const fields = (o = "") => `<input name="note"><input type="radio" name="size" value="s"${o}><input type="radio" name="size" value="m"><select name="c"><option>red<option>blue</select>`;
   show(`<form>${fields()}</form><p>x</p>`);
   const note = $("input");
@@ -159,14 +159,14 @@ test("a field that gets another parent shows what was done in it", () => {
   assert.deepEqual([now.selectionStart, now.selectionEnd], [1, 3]);
 });
 
-test("what is typed in one field does not end up in another", () => {
+test("never puts the input of one field into another", () => {
   show(`<input name="a"><input name="b">`);
   $("[name=a]").value = "typed";
   become(`<input name="c"><input name="b">`);
   assert.deepEqual([...root.querySelectorAll("input")].map((i) => i.value), ["", ""]);
 });
 
-test("what the page keeps is left as it is, and what it has put in stays", () => {
+test("leaves data-live-keep elements alone, also those that the new HTML lacks", () => {
   show(`<p>1</p><div data-live-keep><b>server</b></div>`);
   $("[data-live-keep]").innerHTML = "<i>a widget of the page</i>";
   $("p").insertAdjacentHTML("afterend", `<div class="heart" data-live-keep>♥</div>`);
@@ -177,14 +177,14 @@ test("what the page keeps is left as it is, and what it has put in stays", () =>
   assert.match(root.innerHTML, /a widget of the page/);
 });
 
-test("an element of another tag is replaced", () => {
+test("replaces an element by one with another tag", () => {
   document.body.innerHTML = `<div id="p"></div>`;
   root = document.querySelector("div");
   become("<p>1</p>");
   assert.equal(document.body.innerHTML, `<article id="p" class="card"><p>1</p></article>`);
 });
 
-test("a selection across texts that change is given back", () => {
+test("restores a selection across texts that change", () => {
   show(`<p>One two</p><p>three</p>`);
   const [a, b] = [...root.querySelectorAll("p")].map((p) => p.firstChild);
   document.getSelection().setBaseAndExtent(a, 4, b, 5);
@@ -193,9 +193,9 @@ test("a selection across texts that change is given back", () => {
   assert.deepEqual([s.anchorNode, s.anchorOffset, s.focusNode, s.focusOffset], [a, 4, b, 4]);
 });
 
-test("whatever the fragments, nothing that was done in them is lost", () => {
+test("keeps everything a visitor did, for random fragments and visitors", () => {
   fc.assert(
-    fc.property(stories(fc), (story) => assert.deepEqual(tell(document, morph, story), [])),
+    fc.property(stories(fc), (story) => assert.deepEqual(play(document, morph, story), [])),
     { numRuns: Number(process.env.SHELFCAST_TEST_RUNS ?? 300) },
   );
 });

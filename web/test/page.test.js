@@ -3,9 +3,9 @@ import { beforeEach, test } from "node:test";
 import { Window } from "happy-dom";
 import { MAX_PRODUCTS } from "../client/limits.js";
 import { morph } from "../client/morph.js";
-import { page } from "../client/page.js";
+import { watchPage } from "../client/page.js";
 
-import { Clock } from "./clock.js";
+import { Clock } from "./fakes.js";
 
 let window, document, clock, watched, end, env, observer;
 
@@ -18,27 +18,27 @@ function fragment(id, version, inner = "", view = "card", more = {}) {
   return { id, version, view, html: product(id, version, inner, view), ...more };
 }
 
-/** Watches as a tab does, and remembers who. */
+/** Records the subscriptions. */
 function watch(shown, take) {
   const entry = { ...shown, take };
   watched.push(entry);
   return () => void watched.splice(watched.indexOf(entry), 1);
 }
 
-/** Who watches is handed what is news to him; how many show it now. */
-function say(...fragments) {
-  let taken = 0;
+/** Delivers newer fragments as a port does. Returns how many elements show them. */
+function deliver(...fragments) {
+  let shown = 0;
   for (const f of fragments) {
     for (const w of watched.filter((w) => w.id === f.id && w.view === f.view)) {
       if (f.version <= w.version && !f.reset) continue;
       w.version = f.version;
-      if (w.take(f)) taken++;
+      if (w.take(f)) shown++;
     }
   }
-  return taken;
+  return shown;
 }
 
-/** An observer of intersections whose screen is the test's. */
+/** An IntersectionObserver whose entries come from the test. */
 class Observer {
   seen = new Set();
   constructor(f, options) { Object.assign(this, { f, options }); observer = this; }
@@ -49,17 +49,17 @@ class Observer {
 }
 
 /** @param {string} html */
-function show(html, more = {}) {
+function load(html, more = {}) {
   document.body.innerHTML = html;
   const { morph, updated, ...own } = { ...env, ...more };
-  page(document, { watch, morph }, updated, end.signal, own);
+  watchPage(document, { watch, morph }, updated, end.signal, own);
 }
 
-const shown = () => watched.map(({ id, version, view }) => `${view} ${id} ${version}`).sort();
+const subscriptions = () => watched.map(({ id, version, view }) => `${view} ${id} ${version}`).sort();
 const articles = () => [...document.querySelectorAll("article")];
 const versions = () => articles().map((e) => Number(e.dataset.productVersion));
-/** Mutations are told in a task of their own; then the page looks. */
-const look = async () => {
+/** Waits until mutations are observed, and lets the page scan. */
+const scan = async () => {
   await window.happyDOM.waitUntilComplete();
   clock.run(50);
 };
@@ -74,108 +74,108 @@ beforeEach(() => {
   env = { setTimeout: clock.later, morph, updated() {}, MutationObserver: window.MutationObserver };
 });
 
-test("it watches each element that shows a product, at the version that it shows", () => {
-  show(product(1, 10) + product(1, 12) + product(1, 7, "", "detail") + product(2, "x") + product("abc", 3) + product(-4, 3));
-  assert.deepEqual(shown(), ["card 1 10", "card 1 12", "card 2 0", "detail 1 7"]);
+test("subscribes to each element that shows a product, at its version", () => {
+  load(product(1, 10) + product(1, 12) + product(1, 7, "", "detail") + product(2, "x") + product("abc", 3) + product(-4, 3));
+  assert.deepEqual(subscriptions(), ["card 1 10", "card 1 12", "card 2 0", "detail 1 7"]);
 });
 
-test("all elements of the product in that view are updated, and no others", () => {
-  show(product(1, 10) + product(2, 10) + product(1, 10) + product(1, 10, "", "detail"));
-  assert.equal(say(fragment(1, 11)), 2);
+test("updates all elements of the product in that view, and no others", () => {
+  load(product(1, 10) + product(2, 10) + product(1, 10) + product(1, 10, "", "detail"));
+  assert.equal(deliver(fragment(1, 11)), 2);
   assert.deepEqual(versions(), [11, 10, 11, 10]);
 });
 
-test("no element goes back, unless the shop itself did", () => {
-  show(product(1, 10) + product(2, 10));
+test("never shows an older version, except after a reset", () => {
+  load(product(1, 10) + product(2, 10));
   const [{ take }] = watched;
-  assert.equal(say(fragment(1, 12)), 1);
+  assert.equal(deliver(fragment(1, 12)), 1);
   assert.equal(take(fragment(1, 11)), false);
   assert.deepEqual(versions(), [12, 10]);
-  say(fragment(1, 5, "", "card", { reset: true }));
+  deliver(fragment(1, 5, "", "card", { reset: true }));
   assert.deepEqual(versions(), [5, 10]);
 });
 
-test("what is added later is found, in one look; what leaves is watched no more", async () => {
-  show(product(1, 10));
+test("finds added elements in one scan, and unsubscribes from removed ones", async () => {
+  load(product(1, 10));
   document.body.insertAdjacentHTML("beforeend", product(2, 20));
   document.body.insertAdjacentHTML("beforeend", `<div>${product(3, 30)}</div>`);
   await window.happyDOM.waitUntilComplete();
   assert.equal(clock.timers.size, 1);
   clock.run(50);
-  assert.deepEqual(shown(), ["card 1 10", "card 2 20", "card 3 30"]);
+  assert.deepEqual(subscriptions(), ["card 1 10", "card 2 20", "card 3 30"]);
   articles()[0].remove();
-  await look();
-  assert.deepEqual(shown(), ["card 2 20", "card 3 30"]);
+  await scan();
+  assert.deepEqual(subscriptions(), ["card 2 20", "card 3 30"]);
   articles()[0].replaceWith(...new window.DOMParser().parseFromString(product(2, 15), "text/html").body.children);
-  await look();
-  assert.deepEqual(shown(), ["card 2 15", "card 3 30"]);
+  await scan();
+  assert.deepEqual(subscriptions(), ["card 2 15", "card 3 30"]);
 });
 
-test("an element that the page makes another product, or an older one, is watched as what it is", async () => {
-  show(product(1, 10) + product(2, 20));
+test("subscribes again when the page changes an element's product or version", async () => {
+  load(product(1, 10) + product(2, 20));
   const [first, second] = articles();
   first.dataset.productId = "7";
   first.dataset.productVersion = "3";
-  say(fragment(2, 25));
+  deliver(fragment(2, 25));
   second.dataset.productVersion = "20";
-  await look();
-  assert.deepEqual(shown(), ["card 2 20", "card 7 3"]);
+  await scan();
+  assert.deepEqual(subscriptions(), ["card 2 20", "card 7 3"]);
 });
 
-test("only what is on or near the screen is watched, what leaves it not at once, and what comes back as it is", () => {
-  show(product(1, 10) + product(2, 20) + product(3, 30), { IntersectionObserver: Observer });
+test("subscribes only to what is on or near the screen, unsubscribes after 10 s, and resumes at the shown version", () => {
+  load(product(1, 10) + product(2, 20) + product(3, 30), { IntersectionObserver: Observer });
   assert.equal(observer.options.rootMargin, "100%");
   const [a, b, c] = articles();
-  assert.deepEqual(shown(), []);
+  assert.deepEqual(subscriptions(), []);
   observer.move(true, a, b);
   observer.move(false, c);
   clock.run(50);
-  assert.deepEqual(shown(), ["card 1 10", "card 2 20"]);
+  assert.deepEqual(subscriptions(), ["card 1 10", "card 2 20"]);
   observer.move(false, a, b);
   clock.run(5_000);
   observer.move(true, b);
   clock.run(4_900);
-  assert.deepEqual(shown(), ["card 1 10", "card 2 20"]);
+  assert.deepEqual(subscriptions(), ["card 1 10", "card 2 20"]);
   clock.run(200);
-  assert.deepEqual(shown(), ["card 2 20"]);
-  say(fragment(2, 22));
+  assert.deepEqual(subscriptions(), ["card 2 20"]);
+  deliver(fragment(2, 22));
   observer.move(false, b);
   clock.run(10_100);
-  assert.deepEqual(shown(), []);
+  assert.deepEqual(subscriptions(), []);
   observer.move(true, a, b);
   clock.run(50);
-  assert.deepEqual(shown(), ["card 1 10", "card 2 22"]);
+  assert.deepEqual(subscriptions(), ["card 1 10", "card 2 22"]);
   c.remove();
 });
 
-test("of too many the nearest are watched, and that is said once", (t) => {
+test("subscribes to the nearest of too many products, and warns once", (t) => {
   t.mock.method(console, "warn", () => {});
   const all = Array.from({ length: MAX_PRODUCTS + 2 }, (_, n) => product(n + 1, 1)).join("");
-  show(all, { IntersectionObserver: Observer });
+  load(all, { IntersectionObserver: Observer });
   articles().forEach((e, n) => (e.getBoundingClientRect = () => ({ top: (n - 300) * 100 })));
   observer.move(true, ...articles());
   clock.run(50);
   assert.equal(watched.length, MAX_PRODUCTS);
-  assert.ok(!watched.some(({ id }) => id < 3)); // the furthest of them
+  assert.ok(!watched.some(({ id }) => id < 3)); // the farthest ones
   observer.move(true, ...articles());
   clock.run(50);
   assert.equal(console.warn.mock.callCount(), 1);
 });
 
-test("a composition is not interrupted: the updates come when it ends", () => {
-  show(product(1, 10, '<input name="note">') + product(2, 10));
+test("holds updates back while an input method composes", () => {
+  load(product(1, 10, '<input name="note">') + product(2, 10));
   const input = document.querySelector("input");
   input.dispatchEvent(new window.Event("compositionstart", { bubbles: true }));
-  say(fragment(1, 11, '<input name="note">'), fragment(2, 11), fragment(1, 12, '<input name="note">'));
+  deliver(fragment(1, 11, '<input name="note">'), fragment(2, 11), fragment(1, 12, '<input name="note">'));
   assert.deepEqual(versions(), [10, 11]);
   input.dispatchEvent(new window.Event("compositionend", { bubbles: true }));
-  assert.deepEqual(shown(), ["card 1 10", "card 2 11"]); // who has it gives it again to who shows an older one
-  say(fragment(1, 12, '<input name="note">'));
+  assert.deepEqual(subscriptions(), ["card 1 10", "card 2 11"]); // at the versions shown, so that the hub sends them again
+  deliver(fragment(1, 12, '<input name="note">'));
   assert.deepEqual(versions(), [12, 11]);
 });
 
-test("a page may refuse an update, which is not asked for again, and hears of each", async () => {
-  show(product(1, 10) + product(2, 10));
+test("a canceled before-update is not repeated; updated reports each change", async () => {
+  load(product(1, 10) + product(2, 10));
   const [before, heard] = [[], []];
   let refuses = true;
   document.addEventListener("shelfcast:before-update", (e) => {
@@ -183,88 +183,88 @@ test("a page may refuse an update, which is not asked for again, and hears of ea
     if (e.detail.id === 1 && refuses) e.preventDefault();
   });
   document.addEventListener("shelfcast:updated", (e) => heard.push({ ...e.detail, on: e.target.dataset.productVersion }));
-  assert.equal(say(fragment(1, 11), fragment(2, 11)), 1);
+  assert.equal(deliver(fragment(1, 11), fragment(2, 11)), 1);
   assert.deepEqual(versions(), [10, 11]);
   assert.deepEqual(before[0], { id: 1, view: "card", version: 11, previous: 10, fresh: "11" });
   assert.deepEqual(heard, [{ id: 2, view: "card", version: 11, previous: 10, on: "11" }]);
-  await look();
-  assert.deepEqual(shown(), ["card 1 11", "card 2 11"]);
+  await scan();
+  assert.deepEqual(subscriptions(), ["card 1 11", "card 2 11"]);
   refuses = false;
-  say(fragment(1, 12));
+  deliver(fragment(1, 12));
   assert.deepEqual(heard.at(-1), { id: 1, view: "card", version: 12, previous: 10, on: "12" });
 });
 
-test("a fragment of another product is not put in", async (t) => {
+test("rejects a fragment of another product", async (t) => {
   t.mock.method(console, "warn", () => {});
-  show(product(1, 10) + product(2, 10));
-  say({ ...fragment(1, 11), html: product(2, 11) }, { ...fragment(2, 11), html: "" });
+  load(product(1, 10) + product(2, 10));
+  deliver({ ...fragment(1, 11), html: product(2, 11) }, { ...fragment(2, 11), html: "" });
   assert.deepEqual(versions(), [10, 10]);
   assert.equal(console.warn.mock.callCount(), 2);
-  await look();
+  await scan();
   assert.equal(watched.length, 2);
 });
 
-test("the morph may be another's, and a new root is found again", async () => {
+test("works with a morph that replaces the element", async () => {
   const calls = [];
-  show(product(1, 10) + product(2, 10), {
+  load(product(1, 10) + product(2, 10), {
     morph: (element, fresh) => { calls.push([element.dataset.productVersion, fresh.dataset.productVersion]); element.replaceWith(fresh); },
     updated: (element) => calls.push(element.dataset.productVersion),
   });
   let target;
   document.addEventListener("shelfcast:updated", (e) => (target = e.target));
-  say(fragment(1, 11));
+  deliver(fragment(1, 11));
   assert.deepEqual(calls, [["10", "11"], "11"]);
   assert.equal(target, articles()[0]);
-  await look();
-  assert.deepEqual(shown(), ["card 1 11", "card 2 10"]);
+  await scan();
+  assert.deepEqual(subscriptions(), ["card 1 11", "card 2 10"]);
 });
 
-test("an element that is replaced, as what fills itself is, stays watched", async () => {
-  show(`<div data-product-id="1" data-view="card"></div><div data-product-id="2" data-view="card"></div>`, { IntersectionObserver: Observer });
+test("keeps the subscription of an element that is replaced", async () => {
+  load(`<div data-product-id="1" data-view="card"></div><div data-product-id="2" data-view="card"></div>`, { IntersectionObserver: Observer });
   observer.move(true, ...document.querySelectorAll("div"));
   clock.run(50);
   const before = [...watched];
-  say(fragment(1, 11), fragment(2, 21));
-  await look();
+  deliver(fragment(1, 11), fragment(2, 21));
+  await scan();
   assert.deepEqual(versions(), [11, 21]);
   assert.deepEqual(watched, before);
-  say(fragment(1, 12));
+  deliver(fragment(1, 12));
   assert.deepEqual(versions(), [12, 21]);
   assert.ok(articles().every((e) => observer.seen.has(e)));
   observer.move(false, articles()[0]);
   clock.run(10_100);
-  assert.deepEqual(shown(), ["card 2 21"]);
+  assert.deepEqual(subscriptions(), ["card 2 21"]);
 });
 
-test("what has changed is said politely, together, and only of what is on the screen", () => {
+test("announces changes on the screen politely and together", () => {
   const price = (text, stock = "In stock") => `<b data-live-announce="Price of it">${text}</b><i data-live-announce="Stock">${stock}</i>`;
-  show(product(1, 10, price("€1")) + product(2, 10, price("€2")) + product(3, 10, price("€3")) + product(4, 10));
+  load(product(1, 10, price("€1")) + product(2, 10, price("€2")) + product(3, 10, price("€3")) + product(4, 10));
   articles()[2].getBoundingClientRect = () => ({ top: 5000, bottom: 5100 });
   const region = () => document.querySelector("[aria-live]");
-  say(fragment(1, 11, price("€5")), fragment(3, 11, price("€6")), fragment(4, 11));
+  deliver(fragment(1, 11, price("€5")), fragment(3, 11, price("€6")), fragment(4, 11));
   clock.run(500);
   assert.equal(region().getAttribute("aria-live"), "polite");
   assert.equal(region().textContent, "");
-  say(fragment(1, 12, price("€7")), fragment(2, 11, price("€2", "Sold out")));
+  deliver(fragment(1, 12, price("€7")), fragment(2, 11, price("€2", "Sold out")));
   clock.run(500);
   assert.equal(region().textContent, "Price of it: €7. Stock: Sold out");
-  say(fragment(1, 13, price("€7")));
+  deliver(fragment(1, 13, price("€7")));
   clock.run(1_000);
   assert.equal(region().textContent, "Price of it: €7. Stock: Sold out");
   assert.equal(document.querySelectorAll("[aria-live]").length, 1);
 });
 
-test("at most five things are said at once", () => {
+test("announces at most five changes at once", () => {
   const price = (text) => `<b data-live-announce="Price">${text}</b>`;
   const ids = Array.from({ length: 9 }, (_, n) => n + 1);
-  show(ids.map((id) => product(id, 10, price("€1"))).join(""));
-  say(...ids.map((id) => fragment(id, 11, price(`€${id}0`))));
+  load(ids.map((id) => product(id, 10, price("€1"))).join(""));
+  deliver(...ids.map((id) => fragment(id, 11, price(`€${id}0`))));
   clock.run(1_000);
   assert.equal(document.querySelector("[aria-live]").textContent, "Price: €50. Price: €60. Price: €70. Price: €80. Price: €90");
 });
 
-test("when it ends, nothing is watched and nothing found", async () => {
-  show(product(1, 10) + product(2, 20), { IntersectionObserver: Observer });
+test("ends all subscriptions when it is aborted", async () => {
+  load(product(1, 10) + product(2, 20), { IntersectionObserver: Observer });
   observer.move(true, ...articles());
   clock.run(50);
   assert.equal(watched.length, 2);
@@ -272,6 +272,6 @@ test("when it ends, nothing is watched and nothing found", async () => {
   assert.equal(watched.length, 0);
   assert.equal(observer.seen.size, 0);
   document.body.insertAdjacentHTML("beforeend", product(3, 30));
-  await look();
+  await scan();
   assert.equal(watched.length, 0);
 });

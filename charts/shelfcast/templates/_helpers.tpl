@@ -107,7 +107,7 @@ the drain, the requests that are under way then, and a little to spare.
 {{- if not (kindIs "string" .) }}{{ $text = int64 . | toString }}{{ end -}}
 {{- $unit := regexFind "[A-Za-z]*$" $text -}}
 {{- if or (not (regexMatch "^[0-9]+(\\.[0-9]+)?[A-Za-z]*$" $text)) (not (hasKey $units $unit)) -}}
-{{- fail (printf "resources: %s is no quantity of memory that is understood here: write it as 512Mi or 1Gi" $text) -}}
+{{- fail (printf "resources: %s is not a memory quantity that the chart understands: write it as 512Mi or 1Gi" $text) -}}
 {{- end -}}
 {{- divf (mulf (trimSuffix $unit $text | float64) (get $units $unit)) 1048576 | floor | int64 -}}
 {{- end -}}

@@ -23,7 +23,12 @@ haproxy.org/load-balance: leastconn
 # It is appended to what the visitor says, which an instance reads from the right. The others
 # that a visitor may send are taken off; where the controller has snippets disabled no instance reads them.
 haproxy.org/forwarded-for: "true"
+# A pod that is full or about to go says 503 to those who would open a session; another one is asked.
 haproxy.org/backend-config-snippet: |
+  retries 2
+  option redispatch 1
+  retry-on conn-failure empty-response 503
+  http-request disable-l7-retry unless { path /live /live/sse /live/poll /websocket }
   http-request del-header ^(x[-_]forwarded[-_](host|port|server|prefix)|x[-_]real[-_]ip|forwarded)$ -m reg
 {{- else if eq $preset "traefik" -}}
 # Traefik has no time-out of connections that were upgraded, or of answers.

@@ -5,12 +5,12 @@ the program. A test compares the names with those that the program has.
 {{- define "shelfcast.settings" -}}
 {{- $v := .Values -}}
 SHELFCAST_MYSQL_TIMEOUT: {{ $v.mysql.timeout | quote }}
-SHELFCAST_MYSQL_CONNECTIONS: {{ int64 $v.mysql.connections | quote }}
+SHELFCAST_MYSQL_MAX_CONNECTIONS: {{ int64 $v.mysql.connections | quote }}
 SHELFCAST_MYSQL_CA: {{ if include "shelfcast.hasCA" $v.mysql.ca }}/etc/shelfcast/mysql/ca.crt{{ else }}""{{ end }}
 SHELFCAST_REDIS_CA: {{ if include "shelfcast.hasCA" $v.redis.ca }}/etc/shelfcast/redis/ca.crt{{ else }}""{{ end }}
 SHELFCAST_ADMIN_HOSTS: {{ include "shelfcast.adminHosts" . | quote }}
 SHELFCAST_ADMIN_CALLS_PER_MINUTE: {{ int64 $v.admin.callsPerMinute | quote }}
-SHELFCAST_ADMIN_TRIES_PER_MINUTE: {{ int64 $v.admin.triesPerMinute | quote }}
+SHELFCAST_ADMIN_INVALID_TOKENS_PER_MINUTE: {{ int64 $v.admin.invalidTokensPerMinute | quote }}
 SHELFCAST_JWT_JWKS: {{ $v.admin.jwt.jwks | quote }}
 SHELFCAST_JWT_ISSUER: {{ $v.admin.jwt.issuer | quote }}
 SHELFCAST_JWT_AUDIENCE: {{ $v.admin.jwt.audience | quote }}
@@ -20,26 +20,26 @@ SHELFCAST_JWT_TYP: {{ $v.admin.jwt.typ | quote }}
 SHELFCAST_SHOP_NAME: {{ $v.shop.name | quote }}
 SHELFCAST_PUBLIC_URL: {{ $v.shop.publicUrl | quote }}
 SHELFCAST_LOCALES: {{ join "," $v.shop.locales | quote }}
-SHELFCAST_VIDEOS: {{ if $v.shop.videos }}"true"{{ else }}""{{ end }}
+SHELFCAST_ALLOW_VIDEOS: {{ if $v.shop.allowVideos }}"true"{{ else }}""{{ end }}
 SHELFCAST_PAGE_SIZE: {{ int64 $v.shop.pageSize | quote }}
 SHELFCAST_SEARCHES_PER_MINUTE: {{ int64 $v.shop.searchesPerMinute | quote }}
 SHELFCAST_ORIGINS: {{ join "," $v.shop.origins | quote }}
 SHELFCAST_TEMPLATES: {{ include "shelfcast.folder" (dict "name" "templates" "folder" $v.shop.templates) | quote }}
 SHELFCAST_ASSETS: {{ include "shelfcast.folder" (dict "name" "assets" "folder" $v.shop.assets) | quote }}
 SHELFCAST_ODOO_CHANNEL: {{ $v.shop.odoo.channel | quote }}
-SHELFCAST_ODOO_AGAIN: {{ $v.shop.odoo.again | quote }}
+SHELFCAST_ODOO_REDELIVERY_DELAY: {{ $v.shop.odoo.redeliveryDelay | quote }}
 SHELFCAST_ODOO_VIEW: {{ $v.shop.odoo.view | quote }}
 SHELFCAST_MAX_SESSIONS: {{ int64 $v.sessions.max | quote }}
-SHELFCAST_JOIN_RATE: {{ int64 $v.sessions.joinRate | quote }}
+SHELFCAST_NEW_SESSIONS_PER_SECOND: {{ int64 $v.sessions.newPerSecond | quote }}
 SHELFCAST_MAX_SESSIONS_PER_ADDRESS: {{ int64 $v.sessions.maxPerAddress | quote }}
-SHELFCAST_JOIN_RATE_PER_ADDRESS: {{ int64 $v.sessions.joinRatePerAddress | quote }}
-SHELFCAST_PING: {{ $v.sessions.ping | quote }}
+SHELFCAST_NEW_SESSIONS_PER_SECOND_PER_ADDRESS: {{ int64 $v.sessions.newPerSecondPerAddress | quote }}
+SHELFCAST_PING_INTERVAL: {{ $v.sessions.pingInterval | quote }}
 SHELFCAST_MAX_SESSION_AGE: {{ $v.sessions.maxAge | quote }}
-SHELFCAST_MAX_PRODUCTS: {{ int64 $v.sessions.maxProducts | quote }}
-SHELFCAST_MEMORY: {{ int64 $v.cache.memory | quote }}
-SHELFCAST_FILLS: {{ int64 $v.cache.fills | quote }}
+SHELFCAST_MAX_PRODUCTS_PER_SESSION: {{ int64 $v.sessions.maxProducts | quote }}
+SHELFCAST_FRAGMENT_MEMORY: {{ int64 $v.cache.memory | quote }}
+SHELFCAST_MAX_CONCURRENT_LOADS: {{ int64 $v.cache.maxConcurrentLoads | quote }}
 SHELFCAST_TRUSTED_PROXIES: {{ join "," $v.trustedProxies | quote }}
-SHELFCAST_DRAIN: {{ printf "%ds" (int64 $v.drainSeconds) | quote }}
+SHELFCAST_DRAIN_TIME: {{ printf "%ds" (int64 $v.drainSeconds) | quote }}
 SHELFCAST_OTLP_ENDPOINT: {{ $v.traces.endpoint | quote }}
 SHELFCAST_TRACE_RATIO: {{ if $v.traces.endpoint }}{{ toString $v.traces.ratio | quote }}{{ else }}""{{ end }}
 SHELFCAST_LOG_LEVEL: {{ $v.log.level | quote }}

@@ -21,9 +21,8 @@ import (
 	"time"
 )
 
-// An attacker is a process of its own, so that the bystanders measure the house
-// and not what the attacker's work costs them. It has addresses of loopback that
-// nobody else has.
+// An attacker is a process of its own, so that bystanders measure the instances and
+// not the attacker's work. It has its own addresses of loopback.
 type attacker struct {
 	target
 	ctx    context.Context // ends when the attack is to end
@@ -31,18 +30,18 @@ type attacker struct {
 
 	sent atomic.Int64 // bytes
 	mu   sync.Mutex
-	said map[string]int // what it was answered, and how often
-	bad  []string       // what should not have been answered so
+	said map[string]int // number of each answer
+	bad  []string       // wrong answers
 }
 
-// A report is what an attacker has met.
+// A report is the result of an attacker.
 type report struct {
 	Sent int64
 	Said map[string]int
 	Bad  []string
 }
 
-// orders are what an attacker is told.
+// orders are the input of an attacker.
 type orders struct {
 	Attack int
 	Lasts  time.Duration
@@ -51,7 +50,7 @@ type orders struct {
 
 const ordersVariable = "SHELFCAST_TEST_ATTACK"
 
-// send runs an attack in a process of its own, and waits for its end.
+// send runs an attack in a new process, and waits for its end.
 func send(t testing.TB, o orders) (r report) {
 	t.Helper()
 	text, err := json.Marshal(o)
@@ -78,7 +77,7 @@ func send(t testing.TB, o orders) (r report) {
 	return r
 }
 
-// beAttacker is what the process does, if it is one.
+// beAttacker runs the attack and exits, if this process is an attacker.
 func beAttacker() {
 	text := os.Getenv(ordersVariable)
 	if text == "" {
@@ -87,8 +86,8 @@ func beAttacker() {
 	go func() { io.Copy(io.Discard, os.Stdin); os.Exit(3) }()
 	var o orders
 	err := json.Unmarshal([]byte(text), &o)
-	// An attacker has machines of its own: here it is not to take the processors
-	// from those that it attacks.
+	// A real attacker has its own machines; here it must not take processor time from
+	// the instances.
 	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19)
 	ctx, cancel := context.WithTimeout(context.Background(), o.Lasts)
 	defer cancel()
@@ -111,14 +110,14 @@ func (a *attacker) note(what string) {
 	a.said[what]++
 }
 
-// met is how often there was such an answer.
+// met returns the number of such answers.
 func (a *attacker) met(what string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.said[what]
 }
 
-// wrong says what should not have happened; the first few times are kept.
+// wrong reports a wrong answer; the first few are kept.
 func (a *attacker) wrong(format string, args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -129,7 +128,7 @@ func (a *attacker) wrong(format string, args ...any) {
 
 func (a *attacker) over() bool { return a.ctx.Err() != nil }
 
-// rest waits, and says whether the attack goes on.
+// rest waits, and reports whether the attack continues.
 func (a *attacker) rest(d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -139,7 +138,7 @@ func (a *attacker) rest(d time.Duration) bool {
 	}
 }
 
-// each runs so many at once, and waits for them.
+// each runs many functions concurrently, and waits for them.
 func (a *attacker) each(many int, run func(n int)) {
 	var all sync.WaitGroup
 	for n := range many {
@@ -170,7 +169,7 @@ func (a *attacker) dial(address string, n int) (*conn, error) {
 	return &conn{tcp, a, bufio.NewReaderSize(tcp, 4096)}, nil
 }
 
-// slow has the kernel take little on behalf of one who does not read.
+// slow shrinks the receive buffer, for a client that does not read.
 func (c *conn) slow() *conn {
 	c.SetReadBuffer(2048)
 	return c
@@ -182,7 +181,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// answer reads a whole answer, of whose body it keeps the first 64 KiB.
+// answer reads a whole response, and returns the first 64 KiB of its body.
 func (c *conn) answer(method string) (status int, header http.Header, body []byte, err error) {
 	response, err := http.ReadResponse(c.r, &http.Request{Method: method})
 	if err != nil {
@@ -199,9 +198,10 @@ func (c *conn) answer(method string) (status int, header http.Header, body []byt
 	return response.StatusCode, response.Header, body, err
 }
 
-// ask makes one request on a connection of its own, and notes the answer. The
-// status is 0 if there was none: the connection was closed first.
-func (a *attacker) ask(address string, from int, method string, request []byte) (status int, header http.Header, body []byte) {
+// ask makes one request on a new connection, and counts the answer. The status is 0
+// if the connection was closed first.
+func (a *attacker) ask(address string, from int, method string, request []byte) (
+	status int, header http.Header, body []byte) {
 	c, err := a.dial(address, from)
 	if err != nil {
 		a.note(failure(err))
@@ -209,7 +209,7 @@ func (a *attacker) ask(address string, from int, method string, request []byte) 
 	}
 	defer c.Close()
 	if _, err = c.Write(request); err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
-		// What was refused early is answered, though the rest of it was not taken.
+		// A request can be refused before all of it was read.
 		status, header, body, err = c.answer(method)
 	}
 	if err != nil {
@@ -220,20 +220,21 @@ func (a *attacker) ask(address string, from int, method string, request []byte) 
 	return status, header, body
 }
 
-// failure is what an error is in the table.
+// failure returns the name of an error in the table.
 func failure(err error) string {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "late"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "not there"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE):
 		return "cut"
 	}
 	return err.Error()
 }
 
-// request is the bytes of a request. Headers are lines without their ends.
+// request returns the bytes of a request. Headers are lines without their ends.
 func request(method, path, host string, body []byte, headers ...string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, host)
@@ -256,10 +257,10 @@ func bearer(token string) string { return "Authorization: Bearer " + token }
 
 const asJSON = "Content-Type: application/json"
 
-// lines joins what was said into the table's form, most often first.
+// lines formats the answers for the table, most frequent first.
 func (r report) lines() string {
 	var parts []string
-	for _, what := range mostFirst(r.Said) {
+	for _, what := range byCount(r.Said) {
 		parts = append(parts, fmt.Sprintf("%s×%d", what, r.Said[what]))
 	}
 	if len(parts) > 5 {

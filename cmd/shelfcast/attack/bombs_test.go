@@ -9,18 +9,18 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// inflated is what a bomb comes to. It is small enough for the machine to live
-// through it, and packed it is smaller than the limit of any body.
+// inflated is the size of a bomb when decompressed: the machine can bear it, and
+// compressed it is below the limit of any body.
 const inflated = 48 * mib
 
-// A bomb is a small body that says that it is encoded.
+// A bomb is a small compressed body.
 type bomb struct {
 	encoding string
 	body     []byte
 }
 
-// bombs are one of each encoding that the HTTP library knows, and of each put
-// into itself, which is smaller still.
+// bombs has one for each encoding that the HTTP library knows, and each compressed
+// twice.
 var bombs = sync.OnceValue(func() (all []bomb) {
 	long := append([]byte(`{"params":{"product_id":"`), bytes.Repeat([]byte(" "), inflated)...)
 	for _, e := range []struct {
@@ -38,8 +38,8 @@ var bombs = sync.OnceValue(func() (all []bomb) {
 	return all
 })
 
-// bombardment sends each bomb to each route of one app with each method that may
-// have a body, on each instance. headers are those of whoever does it.
+// bombardment sends each bomb to each route of one app, with each method that may have
+// a body, on each instance. headers returns the headers of a request.
 func bombardment(admin bool, headers func(t target, n int) []string) func(a *attacker) {
 	return func(a *attacker) {
 		n := 0
@@ -67,8 +67,11 @@ func bombardment(admin bool, headers func(t target, n int) []string) func(a *att
 
 func nobody(target, int) []string { return nil }
 
-// caller has a token, and a new key for each call, which makes a server read the
-// body for its sum.
+// reader returns the header of a read-only token.
+func reader(t target, _ int) []string { return []string{bearer(t.Reader)} }
+
+// caller returns the header of a token, and a new idempotency key for each call, so
+// that the server reads the body for its hash.
 func caller(t target, n int) []string {
 	return []string{bearer(t.Writer), fmt.Sprint("Idempotency-Key: bomb-", n)}
 }

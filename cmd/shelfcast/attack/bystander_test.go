@@ -1,7 +1,6 @@
 package attack
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -17,12 +16,12 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"shelfcast/internal/liveclient"
 	"shelfcast/store"
 )
 
-// Bystanders are those who do nothing wrong: visitors with pages open on each
-// instance, visitors who come, and one of the shop's staff. They measure how long
-// they wait.
+// Bystanders are ordinary users during an attack: visitors with open pages on each
+// instance, new visitors, and an editor. They measure how long they wait.
 type bystanders struct {
 	t      testing.TB
 	target target
@@ -33,19 +32,18 @@ type bystanders struct {
 }
 
 const (
-	pagesEach = 10                     // of an instance; the last is that which waits for edits
+	pagesEach = 10                     // of an instance; the last one waits for edits
 	patience  = 5 * time.Second        // of a bystander
 	watching  = 20 * time.Millisecond  // between two watches on an instance
 	editing   = 150 * time.Millisecond // between two edits
 	visiting  = 100 * time.Millisecond // between two visits to an instance
 )
 
-// A waited says how long bystanders waited, for each thing that they do: those of
-// an instance, and the editor of both.
+// A waited has the waits of bystanders by kind: of each instance, and of the editor.
 type waited struct {
 	watch, visit [][]time.Duration
 	edit         []time.Duration
-	faults       []string // what went wrong for them
+	faults       []string // failures they had
 }
 
 // median and worst are of durations; worst is the 99th percentile.
@@ -60,12 +58,13 @@ func quantile(all []time.Duration, q float64) time.Duration {
 	return all[min(int(q*float64(len(all))), len(all)-1)]
 }
 
-// bring opens the pages, which stay open.
-func bring(t testing.TB, target target, token string) *bystanders {
+// openBystanders opens the pages, which stay open.
+func openBystanders(t testing.TB, target target, token string) *bystanders {
 	t.Helper()
 	b := &bystanders{t: t, target: target, token: token, staff: http.Client{Timeout: patience}}
 	var p store.Product
-	err := b.call("POST", target.Admin[0], "/products", "", `{"sku":"bystander","title":"A vase","price":"5","currency":"EUR","published":true}`, &p)
+	err := b.call("POST", target.Admin[0], "/products", "",
+		`{"sku":"bystander","title":"A vase","price":"5","currency":"EUR","published":true}`, &p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +128,8 @@ func (b *bystanders) during(meanwhile func()) waited {
 			err := b.pages[i][n%(pagesEach-1)].watch(int64(large + 1 + n%20))
 			return time.Since(began), err
 		}, watching)
-		note(&w.visit[i], fmt.Sprintf("a new visitor of instance %d", i+1), func(n int) (time.Duration, error) { return b.visit(i, n) }, visiting)
+		note(&w.visit[i], fmt.Sprintf("a new visitor of instance %d", i+1),
+			func(n int) (time.Duration, error) { return b.visit(i, n) }, visiting)
 	}
 	note(&w.edit, "an edit", b.edit, editing)
 	meanwhile()
@@ -138,16 +138,17 @@ func (b *bystanders) during(meanwhile func()) waited {
 	return w
 }
 
-// edit edits a product, by the instances in turn, and waits until a page on each
-// has been sent it.
+// edit edits a product through the instances in turn, and waits until a page on each
+// was sent the edit.
 func (b *bystanders) edit(n int) (time.Duration, error) {
 	began := time.Now()
 	var p store.Product
-	err := b.call("PATCH", b.target.Admin[n%len(b.target.Admin)], fmt.Sprint("/products/", b.edited.ID), strconv.FormatInt(b.edited.Version, 10),
+	err := b.call("PATCH", b.target.Admin[n%len(b.target.Admin)], fmt.Sprint("/products/", b.edited.ID),
+		strconv.FormatInt(b.edited.Version, 10),
 		fmt.Sprintf(`{"stock":%d}`, began.UnixNano()%1e9), &p)
 	took := time.Since(began)
 	if err != nil {
-		// It may have been made all the same: the next edit is to know.
+		// It may have been applied: the next edit needs the current version.
 		_ = b.call("GET", b.target.Admin[n%len(b.target.Admin)], fmt.Sprint("/products/", b.edited.ID), "", "", &p)
 		b.edited.Version = max(b.edited.Version, p.Version)
 		return took, err
@@ -161,7 +162,7 @@ func (b *bystanders) edit(n int) (time.Duration, error) {
 	return time.Since(began), nil
 }
 
-// visit is one who comes, sees a product, and goes.
+// visit is a new visitor who opens a page, sees a product and leaves.
 func (b *bystanders) visit(instance, n int) (time.Duration, error) {
 	began := time.Now()
 	p, err := openPage(b.target.Public[instance], fmt.Sprint("127.0.1.", 1+n%200))
@@ -198,10 +199,10 @@ func (b *bystanders) call(method, host, path, version, body string, into any) er
 	return json.Unmarshal(text, into)
 }
 
-// A page is a session of a browser. It answers pings, and notes the newest
-// version that it was sent of each product.
+// A page is a session of a browser. It records the newest version that it was sent
+// of each product.
 type page struct {
-	conn net.Conn
+	conn *liveclient.Conn
 
 	mu    sync.Mutex
 	shown map[int64]int64
@@ -211,40 +212,24 @@ type page struct {
 }
 
 func openPage(address, from string) (*page, error) {
-	dialer := ws.Dialer{
-		Timeout: patience, Protocols: []string{"shelfcast.v1"},
-		NetDial: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext,
-	}
-	conn, early, _, err := dialer.Dial(context.Background(), "ws://"+address+"/live")
+	dialer := ws.Dialer{Timeout: patience,
+		NetDial: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext}
+	conn, err := liveclient.Dial(context.Background(), dialer, "ws://"+address+"/live")
 	if err != nil {
 		return nil, err
 	}
-	if early == nil {
-		early = bufio.NewReader(conn)
-	}
 	p := &page{conn: conn, shown: map[int64]int64{}, sent: map[int64]int{}, news: make(chan struct{})}
-	go p.read(early)
+	go p.read()
 	return p, nil
 }
 
 // read ends with the connection.
-func (p *page) read(from *bufio.Reader) {
+func (p *page) read() {
 	for {
-		frame, err := ws.ReadFrame(from)
-		if err == nil && frame.Header.OpCode == ws.OpClose {
-			code, why := ws.ParseCloseFrameData(frame.Payload)
-			err = fmt.Errorf("the session was closed with %d %s", code, why)
-		}
-		if err == nil && frame.Header.OpCode == ws.OpPing {
-			err = ws.WriteFrame(p.conn, ws.MaskFrame(ws.NewPongFrame(frame.Payload)))
-		}
-		var said struct{ Fragments []store.Rev }
-		if err == nil && frame.Header.OpCode == ws.OpText {
-			err = json.Unmarshal(frame.Payload, &said)
-		}
+		f, err := p.conn.Next()
 		p.mu.Lock()
 		p.over = err
-		for _, r := range said.Fragments {
+		for _, r := range f.Fragments {
 			p.shown[r.ID] = max(p.shown[r.ID], r.Version)
 			p.sent[r.ID]++
 		}
@@ -257,13 +242,13 @@ func (p *page) read(from *bufio.Reader) {
 	}
 }
 
-// watch asks for a product anew, and waits for it.
+// watch watches a product again, and waits for its fragment.
 func (p *page) watch(id int64) error {
 	p.mu.Lock()
 	before := p.sent[id]
 	p.mu.Unlock()
 	text := fmt.Appendf(nil, `{"unwatch":[%d],"watch":[{"id":%d,"version":0,"view":"card"}]}`, id, id)
-	if err := ws.WriteFrame(p.conn, ws.MaskFrame(ws.NewTextFrame(text))); err != nil {
+	if err := p.conn.Send(text); err != nil {
 		return err
 	}
 	return p.until(fmt.Sprint("product ", id), func() bool { return p.sent[id] > before })

@@ -11,7 +11,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// numbersUpTo is a JSON list of so many numbers, from first on.
+// numbersUpTo returns a JSON list of many numbers, beginning with first.
 func numbersUpTo(first, many int) string {
 	var b strings.Builder
 	for n := range many {
@@ -20,8 +20,8 @@ func numbersUpTo(first, many int) string {
 	return "[" + strings.TrimSuffix(b.String(), ",") + "]"
 }
 
-// flood sends the same frame on so many sessions, as often as it is taken. reads
-// says whether it reads what it is answered.
+// flood sends the same frame on several sessions, as often as it is accepted. reads:
+// it reads the answers.
 func flood(path string, sessions int, reads bool, frame func(t target) []byte) func(a *attacker) {
 	return func(a *attacker) {
 		bytes := frame(a.target)
@@ -67,11 +67,11 @@ func subscriptions(target) []byte {
 	return bytes.Repeat(text(`{"event_name":"subscribe","data":{"channels":["product_updates"],"last":0}}`), 20)
 }
 
-// unknownIDs opens sessions that each watch as many products as they may, of which
-// there is none.
+// unknownIDs opens sessions that each watch the maximum of products, none of which
+// exists.
 func unknownIDs(a *attacker) {
 	a.each(400, func(n int) {
-		a.rest(time.Duration(n) * 5 * time.Millisecond) // or it would be a flood of handshakes
+		a.rest(time.Duration(n) * 5 * time.Millisecond) // to stay below the join rate
 		s := a.join(0, n%100, "/live", false)
 		if s == nil {
 			return
@@ -104,7 +104,7 @@ func handshakes(a *attacker) {
 	})
 }
 
-// manySessions opens as many as one address can.
+// manySessions opens as many sessions as one address can.
 func manySessions(a *attacker) {
 	var open atomic.Int64
 	a.each(50, func(n int) {
@@ -125,10 +125,12 @@ func manySessions(a *attacker) {
 	a.note(fmt.Sprintf("%d open", open.Load()))
 }
 
-// requests asks for what path says, on connections that stay open, as often as it
-// is answered. Each has an address of its own, or all the same.
-func requests(connections int, oneAddress bool, most int, path func(t target, n int) string, headers ...string) func(a *attacker) {
-	return requestsAs(connections, oneAddress, most, func(t target, n int) []byte { return get(path(t, n), t.Public[0], headers...) })
+// requests requests the paths that path returns, on keep-alive connections, from one
+// address or each from its own.
+func requests(connections int, oneAddress bool, most int,
+	path func(t target, n int) string, headers ...string) func(a *attacker) {
+	return requestsAs(connections, oneAddress, most,
+		func(t target, n int) []byte { return get(path(t, n), t.Public[0], headers...) })
 }
 
 func requestsAs(connections int, oneAddress bool, most int, what func(t target, n int) []byte) func(a *attacker) {
@@ -163,14 +165,14 @@ func requestsAs(connections int, oneAddress bool, most int, what func(t target, 
 	}
 }
 
-// word is one that nobody has looked for.
+// word returns a word that nobody has searched for.
 func word(n int) string { return fmt.Sprintf("w%08x", uint32(n)*2654435761) }
 
-// searchWord looks for a vendor of one word, which no list has: that costs the
-// database little, so that it is not what bounds the searches.
+// searchWord searches for a vendor with a word that is in no list: such a search is
+// cheap, so the database does not limit their number.
 func searchWord(_ target, n int) string { return "/shop?vendor=" + word(n) }
 
-// searchLamps looks for what no index helps with.
+// searchLamps makes searches for which no index can be used.
 func searchLamps(_ target, n int) string {
 	return "/shop?q=" + url.QueryEscape(fmt.Sprint("lamp ", word(n))) + "&sort=-price"
 }
@@ -188,10 +190,11 @@ func inventedHost(t target, n int) []byte {
 	return get(path, fmt.Sprintf("evil-%d.example", n), "Accept-Encoding: gzip")
 }
 func syncs(t target, n int) []byte {
-	return request("POST", "/product/tree/sync", t.Public[0], fmt.Appendf(nil, `{"jsonrpc":"2.0","id":1,"params":{"product_id":%d}}`, t.Products+10+n), asJSON)
+	return request("POST", "/product/tree/sync", t.Public[0],
+		fmt.Appendf(nil, `{"jsonrpc":"2.0","id":1,"params":{"product_id":%d}}`, t.Products+10+n), asJSON)
 }
 
-// floodFuture asks for versions that are yet to come: none may be kept for ever.
+// floodFuture requests versions from the future: none may be cached for ever.
 func floodFuture(a *attacker) {
 	requests(20, false, 100_000, fromTheFuture)(a)
 	if c, err := a.dial(a.Public[0], 0); err == nil {
@@ -205,8 +208,8 @@ func floodFuture(a *attacker) {
 	}
 }
 
-// guesses tries tokens from one address, one after the other and then many at
-// once, and at last the right one, which is not to be told from a wrong one then.
+// guesses tries tokens from one address, first one by one, then concurrently, and at
+// last the right one, which must then be indistinguishable from a wrong one.
 func guesses(a *attacker) {
 	guess := func(token string) []byte {
 		return get("/api/v1/caller", a.Admin[0], bearer(token))
@@ -214,7 +217,7 @@ func guesses(a *attacker) {
 	a.each(200, func(n int) { // at once
 		a.ask(a.Admin[0], 1, "GET", guess(fmt.Sprintf("at once %06d", n)))
 	})
-	// 30 a minute are allowed, and 30 more by an instance whose Redis is late.
+	// 30 a minute are allowed, and 30 more by an instance whose Redis is slow.
 	if got := a.met("401"); got > 65 {
 		a.wrong("of 200 guesses at once %d were looked at", got)
 	}
@@ -240,8 +243,8 @@ func guesses(a *attacker) {
 	}
 }
 
-// changes waits for changes with one token as often as it can; another is to get
-// its turn.
+// changes waits for changes with one token as often as it can; another token must
+// still be served.
 func changes(a *attacker) {
 	ask := func(token, wait string) []byte {
 		return get("/api/v1/changes?wait="+wait, a.Admin[0], bearer(token))

@@ -10,12 +10,14 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// forged says that it is another host, address or protocol than it is: no answer
-// that others may be given is to repeat it.
+// forged claims another host, address or protocol: no answer that may be served to
+// others may repeat it.
 func forged(a *attacker) {
 	headers := []string{
-		"X-Forwarded-Host: evil.example", "X-Forwarded-Host: evil.example:80", "X-Forwarded-For: 10.6.6.6", "X-Forwarded-Proto: evil", "X-Forwarded-Server: evil.example",
-		"X-Original-Host: evil.example", "X-Host: evil.example", "Forwarded: host=evil.example;proto=evil;for=10.6.6.6", "X-Real-IP: 10.6.6.6", "X-Original-URL: /evil", "X-Rewrite-URL: /evil",
+		"X-Forwarded-Host: evil.example", "X-Forwarded-Host: evil.example:80", "X-Forwarded-For: 10.6.6.6",
+		"X-Forwarded-Proto: evil", "X-Forwarded-Server: evil.example",
+		"X-Original-Host: evil.example", "X-Host: evil.example", "Forwarded: host=evil.example;proto=evil;for=10.6.6.6",
+		"X-Real-IP: 10.6.6.6", "X-Original-URL: /evil", "X-Rewrite-URL: /evil",
 	}
 	all := routes()
 	for n := range 2 * len(all) {
@@ -43,8 +45,7 @@ func around(text, what string) string {
 	return text[max(at-40, 0):min(at+40, len(text))]
 }
 
-// scopes tries each operation that changes something with a token that may only
-// read.
+// scopes tries each operation that changes something with a read-only token.
 func scopes(a *attacker) {
 	for n, r := range routes() {
 		if !r.admin || r.method == "GET" || !strings.HasPrefix(r.path, "/api/") {
@@ -55,7 +56,8 @@ func scopes(a *attacker) {
 				continue
 			}
 			body := []byte(`{"name":"x","scopes":["tokens:admin"],"ids":[1],"stock":1}`)
-			status, _, answer := a.ask(a.Admin[0], n%50, r.method, request(r.method, r.path, a.Admin[0], body, bearer(token), asJSON, `If-Match: "1"`, "Connection: close"))
+			status, _, answer := a.ask(a.Admin[0], n%50, r.method,
+				request(r.method, r.path, a.Admin[0], body, bearer(token), asJSON, `If-Match: "1"`, "Connection: close"))
 			if status != http.StatusForbidden {
 				a.wrong("%s %s with a token without the scope is answered %d %.80q", r.method, r.path, status, answer)
 			}
@@ -63,18 +65,21 @@ func scopes(a *attacker) {
 	}
 }
 
-// drafts asks for a product that was never published, and for one that there is
-// not: the answers are to be the same.
+// drafts requests a product that was never published and one that does not exist: the
+// answers must be the same.
 func drafts(a *attacker) {
 	asked := func(id int64) (answers []string) {
 		requests := map[string][]byte{}
-		for _, path := range []string{"/shop/products/%d", "/fragments/card/%d", "/fragments/detail/%d?v=1", "/fragments?ids=%d:0:card", "/live/poll?watch=%d:0:card", "/live/poll?mode=notify&watch=%d:1:card"} {
+		for _, path := range []string{"/shop/products/%d", "/fragments/card/%d", "/fragments/detail/%d?v=1",
+			"/fragments?ids=%d:0:card", "/live/poll?watch=%d:0:card", "/live/poll?mode=notify&watch=%d:1:card"} {
 			requests[path] = get(fmt.Sprintf(path, id), a.Public[0], "Connection: close")
 		}
-		requests["sync"] = request("POST", "/product/tree/sync", a.Public[0], fmt.Appendf(nil, `{"jsonrpc":"2.0","id":1,"params":{"product_id":%d}}`, id), asJSON, "Connection: close")
+		requests["sync"] = request("POST", "/product/tree/sync", a.Public[0],
+			fmt.Appendf(nil, `{"jsonrpc":"2.0","id":1,"params":{"product_id":%d}}`, id), asJSON, "Connection: close")
 		for path, r := range requests {
 			status, _, body := a.ask(a.Public[0], 0, "GET", r)
-			answers = append(answers, fmt.Sprintf("%s: %d %s", path, status, strings.ReplaceAll(string(body), number(int(id)), "ID")))
+			answers = append(answers,
+				fmt.Sprintf("%s: %d %s", path, status, strings.ReplaceAll(string(body), number(int(id)), "ID")))
 		}
 		return append(answers, "watch: "+a.watched(id))
 	}
@@ -89,7 +94,7 @@ func drafts(a *attacker) {
 	}
 }
 
-// watched is what a session is told first that watches that product.
+// watched returns the first message of a session that watches that product.
 func (a *attacker) watched(id int64) string {
 	s := a.join(0, 1, "/live", false)
 	if s == nil {
@@ -105,9 +110,9 @@ func (a *attacker) watched(id int64) string {
 	return strings.ReplaceAll(string(frame.Payload), fmt.Sprint(id), "ID")
 }
 
-// lastIDs says on Odoo's wire that it has had notifications that are yet to come.
-// Another visitor, who goes and comes back with the id that he was told last, is
-// to hear of what has changed meanwhile all the same.
+// lastIDs claims, on Odoo's bus, to have received notifications from the future.
+// Another visitor, who reconnects with the last id received, must still be told of
+// what has changed meanwhile.
 func lastIDs(a *attacker) {
 	victim, liar := a.follow(0, 1, 0), a.follow(0, 2, time.Now().Add(50*time.Second).UnixMicro())
 	if victim == nil || liar == nil {
@@ -128,10 +133,11 @@ func lastIDs(a *attacker) {
 	}
 	a.rest(time.Second)
 	a.refresh(large + 11)
-	a.rest(16 * time.Second) // longer than what is told again to all who come back
+	a.rest(16 * time.Second) // longer than what is replayed to everyone
 	victim = a.follow(1, 1, last)
 	if victim == nil || victim.told(large+11) == 0 {
-		a.wrong("a visitor was not told of a change that was made while he was away, as another says that he has had what is yet to come")
+		a.wrong("a visitor was not told of a change that was made while he was away, as " +
+			"another says that he has had what is yet to come")
 		return
 	}
 	a.note("told")
@@ -142,7 +148,7 @@ func subscribe(last int64) []byte {
 	return text(fmt.Sprintf(`{"event_name":"subscribe","data":{"channels":["product_updates"],"last":%d}}`, last))
 }
 
-// follow opens a session of Odoo's that follows the products.
+// follow opens a session of Odoo's bus that follows the products.
 func (a *attacker) follow(instance, from int, last int64) *socket {
 	s := a.join(instance, from, "/websocket", false)
 	if s != nil {
@@ -151,8 +157,8 @@ func (a *attacker) follow(instance, from int, last int64) *socket {
 	return s
 }
 
-// told is the id of the notification of that product, once it has come; 0: it does
-// not come.
+// told waits for the notification of that product, and returns its id; 0 if none
+// arrives.
 func (s *socket) told(product int64) int64 {
 	s.SetReadDeadline(time.Now().Add(5 * time.Second))
 	for {
@@ -182,18 +188,20 @@ func (s *socket) told(product int64) int64 {
 // refresh gives a product a new version.
 func (a *attacker) refresh(id int64) {
 	body := fmt.Appendf(nil, `{"ids":[%d]}`, id)
-	status, _, answer := a.ask(a.Admin[0], 3, "POST", request("POST", "/api/v1/products:refresh", a.Admin[0], body, bearer(a.Writer), asJSON, "Connection: close"))
+	status, _, answer := a.ask(a.Admin[0], 3, "POST",
+		request("POST", "/api/v1/products:refresh", a.Admin[0], body, bearer(a.Writer), asJSON, "Connection: close"))
 	if status != http.StatusOK {
 		a.wrong("an edit is answered %d %s", status, answer)
 	}
 }
 
-// detours are ways past a load balancer's rule for a path, and handshakes and
-// closes that RFC 6455 does not allow.
+// detours are ways around a load balancer's rule for a path, and handshakes and close
+// frames that RFC 6455 forbids.
 func detours(a *attacker) {
 	for i, host := range []string{a.Public[0], a.Admin[0]} {
 		for _, path := range []string{"/readyz", "/livez", "/metrics", "/admin", "/api/openapi.json"} {
-			for _, other := range []string{path + "/", "/" + strings.ToUpper(path[1:2]) + path[2:], strings.ToUpper(path), "/" + path, "/." + path, path + "%2f", path + "/."} {
+			for _, other := range []string{path + "/", "/" + strings.ToUpper(path[1:2]) + path[2:], strings.ToUpper(path),
+				"/" + path, "/." + path, path + "%2f", path + "/."} {
 				if status, _, _ := a.ask(host, i, "GET", get(other, host, "Connection: close")); status == 200 {
 					a.wrong("%s of app %d is answered like %s", other, i, path)
 				}

@@ -12,7 +12,7 @@ import (
 
 const mib = 1 << 20
 
-// memory is what a process has in RAM, and has had at most since resetPeak, in
+// memory returns the resident memory of a process, and its peak since resetPeak, in
 // bytes.
 func memory(t testing.TB, pid int) (now, peak int64) {
 	t.Helper()
@@ -33,7 +33,7 @@ func memory(t testing.TB, pid int) (now, peak int64) {
 	return now, peak
 }
 
-// resetPeak has the kernel forget the peak (proc(5), clear_refs).
+// resetPeak resets the peak (proc(5), clear_refs).
 func resetPeak(t testing.TB, pid int) {
 	t.Helper()
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
@@ -41,7 +41,7 @@ func resetPeak(t testing.TB, pid int) {
 	}
 }
 
-// processor is how long a process has used processors.
+// processor returns the processor time of a process.
 func processor(t testing.TB, pid int) time.Duration {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -10,8 +10,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// uploads sends large bodies to every route of one app that takes one, until it
-// is refused.
+// uploads sends large bodies to every route of one app that takes one, until it is
+// refused.
 func uploads(admin bool, size int, headers func(t target, n int) []string) func(a *attacker) {
 	return func(a *attacker) {
 		block := bytes.Repeat([]byte("[1,2],"), mib/6)
@@ -39,7 +39,7 @@ func uploads(admin bool, size int, headers func(t target, n int) []string) func(
 	}
 }
 
-// upload sends a body of that size, in blocks, and notes the answer.
+// upload sends a body of that size, in blocks, and counts the answer.
 func (a *attacker) upload(host string, from int, method string, head, block []byte, size int, chunked bool) {
 	c, err := a.dial(host, from%50)
 	if err != nil {
@@ -59,7 +59,7 @@ func (a *attacker) upload(host string, from int, method string, head, block []by
 			io.WriteString(c, "\r\n")
 		}
 		select {
-		case status := <-answered: // it knows enough
+		case status := <-answered: // it was answered early
 			a.note(status)
 			return
 		default:
@@ -78,14 +78,15 @@ func multipart(a *attacker) {
 			return
 		}
 		host := r.at(a.target, 0)
-		status, _, _ := a.ask(host, n%50, "POST", request("POST", r.path, host, body, bearer(a.Writer), "Content-Type: multipart/form-data; boundary=x", "Connection: close"))
+		status, _, _ := a.ask(host, n%50, "POST", request("POST", r.path, host, body, bearer(a.Writer),
+			"Content-Type: multipart/form-data; boundary=x", "Connection: close"))
 		if status == 0 || status < 400 {
 			a.wrong("POST %s with a form of 900 parts is answered %d", r.path, status)
 		}
 	}
 }
 
-// heads sends more of a request's head than there is to be.
+// heads sends request heads above the limit.
 func heads(a *attacker) {
 	long := strings.Repeat("x", mib)
 	many := strings.Repeat("X-A: b\r\n", mib/8)
@@ -108,8 +109,8 @@ func heads(a *attacker) {
 	}
 }
 
-// frames are messages that are too large, that never end, or that are not what
-// they say, each on many sessions.
+// frames sends messages that are too large, that never end, or that are invalid, each
+// on many sessions.
 func frames(a *attacker) {
 	header := func(length int64) []byte {
 		var b bytes.Buffer
@@ -121,14 +122,15 @@ func frames(a *attacker) {
 	some := ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, false, bytes.Repeat([]byte(" "), 1000))))
 	cases := []struct {
 		name  string
-		ends  bool // the session, at once; else when it has been silent for too long
+		ends  bool // ends the session at once; otherwise the ping timeout does
 		bytes []byte
 	}{
 		{"a frame of 2^62 bytes", true, header(1 << 62)},
 		{"a frame of 1 GiB", true, append(header(1<<30), bytes.Repeat([]byte("x"), mib)...)},
 		{"a message of empty fragments", false, append(bytes.Clone(begun), bytes.Repeat(empty, 50_000)...)},
 		{"a message of many fragments", true, append(bytes.Clone(begun), bytes.Repeat(some, 3_000)...)},
-		{"a list of 10,000 products", true, text(`{"watch":[` + strings.TrimSuffix(strings.Repeat(`{"id":1,"view":"card"},`, 10_000), ",") + `]}`)},
+		{"a list of 10,000 products", true,
+			text(`{"watch":[` + strings.TrimSuffix(strings.Repeat(`{"id":1,"view":"card"},`, 10_000), ",") + `]}`)},
 		{"deep JSON", true, text(`{"watch":` + strings.Repeat("[", 16_000))},
 	}
 	for _, path := range []string{"/live", "/websocket"} {
@@ -142,7 +144,7 @@ func frames(a *attacker) {
 				s.SetWriteDeadline(time.Now().Add(2 * time.Second))
 				s.Write(c.bytes)
 				s.SetReadDeadline(time.Now().Add(2 * time.Second))
-				// Odoo passes over in silence what it does not understand.
+				// Odoo silently ignores what it does not understand.
 				if s.end() == -1 && path == "/live" && c.ends {
 					a.wrong("%s: the session goes on", c.name)
 				}
@@ -151,7 +153,7 @@ func frames(a *attacker) {
 	}
 }
 
-// lists are longer than any may be, in URLs and bodies.
+// lists sends lists above the limits, in URLs and bodies.
 func lists(a *attacker) {
 	deep := []byte(strings.Repeat("[", 60_000))
 	for n, r := range [][]byte{
@@ -160,7 +162,8 @@ func lists(a *attacker) {
 		get("/live/poll?watch="+strings.Repeat(",", 15_000), a.Public[0], "Connection: close"),
 		get("/fragments?ids="+list(101, "card"), a.Public[0], "Connection: close"),
 		request("POST", "/product/tree/sync", a.Public[0], deep, asJSON, "Connection: close"),
-		request("POST", "/product/tree/sync", a.Public[0], append([]byte(`{"params":{"product_id":`), deep...), asJSON, "Connection: close"),
+		request("POST", "/product/tree/sync", a.Public[0], append([]byte(`{"params":{"product_id":`), deep...),
+			asJSON, "Connection: close"),
 	} {
 		a.each(20, func(m int) {
 			if status, _, body := a.ask(a.Public[0], m, "GET", r); status < 400 {
@@ -180,7 +183,8 @@ func lists(a *attacker) {
 				return
 			}
 			lines := []string{bearer(a.Writer), asJSON, "If-Match: \"1\"", "Connection: close"}
-			if status, _, _ := a.ask(a.Admin[0], n%50, r.method, request(r.method, r.path, a.Admin[0], body, lines...)); status >= 500 {
+			if status, _, _ := a.ask(a.Admin[0], n%50, r.method,
+				request(r.method, r.path, a.Admin[0], body, lines...)); status >= 500 {
 				a.wrong("%s %s with a long list is answered %d", r.method, r.path, status)
 			}
 		}
@@ -196,7 +200,8 @@ func files(a *attacker) {
 		if n%2 == 1 {
 			block, head = bytes.Repeat([]byte(`,x`), mib/2), header
 		}
-		r := request("POST", "/api/v1/products:import?currency=EUR", a.Admin[0], nil, bearer(a.Writer), "Content-Type: text/csv", fmt.Sprint("Content-Length: ", len(head)+8*mib))
+		r := request("POST", "/api/v1/products:import?currency=EUR", a.Admin[0], nil, bearer(a.Writer),
+			"Content-Type: text/csv", fmt.Sprint("Content-Length: ", len(head)+8*mib))
 		a.upload(a.Admin[0], n, "POST", append(r, head...), block, 8*mib, false)
 	})
 	if a.met("422") == 0 {

@@ -12,34 +12,38 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"shelfcast/api"
+	"shelfcast/api/admin"
+	"shelfcast/api/httpx"
+	"shelfcast/api/public"
 	"shelfcast/render"
 	"shelfcast/store"
 	"shelfcast/web"
 )
 
-// A route is one of the apps' own, with values where it has names.
+// A route is a route of one of the apps, with values for its parameters.
 type route struct {
 	method, path string
 	admin        bool
 }
 
-// routes are all that the two apps have, from the apps themselves: a new one is
-// attacked without a word here.
+// routes returns all routes of the two apps, as registered: a new one is attacked
+// without a change here.
 var routes = sync.OnceValue(func() []route {
 	templates, err := render.Load(render.Config{Files: []fs.FS{web.Templates}})
 	if err != nil {
 		panic(err)
 	}
-	assets, err := api.LoadAssets(web.Assets)
+	assets, err := httpx.LoadAssets(web.Assets...)
 	if err != nil {
 		panic(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	public := &api.Public{Templates: templates, Assets: assets, Cache: render.NewCache(nil, nil, store.NewShop(), templates, render.CacheConfig{Log: log}), Log: log}
-	admin := &api.Admin{Templates: templates, Assets: assets, Metrics: promhttp.Handler(), Registerer: prometheus.NewRegistry(), Log: log}
-	all := routesOf(public.App(), false)
-	if all = append(all, routesOf(admin.App(), true)...); len(all) < 40 {
+	public := &public.App{Templates: templates, Assets: assets,
+		Cache: render.NewCache(nil, nil, store.NewShop(), templates, render.CacheConfig{Log: log}), Log: log}
+	admin := &admin.App{Templates: templates, Assets: assets, Metrics: promhttp.Handler(),
+		Registerer: prometheus.NewRegistry(), Log: log}
+	all := routesOf(public.Fiber(), false)
+	if all = append(all, routesOf(admin.Fiber(), true)...); len(all) < 40 {
 		panic("there are more routes than these")
 	}
 	return all
@@ -65,7 +69,7 @@ func routesOf(app *fiber.App, admin bool) (all []route) {
 	return all
 }
 
-// at is the address of the route's app on an instance.
+// at returns the address of the route's app on an instance.
 func (r route) at(t target, instance int) string {
 	if r.admin {
 		return t.Admin[instance]

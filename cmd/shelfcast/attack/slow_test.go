@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// list is ID:0:VIEW,… of so many products.
+// list returns ID:0:VIEW,… for that many products.
 func list(many int, view string) string {
 	items := make([]string, many)
 	for n := range items {
@@ -19,8 +19,8 @@ func list(many int, view string) string {
 	return strings.Join(items, ",")
 }
 
-// slowReaders asks for something on so many connections, of so many addresses,
-// and takes as little of the answers as it can.
+// slowReaders makes a request on many connections, from several addresses, and reads
+// as little of the answers as it can.
 func slowReaders(path func(t target) string, many, addresses int) func(a *attacker) {
 	return func(a *attacker) {
 		a.each(many, func(n int) {
@@ -41,7 +41,7 @@ func slowReaders(path func(t target) string, many, addresses int) func(a *attack
 	}
 }
 
-// status reads the first line of an answer, and no more than has come with it.
+// status reads the first line of an answer, and no more than arrived with it.
 func (c *conn) status() string {
 	line, err := c.r.ReadString('\n')
 	if err != nil {
@@ -54,10 +54,9 @@ func (c *conn) status() string {
 	return fields[1]
 }
 
-// slowReadersOfAll asks for all that can be had, of both apps, a hundred times on
-// each connection, and reads none of it.
-func slowReadersOfAll(a *attacker) {
-	all := slices.DeleteFunc(slices.Clone(routes()), func(r route) bool { return r.method != "GET" })
+// eachRoute opens four connections for each of the routes, from fifty addresses, and
+// passes them to run, which closes none.
+func (a *attacker) eachRoute(all []route, run func(n int, r route, host string, c *conn)) {
 	a.each(4*len(all), func(n int) {
 		r := all[n%len(all)]
 		host := r.at(a.target, 0)
@@ -67,17 +66,29 @@ func slowReadersOfAll(a *attacker) {
 			return
 		}
 		defer c.Close()
-		c.slow()
-		bytes := get(r.path, host, bearer(a.Reader))
-		for n := 0; n < 100 && err == nil; n++ {
-			c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-			_, err = c.Write(bytes)
-		}
-		<-a.ctx.Done()
+		run(n, r, host, c)
 	})
 }
 
-// slowSessions opens sessions that watch all that a session may, and never read.
+// slowReadersOfAll requests everything from an app, a hundred times on each
+// connection, and reads none of it.
+func slowReadersOfAll(admin bool, headers func(target, int) []string) func(a *attacker) {
+	return func(a *attacker) {
+		all := slices.DeleteFunc(slices.Clone(routes()), func(r route) bool { return r.method != "GET" || r.admin != admin })
+		a.eachRoute(all, func(n int, r route, host string, c *conn) {
+			c.slow()
+			var err error
+			bytes := get(r.path, host, headers(a.target, n)...)
+			for n := 0; n < 100 && err == nil; n++ {
+				c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+				_, err = c.Write(bytes)
+			}
+			<-a.ctx.Done()
+		})
+	}
+}
+
+// slowSessions opens sessions that watch the maximum, and never read.
 func slowSessions(many int) func(a *attacker) {
 	return func(a *attacker) {
 		a.each(many, func(n int) {
@@ -113,7 +124,7 @@ func slowSessions(many int) func(a *attacker) {
 	}
 }
 
-// watches are the frames that watch so many products, each as large as may be.
+// watches returns frames that watch that many products, each as large as allowed.
 func watches(first, many int, view string) (frames [][]byte) {
 	var items []string
 	for id := first; id < first+many; id++ {
@@ -126,8 +137,8 @@ func watches(first, many int, view string) (frames [][]byte) {
 	return frames
 }
 
-// silentSessions opens sessions that are sent more than fits, and never read:
-// after a minute they are to be gone.
+// silentSessions opens sessions that are sent more than their buffers hold, and never
+// read: they must be closed after a minute.
 func silentSessions(a *attacker) {
 	a.each(60, func(n int) {
 		s := a.join(0, n, "/live", true)
@@ -138,8 +149,8 @@ func silentSessions(a *attacker) {
 		for _, frame := range watches(1, a.Large, "detail") {
 			s.Write(frame)
 		}
-		// It is read by nobody, and so its receive window stays shut; TCP goes on
-		// answering that it is there.
+		// Nobody reads, so the receive window stays closed, but TCP keeps the connection
+		// alive.
 		a.rest(80 * time.Second)
 		if open(s.conn) {
 			a.wrong("a session that has taken no byte for 80 s is open")
@@ -150,8 +161,8 @@ func silentSessions(a *attacker) {
 	})
 }
 
-// open says whether the other side has the connection open, once what it had sent
-// is read.
+// open reports whether the other side keeps the connection open, after reading what it
+// had sent.
 func open(c *conn) bool {
 	buffer := make([]byte, 64<<10)
 	for read := 0; read < 4*mib; {
@@ -165,28 +176,23 @@ func open(c *conn) bool {
 	return true
 }
 
-// slowWriters begins requests to every route of both apps, and goes on with a byte
+// slowWriters begins requests to every route of both apps, and continues with a byte
 // now and then.
 func slowWriters(a *attacker) {
 	all := routes()
-	a.each(4*len(all), func(n int) {
-		r := all[n%len(all)]
-		host := r.at(a.target, 0)
-		c, err := a.dial(host, n%50)
-		if err != nil {
-			a.note(failure(err))
-			return
-		}
-		defer c.Close()
-		begin := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nX-Padding: %s", r.method, r.path, host, strings.Repeat("x", 8<<10))
-		if n/len(all)%2 == 1 { // a body that does not end
-			begin = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\n%s\r\nContent-Length: 60000\r\n\r\n%s", r.path, host, bearer(a.Writer), asJSON, strings.Repeat("[", 30_000))
+	a.eachRoute(all, func(n int, r route, host string, c *conn) {
+		begin := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nX-Padding: %s", r.method, r.path, host,
+			strings.Repeat("x", 8<<10))
+		if n/len(all)%2 == 1 { // an endless body
+			begin = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\n%s\r\nContent-Length: 60000\r\n\r\n%s", r.path, host,
+				bearer(a.Writer), asJSON, strings.Repeat("[", 30_000))
 		}
 		began := time.Now()
-		for _, err = c.Write(begin); err == nil && a.rest(time.Second); _, err = c.Write([]byte("x")) {
+		_, err := c.Write(begin)
+		for ; err == nil && a.rest(time.Second); _, err = c.Write([]byte("x")) {
 		}
-		// An import may take as long as its file is large: it is given a time for
-		// each piece, and its caller has a token.
+		// An import may take a time in proportion to its file: it has a timeout for each
+		// piece, and its caller has a token.
 		if err == nil && time.Since(began) > 25*time.Second && !strings.HasSuffix(r.path, ":import") {
 			a.wrong("%s %s: a request that does not end is open after %v", r.method, r.path, time.Since(began))
 		}
@@ -194,13 +200,14 @@ func slowWriters(a *attacker) {
 	})
 }
 
-// slowFrames begins messages on many sessions and never ends them.
+// slowFrames begins messages on many sessions, and never ends them.
 func slowFrames(a *attacker) {
 	a.each(600, func(n int) {
 		path, size := "/live", 16<<10
 		if n%2 == 1 {
 			path, size = "/websocket", 1<<20
 		}
+		a.rest(time.Duration(n) * 5 * time.Millisecond) // to stay below the join rate
 		s := a.join(0, n%100, path, false)
 		if s == nil {
 			return

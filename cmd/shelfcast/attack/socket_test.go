@@ -12,15 +12,16 @@ import (
 // A socket is an attacker's WebSocket.
 type socket struct{ *conn }
 
-// handshake is the request that opens a session.
+// handshake returns a WebSocket handshake.
 func handshake(path, host string, headers ...string) []byte {
 	return get(path, host, append([]string{
-		"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Origin: http://" + host,
+		"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Origin: http://" + host,
 	}, headers...)...)
 }
 
-// join opens a session on the instance's path, with a small buffer if it is not to
-// read. It is nil if it was refused, which it notes.
+// join opens a session, with a small receive buffer if slow. It returns nil if the
+// session was refused, which it counts.
 func (a *attacker) join(instance, from int, path string, slow bool) *socket {
 	c, err := a.dial(a.Public[instance], from)
 	if err != nil {
@@ -46,7 +47,7 @@ func (a *attacker) join(instance, from int, path string, slow bool) *socket {
 	return &socket{c}
 }
 
-// upgraded reads the answer to a handshake, and nothing behind it.
+// upgraded reads the answer to a handshake, and nothing after it.
 func (c *conn) upgraded() (status int, protocol string, early int, err error) {
 	line, err := c.r.ReadString('\n')
 	if err != nil {
@@ -63,11 +64,11 @@ func (c *conn) upgraded() (status int, protocol string, early int, err error) {
 	}
 }
 
-// text is the bytes of a masked text frame.
+// text returns the bytes of a masked text frame.
 func text(s string) []byte { return ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte(s)))) }
 
-// end reads until the session ends, and notes how: the code of its close frame, 0
-// if it ended without one, and -1 if it did not end.
+// end reads until the session ends, and counts and returns how: the close code, 0 if
+// it ended without one, -1 if it did not end.
 func (s *socket) end() (code int) {
 	for {
 		frame, err := ws.ReadFrame(s.r)
@@ -86,7 +87,7 @@ func (s *socket) end() (code int) {
 	}
 }
 
-// flood sends the same bytes again and again until it may no longer, or so often.
+// flood sends the same bytes until writing fails, or most times.
 func (s *socket) flood(frame []byte, most int) (sent int) {
 	for ; sent < most; sent++ {
 		if _, err := s.Write(frame); err != nil {

@@ -13,41 +13,41 @@ import (
 	"testing"
 	"time"
 
-	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/store"
+	"shelfcast/testkit/fleettest"
 )
 
-// A commit is a version that the database has had.
+// A commit is a version that the database had.
 type commit struct {
 	store.Rev
-	at     time.Time // when its author knew of it
-	title  string    // as pages are to show it
-	lineup int       // 0, and 1 more each time that the database was restored
+	at       time.Time // of the answer to its author
+	title    string    // that pages must show
+	timeline int       // number of restores of the database before it
 }
 
-// unavailable is what pages show of a product that is none of theirs.
+// unavailable is what pages show of an unpublished or archived product.
 const unavailable = "This product is not available."
 
-func made(p store.Product, lineup int) commit {
-	c := commit{Rev: p.Rev, at: time.Now(), title: p.Title, lineup: lineup}
+func made(p store.Product, timeline int) commit {
+	c := commit{Rev: p.Rev, at: time.Now(), title: p.Title, timeline: timeline}
 	if p.Archived || !p.Published {
 		c.title = unavailable
 	}
 	return c
 }
 
-// A ledger has every commit, and what was attempted and did not come to one.
+// A ledger has all commits, and counts the other attempts.
 type ledger struct {
-	mu                    sync.Mutex
-	commits               []commit
-	lineup                int
-	refused, unclear, did int // unclear: without an answer, of which so many were made
+	mu                        sync.Mutex
+	commits                   []commit
+	timeline                  int
+	refused, unclear, applied int // unclear: without an answer; applied: of these, found in the database
 }
 
-func (l *ledger) note(p store.Product) {
+func (l *ledger) record(p store.Product) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.commits = append(l.commits, made(p, l.lineup))
+	l.commits = append(l.commits, made(p, l.timeline))
 }
 
 func (l *ledger) count(what *int) {
@@ -56,11 +56,11 @@ func (l *ledger) count(what *int) {
 	*what++
 }
 
-// editors edit random products at a rate, each those of its own, through the
-// load balancer.
+// editors edit random products through the load balancer, at a rate and each its
+// own.
 type editors struct {
 	t      testing.TB
-	house  *house
+	env    *environment
 	ledger *ledger
 	client http.Client
 
@@ -70,9 +70,9 @@ type editors struct {
 
 const editing = 4
 
-// edit starts editors that together make so many edits a second.
-func edit(t testing.TB, h *house, l *ledger, random *rand.Rand, products []store.Product, rate int) *editors {
-	e := &editors{t: t, house: h, ledger: l, client: http.Client{Timeout: 8 * time.Second}}
+// edit starts editors that together make rate edits a second.
+func edit(t testing.TB, env *environment, l *ledger, random *rand.Rand, products []store.Product, rate int) *editors {
+	e := &editors{t: t, env: env, ledger: l, client: http.Client{Timeout: 8 * time.Second}}
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	for n := range editing {
@@ -98,10 +98,10 @@ func edit(t testing.TB, h *house, l *ledger, random *rand.Rand, products []store
 	return e
 }
 
-// end waits until no edit is under way.
+// end stops the editors and waits for running edits.
 func (e *editors) end() { e.stop(); e.all.Wait() }
 
-// one is an edit of one product, and returns the product as it is then.
+// one makes one edit, and returns the product after it.
 func (e *editors) one(random *rand.Rand, p store.Product, n int) store.Product {
 	if p.Archived {
 		return p
@@ -122,7 +122,7 @@ func (e *editors) one(random *rand.Rand, p store.Product, n int) store.Product {
 	status, answer, err := e.call(method, path, body, p.Rev)
 	switch {
 	case err == nil && status == http.StatusOK && !bad:
-		e.ledger.note(answer)
+		e.ledger.record(answer)
 		return answer
 	case err == nil && status == http.StatusUnprocessableEntity && bad:
 		e.ledger.count(&e.ledger.refused)
@@ -134,12 +134,12 @@ func (e *editors) one(random *rand.Rand, p store.Product, n int) store.Product {
 	default:
 		e.t.Errorf("an edit was answered with %d", status)
 	}
-	for { // it may have been made
+	for { // it may have been applied
 		status, now, err := e.call(http.MethodGet, fmt.Sprint("/api/v1/products/", p.ID), nil, store.Rev{})
 		if err == nil && status == http.StatusOK {
 			if now.Rev != p.Rev {
-				e.ledger.count(&e.ledger.did)
-				e.ledger.note(now)
+				e.ledger.count(&e.ledger.applied)
+				e.ledger.record(now)
 			}
 			return now
 		}
@@ -156,7 +156,7 @@ func (e *editors) call(method, path string, body any, seen store.Rev) (int, stor
 		}
 		content = bytes.NewReader(b)
 	}
-	request, err := http.NewRequest(method, e.house.admin+path, content)
+	request, err := http.NewRequest(method, e.env.admin+path, content)
 	if err != nil {
 		return 0, store.Product{}, err
 	}

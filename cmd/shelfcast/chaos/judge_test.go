@@ -9,22 +9,23 @@ import (
 	"shelfcast/store"
 )
 
-// A phase is a fault, from before it began until all was quiet again.
+// A phase is the time of one fault, with some before and after it.
 type phase struct {
 	name               string
-	began, fault, over time.Time // over: the fault was taken back
+	began, fault, over time.Time // over: the fault was removed
 	ended              time.Time
-	excuses            bool // nobody could know what is committed while it lasted
-	cuts               bool // it takes connections with it
-	lineup             int  // of the database, at its end
-	restores           bool // it began a lineup
+	pausesDeadline     bool // see fault
+	cuts               bool // see fault
+	timeline           int  // of the database at the end
+	restores           bool // the fault was a restore, which began a timeline
 	renders            float64
 	views              map[view]bool // that a page was shown
 
-	edits, deliveries   int
-	during, after       time.Duration // worst times to fresh
-	lost, back, strange int
-	cut                 int // connections that were lost
+	edits, deliveries      int
+	during, after          time.Duration // worst latencies of commits during and after the fault
+	lost, back, mismatched int
+	cut                    int // connections that were lost
+	alarms                 int // instances that reported lost versions
 }
 
 // A view is a version as a list or a product's own page shows it.
@@ -33,16 +34,16 @@ type view struct {
 	name string
 }
 
-// A judge holds what pages showed against what was committed. Its rule is that
-// of the design: a page that is connected shows a commit within the bar, counted
-// from the commit, from when the page had a connection, or from the end of a
-// fault that excuses.
+// A judge compares what pages showed with what was committed. Its rule is the
+// promise: a connected page shows a commit within the bar, counted from the commit,
+// from the start of the page's connection, or from the end of a fault that pauses
+// the deadline, whichever is last.
 type judge struct {
-	bar    time.Duration
-	phases []*phase
-	says   []string // what went wrong
+	bar      time.Duration
+	phases   []*phase
+	failures []string
 
-	order   map[store.Rev][]int // the places of a version in its product's history, one a lineup
+	order   map[store.Rev][]int // positions of a version in its product's history, one for each timeline
 	commits []commit
 	titles  map[store.Rev]string
 }
@@ -50,16 +51,16 @@ type judge struct {
 func newJudge(bar time.Duration, phases []*phase, l *ledger) *judge {
 	j := &judge{bar: bar, phases: phases, order: map[store.Rev][]int{}, titles: map[store.Rev]string{}}
 	j.commits = slices.SortedFunc(slices.Values(l.commits), func(a, b commit) int {
-		return cmp.Or(cmp.Compare(a.lineup, b.lineup), cmp.Compare(a.Version, b.Version))
+		return cmp.Or(cmp.Compare(a.timeline, b.timeline), cmp.Compare(a.Version, b.Version))
 	})
-	lineups := l.lineup + 1
+	timelines := l.timeline + 1
 	for place, c := range j.commits {
 		places, known := j.order[c.Rev]
 		if !known {
-			places = make([]int, lineups)
+			places = make([]int, timelines)
 			j.order[c.Rev] = places
 		}
-		for n := c.lineup; n < lineups; n++ {
+		for n := c.timeline; n < timelines; n++ {
 			places[n] = place + 1
 		}
 		if title, known := j.titles[c.Rev]; known && title != c.title {
@@ -74,12 +75,12 @@ func (j *judge) wrong(count *int, format string, args ...any) {
 	if count != nil {
 		*count++
 	}
-	if len(j.says) < 30 {
-		j.says = append(j.says, fmt.Sprintf(format, args...))
+	if len(j.failures) < 30 {
+		j.failures = append(j.failures, fmt.Sprintf(format, args...))
 	}
 }
 
-// at is the phase of that moment.
+// at returns the phase at that time.
 func (j *judge) at(t time.Time) *phase {
 	for _, p := range j.phases {
 		if t.Before(p.ended) {
@@ -89,22 +90,22 @@ func (j *judge) at(t time.Time) *phase {
 	return j.phases[len(j.phases)-1]
 }
 
-// place is where a version that is shown then stands in the product's history.
-func (j *judge) place(r store.Rev, t time.Time) int {
+// position returns the position, in the product's history, of a version shown at that time.
+func (j *judge) position(r store.Rev, t time.Time) int {
 	places := j.order[r]
 	if places == nil {
 		return 0
 	}
-	lineup := 0
-	for _, p := range j.phases { // the lineup of the last restore before t
+	timeline := 0
+	for _, p := range j.phases { // the timeline of the last restore before t
 		if p.fault.Before(t) {
-			lineup = max(lineup, p.lineup)
+			timeline = max(timeline, p.timeline)
 		}
 	}
-	return places[lineup]
+	return places[timeline]
 }
 
-// A shown is a product in a view on a page, for as long as the page is open.
+// A shown is the sequence of versions of a product in a view of an open page.
 type shown struct {
 	id     int64
 	places []moment
@@ -124,8 +125,8 @@ type visit struct {
 
 type span struct{ from, to time.Time }
 
-// hear judges what happened, and at its end how fresh all was.
-func (j *judge) hear(events []event, end time.Time) {
+// evaluate checks all events, and how late each commit was shown.
+func (j *judge) evaluate(events []event, end time.Time) {
 	open := map[int]*visit{}
 	for _, e := range events {
 		v := open[e.page]
@@ -135,10 +136,10 @@ func (j *judge) hear(events []event, end time.Time) {
 		switch e.what {
 		case "load":
 			open[e.page] = &visit{products: map[string]*shown{}}
-			j.see(open[e.page], e, false)
+			j.observe(open[e.page], e, false)
 		case "shown":
 			j.at(e.at).deliveries++
-			j.see(v, e, true)
+			j.observe(v, e, true)
 		case "live":
 			v.connected, v.live = append(v.connected, span{from: e.at}), true
 		case "offline":
@@ -169,13 +170,14 @@ func (v *visit) offline(at time.Time) {
 	}
 }
 
-// see takes down what a page shows.
-func (j *judge) see(v *visit, e event, pushed bool) {
+// observe records what a page shows.
+func (j *judge) observe(v *visit, e event, pushed bool) {
 	p := j.at(e.at)
 	for _, s := range e.news {
 		rev := store.Rev{ID: s.id, Version: s.version}
 		if title, known := j.titles[rev]; !known || title != s.title {
-			j.wrong(&p.strange, "%s: page %d shows version %d of %d as %q; committed was %q", p.name, e.page, s.version, s.id, s.title, title)
+			j.wrong(&p.mismatched, "%s: page %d shows version %d of %d as %q; committed was %q",
+				p.name, e.page, s.version, s.id, s.title, title)
 		}
 		p.views[view{rev, s.view}] = true
 		key := fmt.Sprint(s.view, s.id)
@@ -184,19 +186,20 @@ func (j *judge) see(v *visit, e event, pushed bool) {
 			at = &shown{id: s.id}
 			v.products[key] = at
 		}
-		place := j.place(rev, e.at)
+		place := j.position(rev, e.at)
 		// A page that loads what was restored may go to an instance that has yet to
 		// find out: until all have, nothing says which of the two is newer.
 		restoring := p.restores && e.at.After(p.fault) && e.at.Before(p.over.Add(j.bar))
 		if n := len(at.places); pushed && n > 0 && place < at.places[n-1].place && !restoring {
-			j.wrong(&p.back, "%s: at %s (the fault began at %s) page %d went back to version %d of %d, from %d, which it had at %s", p.name, clock(e.at),
-				clock(p.fault), e.page, s.version, s.id, j.commits[max(0, at.places[n-1].place-1)].Version, clock(at.places[n-1].at))
+			j.wrong(&p.back, "%s: at %s (the fault began at %s) page %d went back to version %d of %d, from %d of %s",
+				p.name, clock(e.at), clock(p.fault), e.page, s.version, s.id,
+				j.commits[max(0, at.places[n-1].place-1)].Version, clock(at.places[n-1].at))
 		}
 		at.places = append(at.places, moment{e.at, place})
 	}
 }
 
-// visit judges how fresh a page was while it was open.
+// visit checks how late a page showed each commit while it was open.
 func (j *judge) visit(page int, v *visit) {
 	for _, shown := range v.products {
 		for place, c := range j.commits {
@@ -212,7 +215,7 @@ func (j *judge) fresh(page int, v *visit, s *shown, c commit, place int) {
 	for n, m := range s.places {
 		at, is := m.at, m.place
 		if next := n+1 == len(s.places) || s.places[n+1].at.After(c.at); at.Before(c.at) && next {
-			is = j.again(s, m, c) // what it has shown since before may be right again
+			is = j.positionAfterRestore(s, m, c) // a restore may have made what it shows current again
 		}
 		if is >= place {
 			came = at
@@ -226,10 +229,10 @@ func (j *judge) fresh(page int, v *visit, s *shown, c commit, place int) {
 			to = came
 		}
 		for _, p := range j.phases {
-			if p.lineup > c.lineup && p.fault.Before(to) {
-				to = p.fault // nobody is to show any more what a restore has taken away
+			if p.timeline > c.timeline && p.fault.Before(to) {
+				to = p.fault // a restore removed it
 			}
-			if p.excuses && p.fault.Before(to) && p.over.After(from) {
+			if p.pausesDeadline && p.fault.Before(to) && p.over.After(from) {
 				from = p.over
 			}
 		}
@@ -250,12 +253,13 @@ func (j *judge) fresh(page int, v *visit, s *shown, c commit, place int) {
 	}
 }
 
-// again is the place of what a page shows, when a restore made it the newest.
-func (j *judge) again(s *shown, m moment, c commit) int {
-	if c.lineup == 0 || m.place == 0 {
+// positionAfterRestore returns the position of what a page shows when a restore has
+// made that version the newest.
+func (j *judge) positionAfterRestore(s *shown, m moment, c commit) int {
+	if c.timeline == 0 || m.place == 0 {
 		return m.place
 	}
-	return j.order[store.Rev{ID: s.id, Version: j.commits[m.place-1].Version}][c.lineup]
+	return j.order[store.Rev{ID: s.id, Version: j.commits[m.place-1].Version}][c.timeline]
 }
 
 func latest(a, b time.Time) time.Time {

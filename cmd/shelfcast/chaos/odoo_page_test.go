@@ -20,36 +20,38 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// An odooPage is a browser with one page of an Odoo 16 storefront open, as the
-// stock worker and the script of the shop behave: one socket, which comes back by
-// their rule, the last id in local storage, and a call for each product that a
-// notification names and the page shows. A call that fails is not tried again,
-// and ends the list of those that came with it.
+// An odooPage is a browser with one page of an Odoo 16 storefront open. It behaves
+// as Odoo's worker and the shop's script do: one socket, which reconnects by their
+// rule, the last id in local storage, and a call for each notified product that the
+// page shows. A failed call is not retried, and the rest of its notification is
+// dropped.
 //
-// In one thing it is better than they: its calls are one after the other, as
-// answers that overtake each other are put into a page by them in any order.
+// In one point it is better: it makes its calls one after the other, where the
+// script applies answers in the order in which they arrive.
 type odooPage struct {
 	n      int
 	origin string // host:port
 	client *http.Client
 	jitter func() time.Duration // 0 to 1 s
 
-	mu     sync.Mutex
-	cards  map[int64]int64 // product_tmpl_id → version of its HTML
-	last   int64           // in local storage
-	open   bool
-	opened int
-	failed int // calls
-	closes map[ws.StatusCode]int
-	says   []string // what no server may do
-	calls  chan []int64
+	mu         sync.Mutex
+	cards      map[int64]int64 // product_tmpl_id → version of its HTML
+	last       int64           // in local storage
+	open       bool
+	opened     int
+	failed     int // calls
+	closes     map[ws.StatusCode]int
+	violations []string // of the protocol, by the server
+	calls      chan []int64
 }
 
 func newOdooPage(n int, origin string, numbers []int64) *odooPage {
 	dice := rand.New(rand.NewPCG(uint64(n), 0))
 	p := &odooPage{
-		n: n, origin: origin, client: &http.Client{Timeout: 8 * time.Second}, cards: map[int64]int64{}, closes: map[ws.StatusCode]int{},
-		jitter: func() time.Duration { return time.Duration(dice.Int64N(int64(time.Second))) }, calls: make(chan []int64, 10_000),
+		n: n, origin: origin, client: &http.Client{Timeout: 8 * time.Second}, cards: map[int64]int64{},
+		closes: map[ws.StatusCode]int{},
+		jitter: func() time.Duration { return time.Duration(dice.Int64N(int64(time.Second))) },
+		calls:  make(chan []int64, 10_000),
 	}
 	for _, number := range numbers {
 		p.cards[number] = 0
@@ -57,7 +59,7 @@ func newOdooPage(n int, origin string, numbers []int64) *odooPage {
 	return p
 }
 
-// live is until ctx ends.
+// live keeps the page open until ctx ends.
 func (p *odooPage) live(ctx context.Context) {
 	var calling sync.WaitGroup
 	calling.Go(func() {
@@ -97,7 +99,7 @@ func (p *odooPage) live(ctx context.Context) {
 	}
 }
 
-// connect is one socket, and has the code with which it ended, 1006 for none.
+// connect opens one socket and returns its close code when it ends, 1006 for none.
 func (p *odooPage) connect(ctx context.Context) (code ws.StatusCode, opened bool) {
 	dialer := ws.Dialer{Timeout: 5 * time.Second, Header: ws.HandshakeHeaderHTTP{"Origin": {"http://" + p.origin}}}
 	conn, early, _, err := dialer.Dial(ctx, "ws://"+p.origin+"/websocket")
@@ -125,7 +127,8 @@ func (p *odooPage) connect(ctx context.Context) (code ws.StatusCode, opened bool
 			return 1006, true
 		}
 	}
-	if err := wsutil.WriteClientText(conn, []byte(`{"event_name":"update_presence","data":{"inactivity_period":331,"im_status_ids_by_model":{}}}`)); err != nil {
+	presence := []byte(`{"event_name":"update_presence","data":{"inactivity_period":331,"im_status_ids_by_model":{}}}`)
+	if err := wsutil.WriteClientText(conn, presence); err != nil {
 		return 1006, true
 	}
 	for {
@@ -145,9 +148,9 @@ func (p *odooPage) connect(ctx context.Context) (code ws.StatusCode, opened bool
 			_ = ws.WriteFrame(conn, ws.MaskFrame(ws.NewCloseFrame(payload)))
 			return code, true
 		case ws.OpText:
-			p.hear(payload)
+			p.receive(payload)
 		case ws.OpBinary:
-			p.say("a binary frame")
+			p.violation("a binary frame")
 		}
 		if err != nil {
 			return 1006, true
@@ -155,14 +158,14 @@ func (p *odooPage) connect(ctx context.Context) (code ws.StatusCode, opened bool
 	}
 }
 
-func (p *odooPage) say(what string) {
+func (p *odooPage) violation(what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.says = append(p.says, what)
+	p.violations = append(p.violations, what)
 }
 
-// hear takes a frame of notifications.
-func (p *odooPage) hear(text []byte) {
+// receive handles a frame of notifications.
+func (p *odooPage) receive(text []byte) {
 	var all []struct {
 		ID      int64
 		Message struct {
@@ -172,7 +175,7 @@ func (p *odooPage) hear(text []byte) {
 		}
 	}
 	if err := json.Unmarshal(text, &all); err != nil || len(all) == 0 {
-		p.say(fmt.Sprintf("a frame that is no list: %s", text))
+		p.violation(fmt.Sprintf("a frame that is no list: %s", text))
 		return
 	}
 	p.mu.Lock()
@@ -181,11 +184,11 @@ func (p *odooPage) hear(text []byte) {
 	before := int64(0)
 	for _, n := range all {
 		if n.ID <= before || n.ID <= p.last && before == 0 {
-			p.says = append(p.says, fmt.Sprintf("id %d after %d", n.ID, max(before, p.last)))
+			p.violations = append(p.violations, fmt.Sprintf("id %d after %d", n.ID, max(before, p.last)))
 		}
 		before = n.ID
 		if n.Message.Payload == nil {
-			p.says = append(p.says, fmt.Sprintf("a payload that is no object: %s", text))
+			p.violations = append(p.violations, fmt.Sprintf("a payload that is no object: %s", text))
 			continue
 		}
 		if _, shown := p.cards[n.Message.Payload.Product]; shown {
@@ -198,7 +201,7 @@ func (p *odooPage) hear(text []byte) {
 
 var versionOf = regexp.MustCompile(`data-product-version="(\d+)"`)
 
-// sync asks for each product in turn, and puts what comes into the page.
+// sync requests each product in turn, and shows the answers on the page.
 func (p *odooPage) sync(ctx context.Context, batch []int64) {
 	for _, number := range batch {
 		version, err := p.ask(ctx, number)
@@ -218,7 +221,8 @@ func (p *odooPage) sync(ctx context.Context, batch []int64) {
 
 func (p *odooPage) ask(ctx context.Context, number int64) (version int64, err error) {
 	body := fmt.Appendf(nil, `{"id":0,"jsonrpc":"2.0","method":"call","params":{"product_id":%d}}`, number)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.origin+"/product/tree/sync", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.origin+"/product/tree/sync",
+		bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
@@ -244,7 +248,7 @@ func (p *odooPage) ask(ctx context.Context, number int64) (version int64, err er
 	return strconv.ParseInt(found[1], 10, 64)
 }
 
-// load is the page as Odoo renders it first: it has what is current.
+// load is the page as Odoo first renders it, with the current versions.
 func (p *odooPage) load(ctx context.Context) {
 	p.mu.Lock()
 	var numbers []int64

@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -16,50 +15,53 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"shelfcast/cmd/shelfcast/fleettest"
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
+	"shelfcast/testkit/fleettest"
 )
 
-// throughTheExample starts HAProxy with the example for an Odoo shop, over the
-// instances that run, and has its address.
-func (h *house) throughTheExample(t testing.TB) string {
+// odooHAProxy starts HAProxy with deploy/odoo/haproxy.cfg in front of the first two
+// instances, and returns its address.
+func (env *environment) odooHAProxy(t testing.TB) string {
 	t.Helper()
-	odoo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Odoo") }))
+	odoo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_,
+			_ = io.WriteString(w, "Odoo")
+	}))
 	t.Cleanup(odoo.Close)
 	text, err := os.ReadFile("../../../deploy/odoo/haproxy.cfg")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := fmt.Sprint("127.0.0.1:", storetest.FreePort(t))
-	config := strings.NewReplacer("bind :80\n", "bind "+address+"\n", "tier1:8080", h.instances[0].Public, "tier2:8080", h.instances[1].Public,
-		"odoo:8069", strings.TrimPrefix(odoo.URL, "http://")).Replace(string(text))
+	address := testkit.FreeAddr(t)
+	config := strings.NewReplacer("bind :80\n", "bind "+address+"\n", "tier1:8080", env.instances[0].Public, "tier2:8080",
+		env.instances[1].Public, "odoo:8069", strings.TrimPrefix(odoo.URL, "http://")).Replace(string(text))
 	file := filepath.Join(t.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	storetest.StartServer(t, fleettest.Answers("http://"+address+"/websocket/health"), nil, storetest.Program(t, "haproxy", "haproxy"), "-db", "-f", file)
+	testkit.StartServer(t, fleettest.Answers("http://"+address+"/websocket/health"), nil,
+		testkit.Program(t, "haproxy", "haproxy"), "-db", "-f", file)
 	return address
 }
 
-// Pages of an Odoo 16 storefront, whose client knows nothing of us, go through
-// edits, a drain, an instance that is killed and a Redis that is gone, on a fleet of
-// two, and show in the end what is committed.
-func TestOdooPagesThroughFaults(t *testing.T) {
+// Pages of an Odoo 16 storefront, with Odoo's own client, show what is committed
+// after edits, a drain, a killed instance and a Redis outage, on a fleet of two.
+func TestOdooPagesDuringFaults(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	h := newHouse(t, false)
-	s := &scene{house: h, random: rand.New(rand.NewPCG(seed, 0)), ledger: &ledger{}}
-	stock := s.stock()
-	h.serve(fleettest.Build(t))
-	h.instances[2].Stop()
+	env := newEnvironment(t, oneRedis)
+	s := &scenario{environment: env, random: rand.New(rand.NewPCG(seed, 0)), ledger: &ledger{}}
+	stock := s.createProducts()
+	env.serve(fleettest.Build(t))
+	env.instances[2].Stop()
 	var numbers []int64
 	for i, p := range stock { // Odoo's own numbers for every other
 		number := p.ID
 		if i%2 == 0 {
 			number = 100_000 + p.ID
-			external := store.FromOdoo(number)
+			external := store.OdooExternalID(number)
 			var err error
 			if stock[i], err = s.db.Update(t.Context(), p.Rev, store.Edit{ExternalID: &external}); err != nil {
 				t.Fatal(err)
@@ -67,7 +69,7 @@ func TestOdooPagesThroughFaults(t *testing.T) {
 		}
 		numbers = append(numbers, number)
 	}
-	address := h.throughTheExample(t)
+	address := env.odooHAProxy(t)
 	const count = 30
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -112,39 +114,39 @@ func TestOdooPagesThroughFaults(t *testing.T) {
 		}
 		return true
 	}
-	storetest.Eventually(t, "all pages are connected", connected)
+	testkit.Eventually(t, "all pages are connected", connected)
 	for _, f := range []struct {
 		name string
 		do   func()
 	}{
 		{"edits", func() {}},
-		{"a drain", func() { h.instances[0].Stop(); wait(time.Second); h.instances[0].Start() }},
-		{"an instance is killed", func() { h.instances[1].Kill(); wait(3 * time.Second); h.instances[1].Start() }},
-		{"Redis is gone", func() { h.redis.Kill(); wait(3 * time.Second); h.redis.Start() }},
+		{"a drain", func() { env.instances[0].Stop(); wait(time.Second); env.instances[0].Start() }},
+		{"an instance is killed", func() { env.instances[1].Kill(); wait(3 * time.Second); env.instances[1].Start() }},
+		{"Redis is gone", func() { env.redis.Kill(); wait(3 * time.Second); env.redis.Start() }},
 		{"Redis is cut off while an instance is killed", func() {
-			h.toRedis.Stop()
-			h.instances[0].Kill()
+			env.toRedis.Stop()
+			env.instances[0].Kill()
 			wait(time.Second)
-			h.instances[0].Start()
-			s.start(h.toRedis)
+			env.instances[0].Start()
+			s.start(env.toRedis)
 		}},
 	} {
-		// The editors call the instances through the house's own balancer.
-		editors := edit(t, h, s.ledger, s.random, stock, 20)
+		// The editors use the environment's own load balancer.
+		editors := edit(t, env, s.ledger, s.random, stock, 20)
 		wait(time.Second)
 		f.do()
 		wait(time.Second)
 		editors.end()
 		s.refresh(stock)
-		storetest.Eventually(t, f.name+": all pages are connected", connected)
+		testkit.Eventually(t, f.name+": all pages are connected", connected)
 		began := time.Now()
-		storetest.Eventually(t, f.name+": all pages show what is committed", right)
+		testkit.Eventually(t, f.name+": all pages show what is committed", right)
 		t.Logf("%s: right after %v", f.name, time.Since(began).Round(time.Millisecond))
 	}
 	drained := 0
 	for _, p := range pages {
 		p.mu.Lock()
-		for _, what := range p.says {
+		for _, what := range p.violations {
 			t.Errorf("page %d: %s", p.n, what)
 		}
 		drained += p.closes[4002]

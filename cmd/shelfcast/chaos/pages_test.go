@@ -10,19 +10,19 @@ import (
 	"testing"
 	"time"
 
-	"shelfcast/cmd/shelfcast/fleettest"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
+	"shelfcast/testkit/fleettest"
 )
 
-// browsers are processes with many pages each, all with the client that real
-// browsers have: web/test/browsers.js says what they tell.
+// browsers are processes with many pages each, which run the client of real browsers.
+// web/test/browsers.js has their protocol.
 type browsers struct {
 	pages int
 	talk  []io.WriteCloser
 
 	mu     sync.Mutex
 	events []event
-	seen   map[int][]sight // what each page shows, since look
+	seen   map[int][]observation // what each page shows, since look
 }
 
 // An event is what happened to a page.
@@ -30,16 +30,16 @@ type event struct {
 	at   time.Time
 	page int
 	what string // load, shown, live, offline, left
-	news []sight
+	news []observation
 }
 
-// A sight is a product as a page shows it.
-type sight struct {
+// An observation is a product as a page shows it.
+type observation struct {
 	id, version int64
 	view, title string
 }
 
-func (s *sight) UnmarshalJSON(b []byte) error {
+func (s *observation) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &[]any{&s.id, &s.version, &s.view, &s.title})
 }
 
@@ -65,7 +65,7 @@ func open(t testing.TB, origin string, pages int, paths []string) *browsers {
 		t.Cleanup(func() {
 			in.Close()
 			if err := <-read; err != nil {
-				t.Errorf("what the browsers say: %v", err)
+				t.Errorf("reading from the browsers: %v", err)
 			}
 			if err := cmd.Wait(); err != nil {
 				t.Errorf("the browsers: %v", err)
@@ -115,7 +115,7 @@ func (b *browsers) note(raw []json.RawMessage) error {
 	return json.Unmarshal(raw[2], &b.events[len(b.events)-1].what)
 }
 
-// say gives all of them a command.
+// say sends a command to all of them.
 func (b *browsers) say(t testing.TB, command string) {
 	t.Helper()
 	for _, in := range b.talk {
@@ -125,14 +125,14 @@ func (b *browsers) say(t testing.TB, command string) {
 	}
 }
 
-// history is what happened, in the order in which it did to each page.
+// history returns all events, in order for each page.
 func (b *browsers) history() []event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.events)
 }
 
-// connected is how many pages have a connection.
+// connected returns the number of connected pages.
 func (b *browsers) connected() int {
 	live := map[int]bool{}
 	for _, e := range b.history() {
@@ -146,14 +146,14 @@ func (b *browsers) connected() int {
 	return len(live)
 }
 
-// look is what each page shows now.
-func (b *browsers) look(t testing.TB) map[int][]sight {
+// look returns what each page shows now.
+func (b *browsers) look(t testing.TB) map[int][]observation {
 	t.Helper()
 	b.mu.Lock()
-	b.seen = map[int][]sight{}
+	b.seen = map[int][]observation{}
 	b.mu.Unlock()
 	b.say(t, "look")
-	storetest.Eventually(t, "all pages say what they show", func() bool {
+	testkit.Eventually(t, "all pages say what they show", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return len(b.seen) == b.pages

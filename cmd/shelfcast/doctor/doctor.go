@@ -1,24 +1,23 @@
-// Package doctor looks at the settings of an instance and at what it is going to
-// stand on, and says what is wrong, what that leads to and how to mend it. It
-// only reads: neither the database nor Redis is another one afterwards.
+// Package doctor checks the settings of an instance, MySQL, Redis and the machine, and explains
+// what is wrong, what it causes and how to fix it. It only reads.
 package doctor
 
 import (
 	"context"
 	"time"
 
-	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/server"
 )
 
-// Options are what the settings of an instance do not say.
+// Options are what doctor needs besides the settings of an instance.
 type Options struct {
 	Instances int           // that are to run; 2
 	Limit     time.Duration // of each server; 10s
-	Files     uint64        // that a process may open; 0: as the system says
+	Files     uint64        // that a process may open; 0: the system's limit
 }
 
 // Examine looks at everything. What cannot be looked at is a finding too.
-func Examine(ctx context.Context, s serve.Settings, o Options) Report {
+func Examine(ctx context.Context, s server.Settings, o Options) Report {
 	if o.Instances <= 0 {
 		o.Instances = 2
 	}

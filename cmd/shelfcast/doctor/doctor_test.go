@@ -12,26 +12,27 @@ import (
 	"testing"
 	"time"
 
-	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/server"
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // healthy are settings in which nothing is wrong, on real servers.
-func healthy(t *testing.T) serve.Settings {
+func healthy(t *testing.T) server.Settings {
 	t.Helper()
 	s := settled()
-	s.MySQL = migrated(t, storetest.DSN(t))
-	s.Redis = storetest.StartRedis(t, sound...).URL()
+	s.MySQL = migrated(t, testkit.DSN(t))
+	s.Redis = testkit.StartRedis(t, sound...).URL()
 	return s
 }
 
 // settled are settings in which nothing is wrong but that there are no servers.
-func settled() serve.Settings {
-	return serve.Settings{
-		Database: serve.Database{MaxOpen: 16, Timeout: 3 * time.Second, MySQL: "shop@tcp(127.0.0.1:1)/shop"}, Redis: "redis://127.0.0.1:1/0",
+func settled() server.Settings {
+	return server.Settings{
+		Database:  server.Database{MaxOpen: 16, Timeout: 3 * time.Second, MySQL: "shop@tcp(127.0.0.1:1)/shop"},
+		Redis:     "redis://127.0.0.1:1/0",
 		PublicURL: "https://shop.example", Origins: []string{"https://shop.example"}, TrustedProxies: []string{"10.0.0.0/8"},
 		MaxSessions: 100, MaxPerAddress: 50,
 	}
@@ -80,7 +81,7 @@ func wrong(t *testing.T, r Report, want map[string]Severity, words ...string) {
 	for _, f := range r.Findings {
 		if f.Severity != OK {
 			text += f.What + "\n"
-			if f.LeadsTo == "" || f.Mend == "" {
+			if f.Consequence == "" || f.Fix == "" {
 				t.Errorf("%s does not say what it leads to and how it is mended", f.Code)
 			}
 		}
@@ -97,57 +98,87 @@ func one(code string, severity Severity) map[string]Severity {
 	return map[string]Severity{code: severity}
 }
 
-func TestNothingIsWrong(t *testing.T) {
+func TestHealthySetupHasNoFindings(t *testing.T) {
 	r := Examine(t.Context(), healthy(t), Options{})
 	wrong(t, r, nil)
-	for _, code := range []string{"settings.valid", "system.files", "mysql.rights", "mysql.schema", "mysql.shop", "mysql.clock", "redis.rights", "redis.pubsub"} {
+	for _, code := range []string{"settings.valid", "system.files", "mysql.rights", "mysql.schema", "mysql.shop",
+		"mysql.clock", "redis.rights", "redis.pubsub"} {
 		if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == code && f.Severity == OK }) {
 			t.Errorf("%s was not looked at", code)
 		}
 	}
 	var text strings.Builder
-	if err := r.Print(&text); err != nil || !strings.HasSuffix(text.String(), fmt.Sprintf("\n0 errors, 0 warnings, %d in order\n", len(r.Findings))) {
+	if err := r.Print(&text); err != nil ||
+		!strings.HasSuffix(text.String(), fmt.Sprintf("\n0 errors, 0 warnings, %d in order\n", len(r.Findings))) {
 		t.Errorf("%v: %s", err, text.String())
 	}
 }
 
-func TestSettingsOneByOne(t *testing.T) {
+func TestSettingsFindings(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*serve.Settings, *Options)
+		change func(*server.Settings, *Options)
 		want   map[string]Severity
 		says   string
 	}{
-		"none": {func(*serve.Settings, *Options) {}, nil, ""},
-		"a public URL with a path": {func(s *serve.Settings, _ *Options) { s.PublicURL = "https://shop.example/shop" },
-			one("settings.public_url", Error), "behind the host"},
-		"a public URL without a scheme": {func(s *serve.Settings, _ *Options) { s.PublicURL = "shop.example" }, one("settings.public_url", Error), "no http(s) address"},
-		"a public URL with a user":      {func(s *serve.Settings, _ *Options) { s.PublicURL = "https://me:hidden@shop.example" }, one("settings.public_url", Error), "a user in it"},
-		"http, and the origins are https": {func(s *serve.Settings, _ *Options) {
+		"none": {func(*server.Settings, *Options) {}, nil, ""},
+		"a public URL with a path": {func(s *server.Settings, _ *Options) { s.PublicURL = "https://shop.example/shop" },
+			one("settings.public_url", Error), "more than a scheme and a host"},
+		"a public URL without a scheme": {
+			func(s *server.Settings, _ *Options) { s.PublicURL = "shop.example" }, one("settings.public_url", Error),
+			"not an http(s) URL"},
+		"a public URL with a user": {
+			func(s *server.Settings, _ *Options) { s.PublicURL = "https://me:hidden@shop.example" },
+			one("settings.public_url", Error), "contains a user"},
+		"http, and the origins are https": {func(s *server.Settings, _ *Options) {
 			s.PublicURL, s.Origins = "http://shop.local", []string{"https://shop.local", "http://shop.local"}
 		}, one("settings.https", Warning), "http"},
-		"http, on the internet": {func(s *serve.Settings, _ *Options) { s.PublicURL, s.Origins = "http://shop.example", nil }, one("settings.https", Warning), "http"},
-		"http, on this machine": {func(s *serve.Settings, _ *Options) {
+		"http, on the internet": {
+			func(s *server.Settings, _ *Options) { s.PublicURL, s.Origins = "http://shop.example", nil },
+			one("settings.https", Warning), "http"},
+		"http, on this machine": {func(s *server.Settings, _ *Options) {
 			s.PublicURL, s.Origins, s.TrustedProxies = "http://localhost:8080", nil, nil
 		}, nil, ""},
-		"no public URL": {func(s *serve.Settings, _ *Options) { s.PublicURL, s.Origins = "", nil }, one("settings.no_public_url", Warning), "not set"},
-		"origins that miss the public URL": {func(s *serve.Settings, _ *Options) { s.Origins = []string{"https://www.shop.example"} },
-			one("settings.origins", Warning), "does not have the public URL"},
-		"an origin with a path":         {func(s *serve.Settings, _ *Options) { s.Origins = append(s.Origins, "https://b.example/") }, one("settings.origins", Error), "it would be https://b.example"},
-		"an origin with the usual port": {func(s *serve.Settings, _ *Options) { s.Origins = append(s.Origins, "https://b.example:443") }, one("settings.origins", Error), "it would be https://b.example"},
-		"an origin in capitals":         {func(s *serve.Settings, _ *Options) { s.Origins = append(s.Origins, "https://B.example") }, one("settings.origins", Error), "it would be https://b.example"},
-		"an origin without a scheme":    {func(s *serve.Settings, _ *Options) { s.Origins = append(s.Origins, "b.example") }, one("settings.origins", Error), "no origin"},
-		"any origin":                    {func(s *serve.Settings, _ *Options) { s.Origins = []string{"*"} }, one("settings.origins_any", Warning), "*"},
-		"no proxies":                    {func(s *serve.Settings, _ *Options) { s.TrustedProxies = nil }, one("settings.proxies", Warning), "names nobody"},
-		"everybody is a proxy":          {func(s *serve.Settings, _ *Options) { s.TrustedProxies = []string{"0.0.0.0/0"} }, one("settings.proxies_any", Warning), "everybody"},
-		"a proxy that is none":          {func(s *serve.Settings, _ *Options) { s.TrustedProxies = []string{"proxy"} }, one("settings.valid", Error), "neither an address nor a network"},
-		"a short token":                 {func(s *serve.Settings, _ *Options) { s.AdminToken = "hidden" }, one("settings.valid", Error), "fewer than 16"},
-		"a view that is none":           {func(s *serve.Settings, _ *Options) { s.Odoo.View = "none" }, one("settings.valid", Error), "there is no view"},
-		"two things at once": {func(s *serve.Settings, _ *Options) {
-			s.AdminToken, s.Locale, s.Odoo.View = "hidden", "xx-not-a-language-tag-at-all", "none"
+		"no public URL": {func(s *server.Settings, _ *Options) { s.PublicURL, s.Origins = "", nil },
+			one("settings.no_public_url", Warning), "not set"},
+		"origins that miss the public URL": {
+			func(s *server.Settings, _ *Options) { s.Origins = []string{"https://www.shop.example"} },
+			one("settings.origins", Warning), "lacks the public URL"},
+		"an origin with a path": {
+			func(s *server.Settings, _ *Options) { s.Origins = append(s.Origins, "https://b.example/") },
+			one("settings.origins", Error), "it should be https://b.example"},
+		"an origin with the usual port": {
+			func(s *server.Settings, _ *Options) { s.Origins = append(s.Origins, "https://b.example:443") },
+			one("settings.origins", Error), "it should be https://b.example"},
+		"an origin in capitals": {
+			func(s *server.Settings, _ *Options) { s.Origins = append(s.Origins, "https://B.example") },
+			one("settings.origins", Error), "it should be https://b.example"},
+		"an origin without a scheme": {
+			func(s *server.Settings, _ *Options) { s.Origins = append(s.Origins, "b.example") },
+			one("settings.origins", Error), "invalid entry"},
+		"any origin": {
+			func(s *server.Settings, _ *Options) { s.Origins = []string{"*"} }, one("settings.origins_any", Warning), "*"},
+		"no proxies": {
+			func(s *server.Settings, _ *Options) { s.TrustedProxies = nil }, one("settings.proxies", Warning), "is empty"},
+		"everybody is a proxy": {
+			func(s *server.Settings, _ *Options) { s.TrustedProxies = []string{"0.0.0.0/0"} },
+			one("settings.proxies_any", Warning), "every address"},
+		"a proxy that is none": {
+			func(s *server.Settings, _ *Options) { s.TrustedProxies = []string{"proxy"} }, one("settings.valid", Error),
+			"neither an address nor a network"},
+		"a short token": {
+			func(s *server.Settings, _ *Options) { s.RootToken = "hidden" }, one("settings.valid", Error), "fewer than 16"},
+		"a view that is none": {
+			func(s *server.Settings, _ *Options) { s.Odoo.View = "none" }, one("settings.valid", Error), "there is no view"},
+		"two things at once": {func(s *server.Settings, _ *Options) {
+			s.RootToken, s.Locale, s.Odoo.View = "hidden", "xx-not-a-language-tag-at-all", "none"
 		},
 			one("settings.valid", Error), "fewer than 16"},
-		"fewer files than sessions": {func(s *serve.Settings, o *Options) { s.MaxSessions, o.Files = 15000, 1024 }, one("system.files", Error), "1024 files, and --max-sessions is 15000"},
-		"hardly more files":         {func(s *serve.Settings, o *Options) { s.MaxSessions, o.Files = 15000, 15100 }, one("system.files", Warning), "leaves 100"},
+		"fewer files than sessions": {
+			func(s *server.Settings, o *Options) { s.MaxSessions, o.Files = 15000, 1024 }, one("system.files", Error),
+			"1024 files, and --max-sessions is 15000"},
+		"hardly more files": {
+			func(s *server.Settings, o *Options) { s.MaxSessions, o.Files = 15000, 15100 },
+			one("system.files", Warning), "leaves 100"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, o := settled(), Options{}
@@ -165,8 +196,8 @@ func TestSettingsOneByOne(t *testing.T) {
 
 var update = flag.Bool("update", false, "write the table of docs/doctor.md")
 
-// Each code has its row in the paper that runbooks point to, and a test.
-func TestTheCodesAreInThePapers(t *testing.T) {
+// docs/doctor.md has the explanation of each code, and each code has a test.
+func TestDoctorDocumentHasEveryCode(t *testing.T) {
 	const name, head = "../../../docs/doctor.md", "|---|---|---|\n"
 	paper, err := os.ReadFile(name)
 	if err != nil {
@@ -174,15 +205,15 @@ func TestTheCodesAreInThePapers(t *testing.T) {
 	}
 	before, _, _ := strings.Cut(string(paper), head)
 	want := before + head
-	for _, code := range slices.Sorted(maps.Keys(book)) {
-		want += fmt.Sprintf("| `%s` | %s | %s |\n", code, cell(book[code].leadsTo), cell(book[code].mend))
+	for _, code := range slices.Sorted(maps.Keys(explanations)) {
+		want += fmt.Sprintf("| `%s` | %s | %s |\n", code, cell(explanations[code].consequence), cell(explanations[code].fix))
 	}
 	if *update {
 		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	} else if string(paper) != want {
-		t.Error("docs/doctor.md is not what the book has: go test ./cmd/shelfcast/doctor -run Papers -update")
+		t.Error("docs/doctor.md is stale: go test ./cmd/shelfcast/doctor -run TestDoctorDocument -update")
 	}
 	tests := ""
 	files, _ := filepath.Glob("*_test.go")
@@ -193,14 +224,15 @@ func TestTheCodesAreInThePapers(t *testing.T) {
 		}
 		tests += string(text)
 	}
-	for code := range book {
-		if !strings.Contains(tests, `"`+code+`", Error`) && !strings.Contains(tests, `"`+code+`", Warning`) && !strings.Contains(tests, `"`+code+`": `) {
+	for code := range explanations {
+		if !strings.Contains(tests, `"`+code+`", Error`) && !strings.Contains(tests, `"`+code+`", Warning`) &&
+			!strings.Contains(tests, `"`+code+`": `) {
 			t.Errorf("no test has found %s", code)
 		}
 	}
 }
 
-// cell is a text of the book in a table: what is in < > or has a | would be
+// cell is an explanation in a table: what is in < > or has a | would be
 // markup.
 func cell(text string) string {
 	return strings.NewReplacer("|", "\\|", "<", "&lt;").Replace(text)

@@ -5,18 +5,19 @@ import (
 	"strings"
 )
 
-// grants are the rights of a user as SHOW GRANTS has them: only for what EXPLAIN
-// cannot be asked, which is the rights to change the schema.
+// grants are the privileges of a user according to SHOW GRANTS. They are used for privileges
+// to change the schema, which EXPLAIN cannot check.
 type grants struct {
 	everywhere map[string]bool // on *.*
-	here       map[string]bool // on what may be this database
-	roles      bool            // there are rights that are not listed
+	here       map[string]bool // on any database
+	roles      bool            // roles may add privileges that are not listed
 }
 
 var grantLine = regexp.MustCompile(`(?i)^GRANT (.+?) ON (?:TABLE )?(\S+) TO `)
 
-// readGrants takes a right on any database for one on ours: MySQL's wildcards and
-// quotes are many, and the user of a shop has one database.
+// readGrants parses the lines of SHOW GRANTS. A privilege on any database counts as one on
+// the shop's: matching MySQL's wildcards and quotes is complex, and the user of a shop has
+// one database.
 func readGrants(lines []string) grants {
 	g := grants{everywhere: map[string]bool{}, here: map[string]bool{}}
 	for _, line := range lines {
@@ -46,7 +47,9 @@ func (g grants) has(right string) bool {
 	return false
 }
 
-// super: the user may make triggers on a server that does not trust it.
+// super reports whether the user may create triggers on a server with a binary log and
+// without log_bin_trust_function_creators.
 func (g grants) super() bool {
-	return g.everywhere["SUPER"] || g.everywhere["ALL PRIVILEGES"] || g.everywhere["SET_USER_ID"] || g.everywhere["SET_ANY_DEFINER"]
+	return g.everywhere["SUPER"] || g.everywhere["ALL PRIVILEGES"] || g.everywhere["SET_USER_ID"] ||
+		g.everywhere["SET_ANY_DEFINER"]
 }

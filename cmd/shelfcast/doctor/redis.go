@@ -17,18 +17,18 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"shelfcast/cmd/shelfcast/serve"
+	"shelfcast/server"
 	"shelfcast/store"
 )
 
-// redis looks at Redis as the instances of that shop use it. If its id is not
-// known ("") names of another shop stand in.
-func (r *Report) redis(ctx context.Context, s serve.Settings, o Options, shop string) {
+// redis checks Redis as the instances of that shop use it. If the shop's id is unknown
+// (""), it uses the keys of another one.
+func (r *Report) redis(ctx context.Context, s server.Settings, o Options, shop string) {
 	ctx, cancel := context.WithTimeout(ctx, o.Limit)
 	defer cancel()
 	rdb, err := s.OpenRedis()
 	if err != nil {
-		r.bad(Error, "redis.url", "%v", err)
+		r.add(Error, "redis.url", "%v", err)
 		return
 	}
 	defer rdb.Close()
@@ -47,7 +47,7 @@ func (r *Report) redis(ctx context.Context, s serve.Settings, o Options, shop st
 			r.Findings[i].What = n.addr + ": " + r.Findings[i].What
 		}
 	}
-	if usable { // or each command would be said to be refused
+	if usable { // otherwise each command would be reported as refused
 		keys, _ := store.NamedShop(cmp.Or(shop, "doctor")).Keys()
 		r.commands(ctx, rdb, keys)
 		r.pubsub(ctx, rdb, keys, form == "cluster")
@@ -55,10 +55,11 @@ func (r *Report) redis(ctx context.Context, s serve.Settings, o Options, shop st
 }
 
 func (r *Report) open(text string) {
-	r.check(isOpen(text), Warning, "redis.open", "Redis is reached over a network, and asks for no password", "Redis asks for a password, or is near")
+	r.check(isOpen(text), Warning, "redis.open", "Redis is on a network and requires no password",
+		"Redis requires a password, or is on a private network")
 }
 
-// isOpen: the URL names a server that is elsewhere, and has no password for it.
+// isOpen reports whether the URL names a server that is not private, without a password.
 func isOpen(text string) bool {
 	u, err := url.Parse(text)
 	if err != nil || text == "" {
@@ -68,10 +69,10 @@ func isOpen(text string) bool {
 	return !password && u.Query().Get("password") == "" && !private(u.Hostname())
 }
 
-// refused: Redis answers, and does not let this user do that.
+// refused reports whether this user lacks permission for a command.
 func refused(err error) bool { return strings.HasPrefix(err.Error(), "NOPERM") }
 
-// noRedis says why there was no answer.
+// noRedis reports why Redis did not respond.
 func (r *Report) noRedis(ctx context.Context, err error, address string) {
 	said := err.Error()
 	has := func(words ...string) bool {
@@ -79,37 +80,43 @@ func (r *Report) noRedis(ctx context.Context, err error, address string) {
 	}
 	switch {
 	case has("NOAUTH", "WRONGPASS", "invalid password", "AUTH "):
-		r.bad(Error, "redis.login", "Redis does not let the user in: %s", said)
+		r.add(Error, "redis.login", "Redis rejects the login: %s", said)
 		return
 	case isTLS(err):
-		r.bad(Error, "redis.tls", "TLS: %s", said)
+		r.add(Error, "redis.tls", "TLS: %s", said)
+		return
+	case has("LOADING "):
+		r.add(Error, "redis.loading", "Redis is loading its data: %s", said)
+		return
+	case has("MISCONF "):
+		r.add(Error, "redis.saving", "Redis cannot save to disk and rejects writes: %s", said)
 		return
 	case has("CLUSTERDOWN", "cluster support disabled", "MOVED", "all sentinels", "no sentinel", "IDONTKNOW"):
-		r.bad(Error, "redis.mode", "what answers is not of the form that --redis says: %s", said)
+		r.add(Error, "redis.mode", "the server is not of the kind that --redis names: %s", said)
 		return
 	}
-	u, _ := url.Parse(address) // which it is: a client was made of it
+	u, _ := url.Parse(address) // it is valid: a client was made from it
 	encrypts := strings.HasPrefix(u.Scheme, "rediss")
 	switch g := greet(ctx, u.Host); {
 	case strings.HasPrefix(g.says, "-DENIED"):
-		r.bad(Error, "redis.protected", "Redis is in protected mode, and takes connections of its own machine only")
+		r.add(Error, "redis.protected", "Redis is in protected mode, and accepts only connections from its own machine")
 	case g.listens && g.tls && !encrypts:
-		r.bad(Error, "redis.tls", "what answers speaks TLS, and --redis is redis://")
+		r.add(Error, "redis.tls", "the server uses TLS, but --redis is redis://")
 	case g.listens && !g.tls && encrypts:
-		r.bad(Error, "redis.tls", "what answers speaks no TLS, and --redis is rediss://: %s", said)
+		r.add(Error, "redis.tls", "the server does not use TLS, but --redis is rediss://: %s", said)
 	default:
-		r.bad(Error, "redis.reach", "Redis does not answer: %s", said)
+		r.add(Error, "redis.reach", "Redis does not answer: %s", said)
 	}
 }
 
-// A greeting is what can be seen of a server before anything is said to it.
+// A greeting is what a server shows to any client.
 type greeting struct {
 	listens bool
-	says    string // by itself
-	tls     bool   // it shakes hands, with whatever certificate
+	says    string // before any command
+	tls     bool   // a TLS handshake succeeds, with any certificate
 }
 
-// greet looks who is there: a client only says that it could not talk to it.
+// greet connects to a server to see what it is, which the client's error does not show.
 func greet(ctx context.Context, address string) (g greeting) {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		address = net.JoinHostPort(address, "6379")
@@ -122,7 +129,7 @@ func greet(ctx context.Context, address string) (g greeting) {
 	g.listens = true
 	conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
 	line := make([]byte, 64)
-	n, _ := conn.Read(line) // mostly it says nothing
+	n, _ := conn.Read(line) // mostly times out
 	conn.Close()
 	g.says = string(line[:n])
 	if conn, err = dialer.DialContext(ctx, "tcp", address); err != nil {
@@ -130,11 +137,11 @@ func greet(ctx context.Context, address string) (g greeting) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Second))
-	g.tls = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx) == nil // nothing is said to it
+	g.tls = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx) == nil // no data is sent
 	return g
 }
 
-// formOf is how many servers the URL is of: single, sentinel or cluster.
+// formOf returns the kind of Redis that the URL names: single, sentinel or cluster.
 func formOf(text string) string {
 	u, err := url.Parse(text)
 	switch {
@@ -154,7 +161,7 @@ type node struct {
 	addr   string
 }
 
-// nodesOf are the primaries.
+// nodesOf returns all primaries.
 func nodesOf(ctx context.Context, rdb redis.UniversalClient) []node {
 	cluster, ok := rdb.(*redis.ClusterClient)
 	if !ok {
@@ -171,11 +178,11 @@ func nodesOf(ctx context.Context, rdb redis.UniversalClient) []node {
 	return all
 }
 
-// node looks at one primary. It is usable if it is one.
+// node checks one server, and reports whether it is a primary.
 func (r *Report) node(ctx context.Context, rdb redis.UniversalClient, form string) (usable bool) {
 	text, err := rdb.Info(ctx).Result()
 	if err != nil {
-		r.bad(Warning, "redis.version", "it cannot be seen what Redis this is: INFO: %v", err)
+		r.add(Warning, "redis.version", "the version of Redis is unknown: INFO: %v", err)
 		return true
 	}
 	info := readInfo(text)
@@ -187,7 +194,7 @@ func (r *Report) node(ctx context.Context, rdb redis.UniversalClient, form strin
 	return usable
 }
 
-// readInfo has the fields of INFO.
+// readInfo returns the fields of INFO.
 func readInfo(text string) map[string]string {
 	info := map[string]string{}
 	for line := range strings.Lines(text) {
@@ -208,24 +215,25 @@ func (r *Report) redisVersion(info map[string]string, form string) {
 	name := cmp.Or(info["server_name"], "redis")
 	switch {
 	case err != nil:
-		r.bad(Warning, "redis.version", "%s says that its version is %q", name, info["redis_version"])
+		r.add(Warning, "redis.version", "%s reports the version %q", name, info["redis_version"])
 	case major < least[0] || major == least[0] && minor < least[1]:
-		r.bad(Error, "redis.version", "%s %s is older than %d.%d", name, info["redis_version"], least[0], least[1])
+		r.add(Error, "redis.version", "%s %s is older than %d.%d", name, info["redis_version"], least[0], least[1])
 	default:
 		r.ok("redis.version", "%s %s", name, info["redis_version"])
 	}
 }
 
-// mode holds what answers against what the URL says.
+// mode compares the server with what the URL names.
 func (r *Report) mode(info map[string]string, form string) (fits bool) {
-	mode := info["redis_mode"] // standalone, sentinel or cluster
+	// standalone, sentinel or cluster; the fields of Redis and of Valkey
+	mode := cmp.Or(info["redis_mode"], info["server_mode"])
 	switch {
 	case mode == "sentinel":
-		r.bad(Error, "redis.mode", "what answers is a sentinel, and --redis names no master_name")
+		r.add(Error, "redis.mode", "the server is a sentinel, but --redis has no master_name")
 	case mode == "cluster" && form != "cluster":
-		r.bad(Error, "redis.mode", "what answers is a node of a Cluster, and --redis is of a single server")
+		r.add(Error, "redis.mode", "the server is a node of a Cluster, but --redis names a single server")
 	case info["role"] == "slave":
-		r.bad(Error, "redis.mode", "what answers is a replica (of %s:%s)", info["master_host"], info["master_port"])
+		r.add(Error, "redis.mode", "the server is a replica (of %s:%s)", info["master_host"], info["master_port"])
 	default:
 		r.ok("redis.mode", "%s, a primary", cmp.Or(mode, "standalone"))
 		return true
@@ -233,37 +241,38 @@ func (r *Report) mode(info map[string]string, form string) (fits bool) {
 	return false
 }
 
-// memory: all that Shelfcast keeps in Redis expires and may be lost, so a Redis
-// that is full is to drop something rather than to refuse what is new.
+// memory checks maxmemory and its policy. All keys of Shelfcast expire and may be lost,
+// so a full Redis should evict keys instead of rejecting writes.
 func (r *Report) memory(info map[string]string) {
 	most, _ := strconv.ParseInt(info["maxmemory"], 10, 64)
 	policy := info["maxmemory_policy"]
 	if most == 0 {
-		r.bad(Warning, "redis.memory", "Redis has no maxmemory")
+		r.add(Warning, "redis.memory", "Redis has no maxmemory")
 		return
 	}
 	r.ok("redis.memory", "%d MiB", most>>20)
-	r.check(policy == "noeviction", Warning, "redis.eviction", "a Redis that is full refuses writes (noeviction)", policy)
+	r.check(policy == "noeviction", Warning, "redis.eviction", "Redis rejects writes when it is full (noeviction)", policy)
 }
 
-// outputs is what a burst may put before a subscriber: versions of a reprice of
-// 10,000 products (450 KB) and a census of as many (200 KB), and as much again.
+// outputs is the largest backlog of a subscriber after a burst: the versions of a reprice
+// of 10,000 products (450 KB), the watcher counts of as many (200 KB), and as much again.
 const outputs = 1 << 20
 
-// outputBuffer looks at how much Redis keeps for a subscriber that is behind.
+// outputBuffer checks how much output Redis keeps for a slow subscriber.
 func (r *Report) outputBuffer(ctx context.Context, rdb redis.UniversalClient) {
 	const code = "redis.output_buffer"
 	said, err := rdb.ConfigGet(ctx, "client-output-buffer-limit").Result()
 	if err != nil {
-		r.ok(code, "not to be seen (%v); a provider's default is ample", firstWords(err))
+		r.ok(code, "unknown (%v); a provider's default is ample", firstWords(err))
 		return
 	}
 	hard, soft, seconds, ok := pubsubLimit(said["client-output-buffer-limit"])
 	switch {
 	case !ok:
-		r.ok(code, "not to be seen")
+		r.ok(code, "unknown")
 	case hard > 0 && hard < outputs, soft > 0 && soft < outputs/4:
-		r.bad(Warning, code, "Redis cuts a subscriber that is %d bytes behind, or %d for %d s", hard, soft, seconds)
+		r.add(Warning, code, "Redis disconnects a subscriber with a backlog of %d bytes, or of %d for %d s",
+			hard, soft, seconds)
 	default:
 		r.ok(code, "%d bytes, or %d for %d s; 0 is no limit", hard, soft, seconds)
 	}
@@ -287,16 +296,16 @@ func pubsubLimit(text string) (hard, soft, seconds int64, ok bool) {
 	return all[0], all[1], all[2], true
 }
 
-// noScript is the hash of no script: whoever may call scripts is told so.
+// noScript is the hash of no script: a user that may run scripts gets NOSCRIPT.
 const noScript = "0000000000000000000000000000000000000000"
 
-// commands tries each command that an instance uses, on each kind of key, in a way
-// that changes nothing: a SET with XX of a key that is not there asks for the
-// right and for memory, and writes nothing; nor is there a script to be kept.
+// commands tries each command that an instance uses, on each kind of key, without
+// changing anything: a SET with XX of a missing key needs permission and free memory, but
+// writes nothing, and the script does not exist.
 func (r *Report) commands(ctx context.Context, rdb redis.UniversalClient, keys store.Keys) {
 	name := "{doctor-" + rand.Text() + "}" // one slot
 	var denied []string
-	full := false
+	full, unsaved := false, false
 	try := func(what string, err error) {
 		switch {
 		case err == nil, errors.Is(err, redis.Nil), strings.HasPrefix(err.Error(), "NOSCRIPT"):
@@ -304,6 +313,8 @@ func (r *Report) commands(ctx context.Context, rdb redis.UniversalClient, keys s
 			denied = append(denied, what)
 		case strings.HasPrefix(err.Error(), "OOM"):
 			full = true
+		case strings.HasPrefix(err.Error(), "MISCONF"):
+			unsaved = true
 		default:
 			denied = append(denied, fmt.Sprintf("%s (%v)", what, firstWords(err)))
 		}
@@ -318,48 +329,52 @@ func (r *Report) commands(ctx context.Context, rdb redis.UniversalClient, keys s
 	try("UNLINK current:*", rdb.Unlink(ctx, keys.Key("current:"+name)).Err())
 	try("SCAN", rdb.Scan(ctx, 0, keys.Key("current:"+name), 1).Err())
 	try("TIME", rdb.Time(ctx).Err())
-	r.check(full, Error, "redis.full", "Redis is full, and refuses writes", "Redis takes writes")
-	r.check(len(denied) > 0, Error, "redis.rights", "the user may not: "+strings.Join(denied, ", "), "the user may do what an instance does")
+	r.check(unsaved, Error, "redis.saving", "Redis cannot save to disk and rejects writes",
+		"saving to disk does not prevent writes")
+	r.check(full, Error, "redis.full", "Redis is full and rejects writes", "Redis accepts writes")
+	r.check(len(denied) > 0, Error, "redis.rights", "the user lacks permission to: "+strings.Join(denied, ", "),
+		"the user has the permissions that an instance needs")
 }
 
-// firstWords are of an error of Redis: what it adds may be long.
+// firstWords returns the beginning of an error of Redis, which may be long.
 func firstWords(err error) string { return fmt.Sprintf("%.120s", err) }
 
-// wait is for what comes back at once, if it comes.
+// wait is the timeout for messages, which normally arrive at once.
 const wait = 2 * time.Second
 
-// pubsub subscribes to the channels of an instance, and waits for what it
-// publishes to itself on the channel of an inbox that nobody else has.
+// pubsub subscribes to the channels of an instance, and waits for its own message on a
+// channel that no other program uses.
 func (r *Report) pubsub(ctx context.Context, rdb redis.UniversalClient, keys store.Keys, sharded bool) {
 	const code = "redis.pubsub"
-	channel, inbox := keys.Channel(), keys.Beside("probe:doctor-"+rand.Text())
+	channel, inbox := keys.Channel(), keys.SiblingChannel("inbox:doctor-"+rand.Text())
 	subscription := rdb.Subscribe(ctx)
 	defer subscription.Close()
 	subscribe, publish := subscription.Subscribe, rdb.Publish
 	if sharded {
 		subscribe, publish = subscription.SSubscribe, rdb.SPublish
 	}
-	channels := []string{channel, keys.Beside("census"), keys.Beside("broadcast"), inbox}
+	channels := []string{channel, keys.SiblingChannel("watcher-count"), keys.SiblingChannel("broadcast"), inbox}
 	err := subscribe(ctx, channels...)
 	for confirmed := 0; err == nil && confirmed < len(channels); confirmed++ {
 		_, err = subscription.ReceiveTimeout(ctx, wait)
 	}
 	if err != nil {
-		r.bad(Error, code, "an instance's channels (%s, %s) cannot be subscribed to: %v", channel, keys.Beside("*"), err)
+		r.add(Error, code, "subscribing to the channels of an instance (%s, %s) failed: %v",
+			channel, keys.SiblingChannel("*"), err)
 		return
 	}
 	if err := publish(ctx, inbox, "doctor").Err(); err != nil {
-		r.bad(Error, code, "nothing can be published on %s: %v", keys.Beside("*"), err)
+		r.add(Error, code, "publishing on %s failed: %v", keys.SiblingChannel("*"), err)
 		return
 	}
 	for {
 		message, err := subscription.ReceiveTimeout(ctx, wait)
 		if err != nil {
-			r.bad(Error, code, "what is published does not come back within %v: %v", wait, err)
+			r.add(Error, code, "a published message did not arrive within %v: %v", wait, err)
 			return
 		}
 		if m, ok := message.(*redis.Message); ok && m.Channel == inbox {
-			r.ok(code, "what is published comes back")
+			r.ok(code, "published messages arrive")
 			return
 		}
 	}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
 )
 
 // heard is what is found of that Redis, and of nothing else.
@@ -25,33 +26,50 @@ func heard(t *testing.T, url, ca string) Report {
 }
 
 // A Redis for each flag that is wrong.
-func TestRedisOneByOne(t *testing.T) {
+func TestRedisServerFindings(t *testing.T) {
 	for what, c := range map[string]struct {
 		flags []string
 		want  map[string]Severity
 		says  string
 	}{
-		"as it should be":          {sound, nil, ""},
-		"that drops by frequency":  {[]string{"--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lfu"}, nil, ""},
-		"that drops what expires":  {[]string{"--maxmemory", "64mb", "--maxmemory-policy", "volatile-ttl"}, nil, ""},
-		"that drops nothing":       {[]string{"--maxmemory", "64mb", "--maxmemory-policy", "noeviction"}, one("redis.eviction", Warning), "noeviction"},
-		"without a bound":          {nil, one("redis.memory", Warning), "no maxmemory"},
-		"that is full":             {[]string{"--maxmemory", "1kb", "--maxmemory-policy", "noeviction"}, map[string]Severity{"redis.full": Error, "redis.eviction": Warning}, "refuses writes"},
-		"with small buffers":       {append([]string{"--client-output-buffer-limit", "pubsub", "64kb", "16kb", "5"}, sound...), one("redis.output_buffer", Warning), "65536 bytes behind, or 16384 for 5 s"},
-		"with a small soft buffer": {append([]string{"--client-output-buffer-limit", "pubsub", "32mb", "64kb", "5"}, sound...), one("redis.output_buffer", Warning), "or 65536 for 5 s"},
-		"with no bound on buffers": {append([]string{"--client-output-buffer-limit", "pubsub", "0", "0", "0"}, sound...), nil, ""},
-		"that asks for a password": {append([]string{"--requirepass", password}, sound...), one("redis.login", Error), "NOAUTH"},
-		"a node of a Cluster":      {append([]string{"--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(storetest.FreePort(t))}, sound...), one("redis.mode", Error), "a node of a Cluster"},
+		"as it should be":         {sound, nil, ""},
+		"that drops by frequency": {[]string{"--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lfu"}, nil, ""},
+		"that drops what expires": {[]string{"--maxmemory", "64mb", "--maxmemory-policy", "volatile-ttl"}, nil, ""},
+		"that drops nothing": {[]string{"--maxmemory", "64mb", "--maxmemory-policy", "noeviction"},
+			one("redis.eviction", Warning), "noeviction"},
+		"without a bound": {nil, one("redis.memory", Warning), "no maxmemory"},
+		"that is full": {[]string{"--maxmemory", "1kb", "--maxmemory-policy", "noeviction"},
+			map[string]Severity{"redis.full": Error, "redis.eviction": Warning}, "rejects writes"},
+		"with small buffers": {append([]string{"--client-output-buffer-limit", "pubsub", "64kb", "16kb", "5"},
+			sound...), one("redis.output_buffer", Warning), "65536 bytes, or of 16384 for 5 s"},
+		"with a small soft buffer": {append([]string{"--client-output-buffer-limit", "pubsub", "32mb", "64kb", "5"},
+			sound...), one("redis.output_buffer", Warning), "or of 65536 for 5 s"},
+		"with no bound on buffers": {append([]string{"--client-output-buffer-limit", "pubsub", "0", "0", "0"}, sound...),
+			nil, ""},
+		"that asks for a password": {append([]string{"--requirepass", password}, sound...),
+			one("redis.login", Error), "NOAUTH"},
+		"a node of a Cluster": {append([]string{"--cluster-enabled", "yes", "--cluster-port",
+			fmt.Sprint(testkit.FreePort(t))}, sound...), one("redis.mode", Error), "a node of a Cluster"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			wrong(t, heard(t, storetest.StartRedis(t, c.flags...).URL(), ""), c.want, c.says)
+			wrong(t, heard(t, testkit.StartRedis(t, c.flags...).URL(), ""), c.want, c.says)
 		})
 	}
 }
 
+// A Redis in states that it gets into.
+func TestRedisStateFindings(t *testing.T) {
+	server := testkit.StartRedis(t, sound...)
+	server.FailSaves()
+	wrong(t, heard(t, server.URL(), ""), one("redis.saving", Error), "cannot save")
+	r := Report{}
+	r.noRedis(t.Context(), errors.New("LOADING Redis is loading the dataset in memory"), "redis://127.0.0.1:1")
+	wrong(t, r, one("redis.loading", Error), "is loading")
+}
+
 // A user for each right that is missing.
-func TestRedisRightsOneByOne(t *testing.T) {
-	server := storetest.StartRedis(t, append([]string{"--requirepass", "root of the tests"}, sound...)...)
+func TestRedisACLFindings(t *testing.T) {
+	server := testkit.StartRedis(t, append([]string{"--requirepass", "root of the tests"}, sound...)...)
 	root := redis.NewClient(&redis.Options{Addr: server.Addr(), Password: "root of the tests"})
 	t.Cleanup(func() { root.Close() })
 	url := "redis://shop:" + password + "@" + server.Addr() + "/0"
@@ -66,20 +84,31 @@ func TestRedisRightsOneByOne(t *testing.T) {
 		want  map[string]Severity
 		says  []string
 	}{
-		"what the book says": {strings.Join([]string{keys, channels, commands, looks}, " "), nil, nil},
-		"no INFO":            {strings.Join([]string{keys, channels, commands}, " "), one("redis.version", Warning), []string{"cannot be seen"}},
-		"no CONFIG":          {strings.Join([]string{keys, channels, commands, "+info"}, " "), nil, nil},
-		"no PUBLISH":         {strings.Join([]string{keys, channels, commands, looks, "-publish"}, " "), one("redis.pubsub", Error), []string{"nothing can be published"}},
-		"no SUBSCRIBE":       {strings.Join([]string{keys, channels, commands, looks, "-subscribe"}, " "), one("redis.pubsub", Error), []string{"cannot be subscribed to"}},
-		"no channels":        {strings.Join([]string{keys, commands, looks}, " "), one("redis.pubsub", Error), []string{"NOPERM"}},
-		"no inbox":           {strings.Join([]string{keys, "&product_updates:*", commands, looks}, " "), one("redis.pubsub", Error), []string{"NOPERM"}},
-		"no news":            {strings.Join([]string{keys, "&{product_updates:*", commands, looks}, " "), one("redis.pubsub", Error), []string{"NOPERM"}},
-		"fragments only":     {strings.Join([]string{"~shelfcast:k3xq:fragment:*", channels, commands, looks}, " "), one("redis.rights", Error), []string{"GET current:*", "SET lease:*", "EVALSHA ratelimit:*"}},
-		"of another shop":    {strings.Join([]string{"~shelfcast:other:*", channels, commands, looks}, " "), one("redis.rights", Error), []string{"GET fragment:*"}},
-		"only to read":       {strings.Join([]string{"%R~*", channels, commands, looks}, " "), one("redis.rights", Error), []string{"SET fragment:*", "DEL lease:*"}},
-		"no scripts":         {strings.Join([]string{keys, channels, commands, looks, "-@scripting"}, " "), one("redis.rights", Error), []string{"EVALSHA current:*"}},
-		"no SCAN, no TIME":   {strings.Join([]string{keys, channels, commands, looks, "-scan -time"}, " "), one("redis.rights", Error), []string{"the user may not: SCAN, TIME\n"}},
-		"no PING":            {strings.Join([]string{keys, channels, commands, looks, "-ping"}, " "), nil, nil},
+		"the explanation's ACL": {strings.Join([]string{keys, channels, commands, looks}, " "), nil, nil},
+		"no INFO": {strings.Join([]string{keys, channels, commands}, " "), one("redis.version", Warning),
+			[]string{"is unknown"}},
+		"no CONFIG": {strings.Join([]string{keys, channels, commands, "+info"}, " "), nil, nil},
+		"no PUBLISH": {strings.Join([]string{keys, channels, commands, looks, "-publish"}, " "),
+			one("redis.pubsub", Error), []string{"publishing on"}},
+		"no SUBSCRIBE": {strings.Join([]string{keys, channels, commands, looks, "-subscribe"}, " "),
+			one("redis.pubsub", Error), []string{"subscribing to the channels"}},
+		"no channels": {strings.Join([]string{keys, commands, looks}, " "),
+			one("redis.pubsub", Error), []string{"NOPERM"}},
+		"no inbox": {strings.Join([]string{keys, "&product_updates:*", commands, looks}, " "),
+			one("redis.pubsub", Error), []string{"NOPERM"}},
+		"no news": {strings.Join([]string{keys, "&{product_updates:*", commands, looks}, " "),
+			one("redis.pubsub", Error), []string{"NOPERM"}},
+		"fragments only": {strings.Join([]string{"~shelfcast:k3xq:fragment:*", channels, commands, looks}, " "),
+			one("redis.rights", Error), []string{"GET current:*", "SET lease:*", "EVALSHA ratelimit:*"}},
+		"of another shop": {strings.Join([]string{"~shelfcast:other:*", channels, commands, looks}, " "),
+			one("redis.rights", Error), []string{"GET fragment:*"}},
+		"only to read": {strings.Join([]string{"%R~*", channels, commands, looks}, " "), one("redis.rights", Error),
+			[]string{"SET fragment:*", "DEL lease:*"}},
+		"no scripts": {strings.Join([]string{keys, channels, commands, looks, "-@scripting"}, " "),
+			one("redis.rights", Error), []string{"EVALSHA current:*"}},
+		"no SCAN, no TIME": {strings.Join([]string{keys, channels, commands, looks, "-scan -time"}, " "),
+			one("redis.rights", Error), []string{"the user lacks permission to: SCAN, TIME\n"}},
+		"no PING": {strings.Join([]string{keys, channels, commands, looks, "-ping"}, " "), nil, nil},
 	} {
 		t.Run(what, func(t *testing.T) {
 			args := []any{"ACL", "SETUSER", "shop", "reset", "on", ">" + password}
@@ -104,23 +133,25 @@ func TestRedisRightsOneByOne(t *testing.T) {
 	}
 }
 
-func TestNoRedis(t *testing.T) {
-	plain := storetest.StartRedis(t, sound...)
-	secure, ca := storetest.StartRedisTLS(t)
-	otherCA, _, _ := storetest.Certificates(t)
+func TestRedisConnectionFindings(t *testing.T) {
+	plain := testkit.StartRedis(t, sound...)
+	secure, ca := testkit.StartRedisTLS(t)
+	otherCA, _, _ := testkit.Certificates(t)
 	for what, c := range map[string]struct {
 		url, ca string
 		want    map[string]Severity
 		says    string
 	}{
-		"a URL that is none":      {"redis://:pass word@x", "", one("redis.url", Error), "not one"},
-		"nobody there":            {fmt.Sprint("redis://127.0.0.1:", storetest.FreePort(t)), "", one("redis.reach", Error), "refused"},
-		"TLS, and none is spoken": {"redis://:secret@" + secure.Addr(), "", one("redis.tls", Error), "speaks TLS"},
+		"a URL that is none": {"redis://:pass word@x", "", one("redis.url", Error), "not a valid URL"},
+		"nobody there": {fmt.Sprint("redis://127.0.0.1:", testkit.FreePort(t)), "",
+			one("redis.reach", Error), "refused"},
+		"TLS, and none is spoken": {"redis://:secret@" + secure.Addr(), "", one("redis.tls", Error), "the server uses TLS"},
 		"TLS of somebody else":    {"rediss://:secret@" + secure.Addr(), otherCA, one("redis.tls", Error), "certificate"},
-		"TLS where there is none": {"rediss://" + plain.Addr(), "", one("redis.tls", Error), "speaks no TLS"},
+		"TLS where there is none": {"rediss://" + plain.Addr(), "", one("redis.tls", Error), "does not use TLS"},
 		"TLS":                     {"rediss://:secret@" + secure.Addr(), ca, one("redis.memory", Warning), ""},
-		"a Cluster that is none":  {"redis+cluster://" + plain.Addr(), "", one("redis.mode", Error), "cluster support disabled"},
-		"protected mode":          {"redis://" + protected(t), "", one("redis.protected", Error), "protected mode"},
+		"a Cluster that is none": {"redis+cluster://" + plain.Addr(), "", one("redis.mode", Error),
+			"cluster support disabled"},
+		"protected mode": {"redis://" + protected(t), "", one("redis.protected", Error), "protected mode"},
 	} {
 		t.Run(what, func(t *testing.T) { wrong(t, heard(t, c.url, c.ca), c.want, c.says) })
 	}
@@ -141,7 +172,8 @@ func protected(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(conn, "-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user.\r\n")
+			_, _ = io.WriteString(conn, "-DENIED Redis is running in protected mode because protected mode is enabled "+
+				"and no password is set for the default user.\r\n")
 			conn.Close()
 		}
 	}()
@@ -149,8 +181,8 @@ func protected(t *testing.T) string {
 }
 
 // Sentinels, and what they watch over.
-func TestSentinels(t *testing.T) {
-	fleet := storetest.StartSentinel(t)
+func TestSentinelFindings(t *testing.T) {
+	fleet := testkit.StartSentinel(t)
 	wrong(t, heard(t, fleet.URL(), ""), one("redis.memory", Warning))
 	sentinel, _, _ := strings.Cut(fleet.URL(), "?")
 	wrong(t, heard(t, sentinel, ""), one("redis.mode", Error), "a sentinel")
@@ -158,8 +190,8 @@ func TestSentinels(t *testing.T) {
 	wrong(t, heard(t, strings.Replace(fleet.URL(), "=shop", "=nothing", 1), ""), one("redis.mode", Error))
 }
 
-func TestAClusterIsLookedAtNodeByNode(t *testing.T) {
-	cluster := storetest.StartRedisCluster(t)
+func TestEveryClusterNodeIsChecked(t *testing.T) {
+	cluster := testkit.StartRedisCluster(t)
 	url := "redis+cluster" + strings.TrimPrefix(cluster.URL(), "redis")
 	primaries := []string{}
 	for _, node := range cluster.Nodes {
@@ -186,7 +218,7 @@ func TestAClusterIsLookedAtNodeByNode(t *testing.T) {
 }
 
 // What Redis may say that none here does.
-func TestWhatARedisMaySay(t *testing.T) {
+func TestRedisErrorsAreClassified(t *testing.T) {
 	for what, c := range map[string]struct {
 		info, form string
 		want       map[string]Severity
@@ -217,10 +249,11 @@ func TestWhatARedisMaySay(t *testing.T) {
 }
 
 // A Redis elsewhere that asks for no password. Its URL says that it is elsewhere.
-func TestARedisThatIsOpen(t *testing.T) {
+func TestOpenRedisIsReported(t *testing.T) {
 	for url, open := range map[string]bool{
-		"redis://cache.example:6379/0": true, "redis://:pass@cache.example:6379/0": false, "redis://cache.example:6379/0?password=pass": false,
-		"redis://127.0.0.1:6379/0": false, "redis://cache:6379": false, "redis://10.1.2.3:6379": false, "redis://8.8.4.4:6379": true,
+		"redis://cache.example:6379/0": true, "redis://:pass@cache.example:6379/0": false,
+		"redis://cache.example:6379/0?password=pass": false, "redis://127.0.0.1:6379/0": false, "redis://cache:6379": false,
+		"redis://10.1.2.3:6379": false, "redis://8.8.4.4:6379": true,
 	} {
 		if got := isOpen(url); got != open {
 			t.Errorf("%s: open is %t", url, got)
@@ -232,9 +265,9 @@ func TestARedisThatIsOpen(t *testing.T) {
 }
 
 // Neither the database nor Redis is another one afterwards.
-func TestItChangesNothing(t *testing.T) {
+func TestDoctorChangesNothing(t *testing.T) {
 	ctx := context.Background()
-	server, cache := storetest.StartMySQL(t), storetest.StartRedis(t, sound...)
+	server, cache := testkit.StartMySQL(t), testkit.StartRedis(t, sound...)
 	s := settled()
 	s.MySQL, s.Redis = migrated(t, server.Database(t)), cache.URL()
 	rdb := redis.NewClient(&redis.Options{Addr: cache.Addr()})
@@ -260,8 +293,9 @@ func TestItChangesNothing(t *testing.T) {
 		t.Errorf("Redis was %s, and is %s", before, after)
 	}
 	var said []string
-	db := storetest.SQL(t, server.DSN("mysql"))
-	rows, err := db.Query(`SELECT CONVERT(argument USING utf8mb4) FROM mysql.general_log WHERE command_type IN ('Query', 'Prepare', 'Execute')`)
+	db := testkit.SQL(t, server.DSN("mysql"))
+	rows, err := db.Query(`SELECT CONVERT(argument USING utf8mb4) FROM mysql.general_log ` +
+		`WHERE command_type IN ('Query', 'Prepare', 'Execute')`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,5 +319,17 @@ func TestItChangesNothing(t *testing.T) {
 	}
 	if err := rows.Err(); err != nil || len(said) < 10 {
 		t.Errorf("%v, and only %v", err, said)
+	}
+}
+
+// Valkey calls the mode otherwise than Redis does.
+func TestRedisModeIsRecognised(t *testing.T) {
+	for _, name := range []string{"redis_mode", "server_mode"} {
+		for _, mode := range []string{"sentinel", "cluster"} {
+			r := &Report{}
+			if r.mode(map[string]string{name: mode}, "single") {
+				t.Errorf("%s:%s is taken for a single server", name, mode)
+			}
+		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package mask takes out of settings what nobody is to read on a screen or in a
-// log. What it does not know for harmless it hides.
+// Package mask hides secrets in settings before they are printed or logged. It hides
+// everything that is not known to be harmless.
 package mask
 
 import (
@@ -11,12 +11,11 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// Hidden stands for what is secret.
+// Hidden replaces secrets.
 const Hidden = "***"
 
-// DSN is a data source name of github.com/go-sql-driver/mysql without its
-// password. What is no DSN is hidden altogether, as nobody can say where in it
-// the password is.
+// DSN returns a data source name of github.com/go-sql-driver/mysql without its password.
+// An invalid one is hidden as a whole, as the password could be anywhere in it.
 func DSN(text string) string {
 	if text == "" {
 		return ""
@@ -33,24 +32,26 @@ func DSN(text string) string {
 		user += "@"
 	}
 	masked := user + c.Net + "(" + c.Addr + ")/" + c.DBName
-	// As the driver reads it: a password may have a ? and a / too.
+	// Split as the driver does: a password may contain ? and /.
 	if _, params, found := strings.Cut(text[strings.LastIndex(text, "/"):], "?"); found {
 		masked += "?" + query(params, dsnOptions)
 	}
 	return masked
 }
 
-// dsnOptions are those of the driver that have nothing secret.
+// dsnOptions are the options of the driver that contain no secrets.
 var dsnOptions = []string{
-	"allowAllFiles", "allowCleartextPasswords", "allowFallbackToPlaintext", "allowNativePasswords", "allowOldPasswords", "charset",
-	"checkConnLiveness", "clientFoundRows", "collation", "columnsWithAlias", "compress", "innodb_lock_wait_timeout", "interpolateParams",
-	"loc", "maxAllowedPacket", "multiStatements", "parseTime", "readTimeout", "rejectReadOnly", "serverPubKey", "sql_mode", "time_zone",
+	"allowAllFiles", "allowCleartextPasswords", "allowFallbackToPlaintext", "allowNativePasswords",
+	"allowOldPasswords",
+	"charset", "checkConnLiveness", "clientFoundRows", "collation", "columnsWithAlias", "compress",
+	"innodb_lock_wait_timeout", "interpolateParams", "loc", "maxAllowedPacket", "multiStatements", "parseTime",
+	"readTimeout", "rejectReadOnly", "serverPubKey", "sql_mode", "time_zone",
 	"timeTruncate", "timeout", "tls", "transaction_isolation", "tx_isolation", "writeTimeout",
 }
 
-// URL is a URL without the password, or a token that stands where a user's name
-// may, and with no value in its query but those of the options of Redis that
-// have nothing secret. What is no URL is hidden altogether.
+// URL returns a URL without its password, without a token in place of a user name, and
+// without the values of its query, except for those of Redis's options that contain no
+// secrets. An invalid one is hidden as a whole.
 func URL(text string) string {
 	if text == "" {
 		return ""
@@ -76,14 +77,14 @@ func URL(text string) string {
 	return masked
 }
 
-// redisOptions are those of a Redis URL.
+// redisOptions are the options of a Redis URL that contain no secrets.
 var redisOptions = []string{"addr", "db", "master_name", "skip_verify"}
 
-// plainName is what an option is called that is one.
+// plainName matches the names of options.
 var plainName = regexp.MustCompile(`^[A-Za-z_][\w.-]*$`)
 
-// query hides the values of all but these options, and an option that has no
-// value, which may be a token.
+// query hides the values of all options except open, and options without a value, which
+// may be tokens.
 func query(raw string, open []string) string {
 	pairs := strings.Split(raw, "&")
 	for i, pair := range pairs {
@@ -91,15 +92,16 @@ func query(raw string, open []string) string {
 		switch {
 		case !has, !plainName.MatchString(name):
 			pairs[i] = Hidden
-		case !slices.Contains(open, name) || strings.ContainsAny(value, "@") || strings.Contains(strings.ToLower(value), "%40"):
+		case !slices.Contains(open, name) || strings.ContainsAny(value, "@") ||
+			strings.Contains(strings.ToLower(value), "%40"):
 			pairs[i] = name + "=" + Hidden
 		}
 	}
 	return strings.Join(pairs, "&")
 }
 
-// Text is a setting that has no secret of its own. Somebody may still have
-// written a URL with a password there.
+// Text returns a setting that is not a secret. It may still contain a URL with a
+// password, which is hidden.
 func Text(text string) string {
 	switch {
 	case strings.Contains(text, "://"):
@@ -110,7 +112,7 @@ func Text(text string) string {
 	return text
 }
 
-// All is for what is secret altogether.
+// All hides a text as a whole.
 func All(text string) string {
 	if text == "" {
 		return ""

@@ -6,8 +6,8 @@ import (
 	"shelfcast/cmd/shelfcast/mask"
 )
 
-// What is left is what an operator looks for.
-func TestWhatIsLeft(t *testing.T) {
+// What remains is what an operator needs.
+func TestMaskHidesSecrets(t *testing.T) {
 	for _, c := range []struct {
 		hide     func(string) string
 		in, want string
@@ -21,7 +21,8 @@ func TestWhatIsLeft(t *testing.T) {
 		{mask.URL, "redis://cache:6379/0", "redis://cache:6379/0"},
 		{mask.URL, "rediss://app:pass@cache:6379/0", "rediss://app:***@cache:6379/0"},
 		{mask.URL, "redis://:pass@cache:6379/0", "redis://***@cache:6379/0"},
-		{mask.URL, "redis://s1:26379/0?master_name=shop&addr=s2:26379&password=pass&username=me", "redis://s1:26379/0?master_name=shop&addr=s2:26379&password=***&username=***"},
+		{mask.URL, "redis://s1:26379/0?master_name=shop&addr=s2:26379&password=pass&username=me",
+			"redis://s1:26379/0?master_name=shop&addr=s2:26379&password=***&username=***"},
 		{mask.URL, "https://idp.example/keys?tenant=7", "https://idp.example/keys?tenant=***"},
 		{mask.URL, "cache:6379", "***"},
 		{mask.Text, "Test & Sons", "Test & Sons"},

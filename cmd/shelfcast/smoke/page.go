@@ -2,10 +2,8 @@ package smoke
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,194 +11,126 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
+
+	"shelfcast/internal/liveclient"
+	"shelfcast/store"
 )
 
-// subprotocol is what pages speak, and card the view that every shop has.
-const (
-	subprotocol = "shelfcast.v1"
-	card        = "card"
-)
-
-// rev is a product and its version.
-type rev struct {
-	ID      int64 `json:"id"`
-	Version int64 `json:"version"`
-}
+// card is a view that every shop has.
+const card = "card"
 
 // A page is a session that shows one product.
 type page struct {
 	at    netip.AddrPort
 	limit time.Duration
-	conn  net.Conn
-	from  io.Reader // conn, after what came with the answer to the handshake
+	conn  *liveclient.Conn
 }
 
-// frame is what an instance says, as far as it matters here.
-type frame struct {
-	Fragments []struct {
-		rev
-		HTML string `json:"html"`
-	}
-	Pong  *int64
-	Error *struct {
-		Code, Message string
-	}
-}
-
-// open makes the handshake with one address of the public app.
+// open opens a session at one address of the public app.
 func (cfg Config) open(ctx context.Context, public *url.URL, at netip.AddrPort) (*page, error) {
 	live := *public
 	live.Scheme = map[string]string{"http": "ws", "https": "wss"}[public.Scheme]
 	live.Path, live.RawQuery = "/live", ""
-	dialer := ws.Dialer{Protocols: []string{subprotocol}, Timeout: cfg.Limit, NetDial: cfg.dialTo(at), TLSConfig: cfg.tls()}
-	conn, early, _, err := dialer.Dial(ctx, live.String())
+	dialer := ws.Dialer{Timeout: cfg.Limit, NetDial: cfg.dialTo(at), TLSConfig: cfg.tls()}
+	conn, err := liveclient.Dial(ctx, dialer, live.String())
 	if status, ok := errors.AsType[ws.StatusError](err); ok {
-		return nil, fail(NoPage, "%s takes no session: %s", at, refusal(int(status)))
+		return nil, fail(NoPage, "%s refuses the session: %s", at, refusal(int(status)))
 	}
 	if err != nil {
 		return nil, fail(NoPage, "%s cannot be reached as the public app: %w", at, err)
 	}
-	p := &page{at: at, limit: cfg.Limit, conn: conn, from: conn}
-	if early != nil {
-		p.from = early // it reads on from conn
-	}
-	return p, nil
+	return &page{at, cfg.Limit, conn}, nil
 }
 
-// refusal says what the status of a handshake that failed means.
+// refusal explains the status of a refused handshake.
 func refusal(status int) string {
 	why := map[int]string{
-		http.StatusForbidden:          "the origin, or who asks, is refused: by --origins, or by a proxy in between",
-		http.StatusNotFound:           "there is no /live: is that the public app of Shelfcast?",
-		http.StatusTooManyRequests:    "too many sessions are of this address (--max-sessions-per-address, --join-rate-per-address): if it is a proxy's, name it in --trusted-proxies",
-		http.StatusServiceUnavailable: "it is draining, or full (--max-sessions, --join-rate): /readyz on its admin app says which",
-		http.StatusUpgradeRequired:    "the request came without its Upgrade header: a proxy in between does not pass WebSockets on",
+		http.StatusForbidden: "the origin or the client is refused, by --origins or by a proxy in between",
+		http.StatusNotFound:  "it has no /live: is it the public app of Shelfcast?",
+		http.StatusTooManyRequests: "this address has too many sessions (--max-sessions-per-address, " +
+			"--new-sessions-per-second-per-address); if it is a proxy's, add it to --trusted-proxies",
+		http.StatusServiceUnavailable: "it is draining, or full (--max-sessions, " +
+			"--new-sessions-per-second): /readyz on its admin app says which",
+		http.StatusUpgradeRequired: "the request arrived without its Upgrade header: a " +
+			"proxy in between does not pass WebSockets on",
 	}[status]
 	if why == "" {
-		why = "a proxy in between answers for it, or it is no Shelfcast"
+		why = "a proxy in between responds, or it is not Shelfcast"
 	}
 	return fmt.Sprintf("%d %s: %s", status, http.StatusText(status), why)
 }
 
-// watch says what the page shows, and waits until the instance has taken it in:
-// it answers what it is asked in order.
-func (p *page) watch(seen rev) error {
-	const mark = 1
+// watch sends the instance the product that the page shows, and returns when the instance
+// has processed that.
+func (p *page) watch(shown store.Rev) error {
+	const ping = 1
 	p.conn.SetDeadline(time.Now().Add(p.limit))
-	says, err := json.Marshal(map[string]any{"watch": []any{map[string]any{"id": seen.ID, "version": seen.Version, "view": card}}, "ping": mark})
-	if err != nil {
-		return err
-	}
-	if err := wsutil.WriteClientText(p.conn, says); err != nil {
-		return p.lost(err, "what it watches could not be said")
+	if err := p.conn.WatchAndPing(ping, card, shown); err != nil {
+		return p.lost(err, "the watch was being sent")
 	}
 	for {
-		f, err := p.next()
+		f, err := p.conn.Next()
 		if err != nil {
-			return p.lost(err, "what it watches was not answered")
+			return p.lost(err, "the page waited for the answer to its watch")
 		}
-		if err := p.refused(f, seen); err != nil {
+		if err := p.refused(f, shown); err != nil {
 			return err
 		}
-		if f.Pong != nil && *f.Pong == mark {
+		if f.Pong != nil && *f.Pong == ping {
 			return nil
 		}
 	}
 }
 
-// await waits for the fragment of that version. A newer one, when somebody else
-// edits the product just now, says as much.
-func (p *page) await(made rev, desk netip.AddrPort) error {
+// await waits for the fragment of that version. A newer one counts too: there
+// may be a concurrent edit. admin is the address that accepted the edit.
+func (p *page) await(edited store.Rev, admin netip.AddrPort) error {
 	p.conn.SetDeadline(time.Now().Add(p.limit))
 	for {
-		f, err := p.next()
+		f, err := p.conn.Next()
 		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-			return fail(Stale, "the page at %s was not sent version %d of product %d within %v, though %s took the edit: edits do not reach that instance. Both have to be on one database and one Redis; /readyz and /metrics (shelfcast_bus_age_seconds, shelfcast_feed_age_seconds) of its admin app say what it lacks",
-				p.at, made.Version, made.ID, p.limit, desk)
+			return fail(Stale,
+				"the page at %s did not receive version %d of product %d within %v, "+
+					"although %s accepted the edit: edits do not reach "+
+					"that instance. Both have to use the same database and Redis; /readyz and /metrics "+
+					"(shelfcast_bus_probe_age_seconds, shelfcast_feed_age_seconds) of its admin app say what is missing",
+				p.at, edited.Version, edited.ID, p.limit, admin)
 		}
 		if err != nil {
-			return p.lost(err, "it waited for an edit")
+			return p.lost(err, "the page waited for an edit")
 		}
-		if err := p.refused(f, made); err != nil {
+		if err := p.refused(f, edited); err != nil {
 			return err
 		}
 		for _, one := range f.Fragments {
-			if one.ID == made.ID && one.Version >= made.Version && one.HTML != "" {
+			if one.ID == edited.ID && one.Version >= edited.Version && one.HTML != "" {
 				return nil
 			}
 		}
 	}
 }
 
-// next is the next frame. Pings are answered on the way.
-func (p *page) next() (f frame, err error) {
-	from := wsutil.Reader{Source: p.from, State: ws.StateClientSide, CheckUTF8: true, OnIntermediate: p.control}
-	for {
-		head, err := from.NextFrame()
-		if err != nil {
-			return f, err
-		}
-		if head.OpCode.IsControl() {
-			if err := p.control(head, &from); err != nil {
-				return f, err
-			}
-			continue
-		}
-		text, err := io.ReadAll(&from)
-		if err != nil {
-			return f, err
-		}
-		if err := json.Unmarshal(text, &f); err != nil {
-			return f, fmt.Errorf("it said something that is no frame of %s: %.80q", subprotocol, text)
-		}
-		return f, nil
-	}
-}
-
-// A closing is a close frame: the library's own reading of it knows no 1012.
-type closing struct {
-	code   ws.StatusCode
-	reason string
-}
-
-func (c *closing) Error() string { return fmt.Sprintf("%d %s", c.code, c.reason) }
-
-// control takes a ping, a pong or a close frame.
-func (p *page) control(head ws.Header, from io.Reader) error {
-	said := make([]byte, head.Length)
-	if _, err := io.ReadFull(from, said); err != nil {
-		return err
-	}
-	switch head.OpCode {
-	case ws.OpPing:
-		return wsutil.WriteClientMessage(p.conn, ws.OpPong, said)
-	case ws.OpClose:
-		code, reason := ws.ParseCloseFrameData(said)
-		return &closing{code, reason}
-	}
-	return nil
-}
-
-// refused is the error that the instance has said.
-func (p *page) refused(f frame, seen rev) error {
+// refused returns the error in a frame, if it has one.
+func (p *page) refused(f liveclient.Frame, shown store.Rev) error {
 	switch {
 	case f.Error == nil:
 		return nil
 	case f.Error.Code == "unknown_product":
-		return fail(Ended, "the instance at %s knows no product %d, which the admin API has: the two are not on the same database", p.at, seen.ID)
+		return fail(Ended,
+			"the instance at %s does not have product %d, which the admin API returned: they use different databases",
+			p.at, shown.ID)
 	}
-	return fail(Ended, "the instance at %s said %s: %s", p.at, f.Error.Code, f.Error.Message)
+	return fail(Ended, "the instance at %s answered %s: %s", p.at, f.Error.Code, f.Error.Message)
 }
 
-// lost is why a session is no more.
-func (p *page) lost(err error, doing string) error {
-	if closed, ok := errors.AsType[*closing](err); ok {
+// lost returns the error for a session that ended.
+func (p *page) lost(err error, during string) error {
+	if closed, ok := errors.AsType[*liveclient.Closed](err); ok {
 		why := ""
-		if closed.code == 1012 { // service restart
+		if closed.Code == 1012 { // service restart
 			why = ": it is being restarted, so try again"
 		}
-		return fail(Ended, "the instance at %s closed the session while %s: %w%s", p.at, doing, closed, why)
+		return fail(Ended, "the instance at %s closed the session while %s: %w%s", p.at, during, closed, why)
 	}
-	return fail(Ended, "the session at %s was lost while %s: %w", p.at, doing, err)
+	return fail(Ended, "the session at %s was lost while %s: %w", p.at, during, err)
 }

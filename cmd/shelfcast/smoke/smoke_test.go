@@ -20,18 +20,18 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"shelfcast/cmd/shelfcast/fleettest"
-	"shelfcast/cmd/shelfcast/serve"
 	"shelfcast/cmd/shelfcast/smoke"
+	"shelfcast/server"
 	"shelfcast/store"
-	"shelfcast/store/storetest"
+	"shelfcast/testkit"
+	"shelfcast/testkit/fleettest"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 const token = fleettest.Token
 
-// A fleet is instances on the same two ports of several addresses, as pods are.
+// A fleet is instances on the same two ports of several addresses, like pods.
 type fleet struct {
 	db            *store.DB
 	dsn, redis    string
@@ -39,7 +39,7 @@ type fleet struct {
 	hosts         []string
 }
 
-// names stands for a name server.
+// names is a Resolver for tests.
 type names map[string][]string
 
 func (n names) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
@@ -55,35 +55,36 @@ func (n names) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, err
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{dsn: storetest.DSN(t), redis: storetest.Redis(t), public: storetest.FreePort(t), admin: storetest.FreePort(t)}
+	f := &fleet{dsn: testkit.DSN(t), redis: testkit.Redis(t), public: testkit.FreePort(t), admin: testkit.FreePort(t)}
 	f.db = fleettest.DB(t, f.dsn)
 	return f
 }
 
-// start starts an instance on that address. stop ends it, and waits for that.
-func (f *fleet) start(t *testing.T, host string, change func(*serve.Settings)) (stop func()) {
+// start starts an instance on that address. stop stops it and waits for its end.
+func (f *fleet) start(t *testing.T, host string, change func(*server.Settings)) (stop func()) {
 	t.Helper()
-	s := serve.Settings{
-		Database: serve.Database{MySQL: f.dsn}, Redis: f.redis, AdminToken: token, Drain: 100 * time.Millisecond,
+	s := server.Settings{
+		Database: server.Database{MySQL: f.dsn}, Redis: f.redis, RootToken: token, Drain: 100 * time.Millisecond,
 		Listen: net.JoinHostPort(host, strconv.Itoa(f.public)), AdminListen: net.JoinHostPort(host, strconv.Itoa(f.admin)),
-		AdminHosts: []string{"desk.test", "shop.test"},
+		AdminHosts: []string{"admin.test", "shop.test"},
 	}
 	if change != nil {
 		change(&s)
 	}
-	_, stop = fleettest.Run(t, s, serve.Options{Log: slog.New(slog.DiscardHandler)})
+	_, stop = fleettest.Run(t, s, server.Options{Log: slog.New(slog.DiscardHandler)})
 	f.hosts = append(f.hosts, host)
 	return stop
 }
 
-// config is of a smoke test of the fleet. said has what it says.
+// config returns the Config to test the fleet with; said collects its progress.
 func (f *fleet) config() (c smoke.Config, said *strings.Builder) {
 	said = &strings.Builder{}
 	var mu sync.Mutex
 	return smoke.Config{
-		Public: fmt.Sprint("http://shop.test:", f.public), Admin: fmt.Sprint("http://desk.test:", f.admin), Token: token, Limit: 5 * time.Second,
-		Resolver: names{"shop.test": f.hosts, "desk.test": f.hosts},
-		Say: func(line string) {
+		Public: fmt.Sprint("http://shop.test:", f.public), Admin: fmt.Sprint("http://admin.test:", f.admin), Token: token,
+		Limit:    5 * time.Second,
+		Resolver: names{"shop.test": f.hosts, "admin.test": f.hosts},
+		Progress: func(line string) {
 			mu.Lock()
 			defer mu.Unlock()
 			said.WriteString(line + "\n")
@@ -97,7 +98,8 @@ func (f *fleet) product(t *testing.T, sku string) store.Product {
 	if err := price.UnmarshalJSON([]byte(`"5"`)); err != nil {
 		t.Fatal(err)
 	}
-	p, err := f.db.Create(t.Context(), store.Edit{SKU: &sku, Title: &title, Price: &price, Currency: &currency, Published: &published})
+	p, err := f.db.Create(t.Context(),
+		store.Edit{SKU: &sku, Title: &title, Price: &price, Currency: &currency, Published: &published})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,16 +108,16 @@ func (f *fleet) product(t *testing.T, sku string) store.Product {
 
 func (f *fleet) all(t *testing.T) []store.Product {
 	t.Helper()
-	all, err := f.db.List(t.Context(), store.Filter{Archived: store.WithArchived}, store.Page{Sort: "id", Limit: 10})
+	all, _, err := f.db.List(t.Context(), store.Filter{Archived: store.WithArchived}, store.Page{Sort: "id", Limit: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return all
 }
 
-// An edit through one of two instances comes to a page on each; an empty shop is
-// as empty as before, but for what is archived.
-func TestAnEditComesToAPageOnEachInstance(t *testing.T) {
+// An edit through one of two instances reaches a page on each. In an empty shop
+// the product that is created is archived again.
+func TestSmokeEditReachesEveryInstance(t *testing.T) {
 	f := newFleet(t)
 	f.start(t, "127.0.0.1", nil)
 	f.start(t, "127.0.0.2", nil)
@@ -125,9 +127,11 @@ func TestAnEditComesToAPageOnEachInstance(t *testing.T) {
 	}
 	for _, want := range []string{
 		"no published product",
-		fmt.Sprintf("a page at 127.0.0.1:%d shows product", f.public), fmt.Sprintf("a page at 127.0.0.2:%d shows product", f.public),
-		fmt.Sprintf("127.0.0.2:%d took an edit", f.admin), // not by the instance that has the first page
-		fmt.Sprintf("the page at 127.0.0.1:%d has it", f.public), fmt.Sprintf("the page at 127.0.0.2:%d has it", f.public),
+		fmt.Sprintf("a page at 127.0.0.1:%d shows product", f.public),
+		fmt.Sprintf("a page at 127.0.0.2:%d shows product", f.public),
+		fmt.Sprintf("127.0.0.2:%d accepted an edit", f.admin), // not the instance of the first page
+		fmt.Sprintf("the page at 127.0.0.1:%d received it", f.public),
+		fmt.Sprintf("the page at 127.0.0.2:%d received it", f.public),
 	} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("no %q in\n%s", want, said)
@@ -151,13 +155,13 @@ func TestAnEditComesToAPageOnEachInstance(t *testing.T) {
 	}
 }
 
-func TestItSpeaksTLS(t *testing.T) {
+func TestSmokeOverTLS(t *testing.T) {
 	f := newFleet(t)
 	f.start(t, "127.0.0.1", nil)
 	config, said := f.config()
 	roots := x509.NewCertPool()
 	for _, to := range []*string{&config.Public, &config.Admin} {
-		u, err := url.Parse(strings.NewReplacer("shop.test", "127.0.0.1", "desk.test", "127.0.0.1").Replace(*to))
+		u, err := url.Parse(strings.NewReplacer("shop.test", "127.0.0.1", "admin.test", "127.0.0.1").Replace(*to))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +171,8 @@ func TestItSpeaksTLS(t *testing.T) {
 		*to = front.URL
 	}
 	config.Limit = time.Second
-	if err := smoke.Run(t.Context(), config); code(err) != smoke.NoPage && code(err) != smoke.NoEdit || !strings.Contains(err.Error(), "certificate") {
+	if err := smoke.Run(t.Context(), config); code(err) != smoke.NoPage && code(err) != smoke.NoEdit ||
+		!strings.Contains(err.Error(), "certificate") {
 		t.Errorf("without the authority: %v", err)
 	}
 	config.Roots, config.Limit = roots, 5*time.Second
@@ -183,9 +188,9 @@ func code(err error) int {
 	return 0
 }
 
-// Each way to fail has its code, and words that say what to do. No word of it has
-// the token.
-func TestWhatWentWrongIsSaid(t *testing.T) {
+// Each failure has its exit code and a message that says what to do, and none
+// contains the token.
+func TestSmokeFailuresAreExplained(t *testing.T) {
 	f := newFleet(t)
 	f.start(t, "127.0.0.1", nil)
 	f.product(t, "lamp")
@@ -195,25 +200,33 @@ func TestWhatWentWrongIsSaid(t *testing.T) {
 	}
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }))
 	t.Cleanup(other.Close)
-	free := storetest.FreePort(t)
+	free := testkit.FreePort(t)
 
 	for name, c := range map[string]struct {
 		change func(*smoke.Config)
 		code   int
 		says   string
 	}{
-		"a URL that is none":      {func(c *smoke.Config) { c.Public = "shop.test:80" }, smoke.BadSettings, "--public-url is to be"},
-		"a URL with a user":       {func(c *smoke.Config) { c.Admin = "http://root:hidden@desk.test" }, smoke.BadSettings, "--admin-url is to be"},
-		"no token":                {func(c *smoke.Config) { c.Token = "" }, smoke.BadSettings, "SHELFCAST_ADMIN_TOKEN"},
-		"no public name":          {func(c *smoke.Config) { c.Public = "http://nobody.test:80" }, smoke.NoPage, "nobody.test has no address"},
-		"no admin name":           {func(c *smoke.Config) { c.Admin = "http://nobody.test:80" }, smoke.NoEdit, "nobody.test has no address"},
-		"nobody at the public":    {func(c *smoke.Config) { c.Public = fmt.Sprint("http://shop.test:", free) }, smoke.NoPage, "cannot be reached as the public app"},
-		"nobody at the admin":     {func(c *smoke.Config) { c.Admin = fmt.Sprint("http://desk.test:", free) }, smoke.NoEdit, "cannot be reached as the admin app"},
-		"the admin for the shop":  {func(c *smoke.Config) { c.Public = c.Admin }, smoke.NoPage, "is that the public app"},
-		"the shop for the admin":  {func(c *smoke.Config) { c.Admin = c.Public }, smoke.NoEdit, "is that the admin app"},
-		"something else as shop":  {func(c *smoke.Config) { c.Public = other.URL }, smoke.NoPage, "200 OK: a proxy in between"},
+		"a URL that is none": {func(c *smoke.Config) { c.Public = "shop.test:80" }, smoke.BadSettings,
+			"--public-url must be"},
+		"a URL with a user": {func(c *smoke.Config) { c.Admin = "http://root:hidden@admin.test" }, smoke.BadSettings,
+			"--admin-url must be"},
+		"no token": {func(c *smoke.Config) { c.Token = "" }, smoke.BadSettings, "SHELFCAST_ADMIN_TOKEN"},
+		"no public name": {func(c *smoke.Config) { c.Public = "http://nobody.test:80" }, smoke.NoPage,
+			"nobody.test has no address"},
+		"no admin name": {func(c *smoke.Config) { c.Admin = "http://nobody.test:80" }, smoke.NoEdit,
+			"nobody.test has no address"},
+		"nobody at the public": {func(c *smoke.Config) { c.Public = fmt.Sprint("http://shop.test:", free) }, smoke.NoPage,
+			"cannot be reached as the public app"},
+		"nobody at the admin": {func(c *smoke.Config) { c.Admin = fmt.Sprint("http://admin.test:", free) }, smoke.NoEdit,
+			"cannot be reached as the admin app"},
+		"the admin for the shop": {func(c *smoke.Config) { c.Public = c.Admin }, smoke.NoPage, "is it the public app"},
+		"the shop for the admin": {func(c *smoke.Config) { c.Admin = c.Public }, smoke.NoEdit, "is it the admin app"},
+		"something else as shop": {func(c *smoke.Config) { c.Public = other.URL }, smoke.NoPage,
+			"200 OK: a proxy in between"},
 		"something else as admin": {func(c *smoke.Config) { c.Admin = other.URL }, smoke.NoEdit, "is not the admin API"},
-		"a token that is none":    {func(c *smoke.Config) { c.Token = "another token of the tests" }, smoke.NoEdit, "does not take this token"},
+		"a token that is none": {func(c *smoke.Config) { c.Token = "another token of the tests" }, smoke.NoEdit,
+			"rejects this token"},
 		"a token that only reads": {func(c *smoke.Config) { c.Token = reads }, smoke.NoEdit, "--scope products:write"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,18 +236,19 @@ func TestWhatWentWrongIsSaid(t *testing.T) {
 			if code(err) != c.code || !strings.Contains(fmt.Sprint(err), c.says) {
 				t.Errorf("got %d %v, want %d and %q", code(err), err, c.code, c.says)
 			}
-			if text := fmt.Sprint(err, said); config.Token != "" && strings.Contains(text, config.Token) || strings.Contains(text, "hidden") {
+			if text := fmt.Sprint(err, said); config.Token != "" && strings.Contains(text, config.Token) ||
+				strings.Contains(text, "hidden") {
 				t.Errorf("it says the secret: %s", text)
 			}
 		})
 	}
 }
 
-// An instance that takes no session says why.
-func TestAFullInstance(t *testing.T) {
-	for says, change := range map[string]func(*serve.Settings){
-		"--max-sessions-per-address": func(s *serve.Settings) { s.MaxPerAddress = 1 },
-		"--max-sessions,":            func(s *serve.Settings) { s.MaxSessions = 1 },
+// A refused session is explained.
+func TestSmokeReportsFullInstance(t *testing.T) {
+	for says, change := range map[string]func(*server.Settings){
+		"--max-sessions-per-address": func(s *server.Settings) { s.MaxPerAddress = 1 },
+		"--max-sessions,":            func(s *server.Settings) { s.MaxSessions = 1 },
 	} {
 		f := newFleet(t)
 		f.start(t, "127.0.0.1", change)
@@ -251,8 +265,8 @@ func TestAFullInstance(t *testing.T) {
 	}
 }
 
-// apart is two instances that are not one fleet: each has its own database and
-// Redis, and a lamp of the same id if it is to know it.
+// apart starts two instances that are not one fleet: each has its own database and
+// Redis. known: both have a product of the same id.
 func apart(t *testing.T, known bool) (config smoke.Config, stop func()) {
 	t.Helper()
 	one, other := newFleet(t), newFleet(t)
@@ -269,28 +283,30 @@ func apart(t *testing.T, known bool) (config smoke.Config, stop func()) {
 	return config, stop
 }
 
-func TestInstancesOnTwoDatabases(t *testing.T) {
+func TestSmokeReportsSeparateDatabases(t *testing.T) {
 	config, _ := apart(t, false)
 	err := smoke.Run(t.Context(), config)
-	if code(err) != smoke.Ended || !strings.Contains(err.Error(), "127.0.0.2") || !strings.Contains(err.Error(), "not on the same database") {
+	if code(err) != smoke.Ended || !strings.Contains(err.Error(), "127.0.0.2") ||
+		!strings.Contains(err.Error(), "use different databases") {
 		t.Errorf("got %d %v", code(err), err)
 	}
 }
 
-func TestAPageThatStaysStale(t *testing.T) {
+func TestSmokeReportsStalePage(t *testing.T) {
 	config, _ := apart(t, true)
 	config.Limit = time.Second
 	err := smoke.Run(t.Context(), config)
-	if code(err) != smoke.Stale || !strings.Contains(err.Error(), "the page at 127.0.0.2") || !strings.Contains(err.Error(), "shelfcast_bus_age_seconds") {
+	if code(err) != smoke.Stale || !strings.Contains(err.Error(), "the page at 127.0.0.2") ||
+		!strings.Contains(err.Error(), "shelfcast_bus_probe_age_seconds") {
 		t.Errorf("got %d %v", code(err), err)
 	}
 }
 
-func TestAnInstanceThatIsRestarted(t *testing.T) {
+func TestSmokeReportsRestart(t *testing.T) {
 	config, stop := apart(t, true)
-	say := config.Say
-	config.Say = func(line string) {
-		if say(line); strings.Contains(line, "took an edit") {
+	progress := config.Progress
+	config.Progress = func(line string) {
+		if progress(line); strings.Contains(line, "accepted an edit") {
 			go stop()
 		}
 	}

@@ -1,11 +1,10 @@
-// Generate makes the schemas that the objects of the chart are held against, from
-// what Kubernetes and the makers of the custom resources publish in their modules:
+// Generate makes the schemas for the tests of the chart's objects from the modules of Kubernetes
+// and of the custom resources:
 //
 //	go run ./schemas
 //
-// They are reduced to the kinds that the chart has and to what can be checked, and
-// are strict: no field may be there that is not known. All are under the licence of
-// Kubernetes, Apache-2.0.
+// They have only the kinds that the chart uses and the keywords that can be checked, and reject
+// unknown fields. All are under the licence of Kubernetes, Apache-2.0.
 package main
 
 import (
@@ -28,13 +27,16 @@ var versions = []string{"v1.30.14", "v1.33.13", "v1.37.2"}
 // kinds of Kubernetes that the chart makes.
 var kinds = []string{
 	"v1 ConfigMap", "v1 Pod", "v1 Secret", "v1 Service", "v1 ServiceAccount", "apps/v1 Deployment", "batch/v1 Job",
-	"autoscaling/v2 HorizontalPodAutoscaler", "networking.k8s.io/v1 Ingress", "networking.k8s.io/v1 NetworkPolicy", "policy/v1 PodDisruptionBudget",
+	"autoscaling/v2 HorizontalPodAutoscaler", "networking.k8s.io/v1 Ingress", "networking.k8s.io/v1 NetworkPolicy",
+	"policy/v1 PodDisruptionBudget",
 }
 
 // custom resources: where their definition is, in which module.
 var custom = []struct{ module, file, version string }{
-	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml", "v1"},
-	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml", "v1"},
+	{"github.com/prometheus-operator/prometheus-operator@v0.85.0",
+		"example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml", "v1"},
+	{"github.com/prometheus-operator/prometheus-operator@v0.85.0",
+		"example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml", "v1"},
 	{"sigs.k8s.io/gateway-api@v1.4.1", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml", "v1"},
 	{"github.com/kedacore/keda/v2@v2.20.2", "config/crd/bases/keda.sh_scaledobjects.yaml", "v1alpha1"},
 }
@@ -56,7 +58,8 @@ func main() {
 	write("custom", "the modules that generate.go names", tree{"kinds": known, "definitions": definitions})
 }
 
-// ofKubernetes has the kinds, and what they are made of, of Kubernetes' own description.
+// ofKubernetes returns the schemas of kinds, and of the types that they use, from the API
+// description of Kubernetes.
 func ofKubernetes(version string) tree {
 	var swagger struct{ Definitions map[string]tree }
 	read("k8s.io/kubernetes@"+version, "api/openapi-spec/swagger.json", &swagger)
@@ -94,7 +97,7 @@ func ofKubernetes(version string) tree {
 	return tree{"kinds": known, "definitions": definitions}
 }
 
-// ofDefinition has the schema of a custom resource.
+// ofDefinition returns the schema of a custom resource.
 func ofDefinition(module, file, version string) (kind string, schema tree) {
 	var crd struct {
 		Spec struct {
@@ -120,14 +123,14 @@ func ofDefinition(module, file, version string) (kind string, schema tree) {
 	return "", nil
 }
 
-// keywords are what can be checked without Kubernetes.
+// keywords are the schema keywords that can be checked without Kubernetes.
 var keywords = []string{
-	"$ref", "type", "properties", "required", "items", "additionalProperties", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength",
+	"$ref", "type", "properties", "required", "items", "additionalProperties", "enum", "pattern", "minimum", "maximum",
+	"minLength", "maxLength",
 	"minItems", "maxItems", "minProperties", "maxProperties", "oneOf", "anyOf", "allOf", "not",
 }
 
-// strict is the schema with what can be checked alone, and without room for fields
-// that it does not know.
+// strict returns the schema with only these keywords, rejecting unknown fields.
 func strict(schema tree) tree {
 	out := tree{}
 	for _, key := range keywords {
@@ -145,7 +148,8 @@ func strict(schema tree) tree {
 			strictly[name] = strict(property.(tree))
 		}
 		out["properties"] = strictly
-		if out["type"] == "object" && out["additionalProperties"] == nil && schema["x-kubernetes-preserve-unknown-fields"] != true {
+		if out["type"] == "object" && out["additionalProperties"] == nil &&
+			schema["x-kubernetes-preserve-unknown-fields"] != true {
 			out["additionalProperties"] = false
 		}
 	}
@@ -166,7 +170,7 @@ func strict(schema tree) tree {
 	return out
 }
 
-// each calls f for each map in there.
+// each calls f for each map within in.
 func each(in any, f func(tree)) {
 	switch in := in.(type) {
 	case tree:
@@ -181,10 +185,10 @@ func each(in any, f func(tree)) {
 	}
 }
 
-// read has a file of a module, which is fetched if it is not there.
+// read parses a file of a module, and downloads the module if necessary.
 func read(module, file string, into any) {
 	command := exec.Command("go", "mod", "download", "-json", module)
-	command.Dir = os.TempDir() // in no module: its versions are no matter of this one
+	command.Dir = os.TempDir() // outside this module, whose versions do not matter here
 	command.Stderr = os.Stderr
 	out, err := command.Output()
 	if err != nil {
@@ -203,7 +207,7 @@ func read(module, file string, into any) {
 	}
 }
 
-// write has a definition a line, so that a diff tells what a version brings.
+// write writes a definition per line, for readable diffs between versions.
 func write(name, from string, schema tree) {
 	var text strings.Builder
 	fmt.Fprintf(&text, "{\n\"$comment\": %q,\n", "Made by generate.go from "+from+"; Apache-2.0.")

@@ -1,10 +1,10 @@
-// A page of a shop on another origin than the tier's, with infinite scroll.
+// A shop's page with infinite scroll, on another origin than the Shelfcast server.
 
 const query = new URLSearchParams(location.search);
 const setting = (name) => query.get(name) ?? document.body.dataset[name];
 const endpoint = setting("endpoint");
 
-// The script's tag, as it would stand in the page's head.
+// In a real shop this tag is in the page's head.
 const script = document.createElement("script");
 Object.assign(script, { type: "module", src: new URL("/assets/shelfcast.js", endpoint) });
 Object.assign(script.dataset, { endpoint, highlight: "", ...(query.has("mode") && { mode: query.get("mode") }) });
@@ -14,8 +14,8 @@ document.addEventListener("shelfcast:status", ({ detail }) => {
   document.querySelector("#status").textContent = detail;
 });
 
-// Infinite scroll: each time its end comes near, the list grows. What is added is
-// found, and watched while it is on or near the screen.
+// Infinite scroll: the list grows when its end comes near. The client finds the new
+// products, and keeps them up to date while they are on or near the screen.
 const left = setting("products").split(",");
 const end = document.querySelector("#more");
 const scroll = new IntersectionObserver(([{ isIntersecting }]) => {
@@ -28,7 +28,7 @@ const scroll = new IntersectionObserver(([{ isIntersecting }]) => {
     product.style.minHeight = "12rem";
     document.querySelector("main").append(product);
   }
-  scroll.unobserve(end); // and once more, if it is still in sight
+  scroll.unobserve(end); // observe anew: it may still be in sight
   if (left.length > 0) scroll.observe(end);
   else end.remove();
 }, { rootMargin: "50%" });

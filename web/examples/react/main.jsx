@@ -1,5 +1,5 @@
-// Live products in React: the element fills itself, and watch tells a component of
-// each version. React's own state is React's, whatever comes.
+// Live products in React: <live-product> fills itself, and watch calls a component
+// back with each version. Updates leave React's state alone.
 
 import { useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
@@ -11,7 +11,7 @@ const setting = (name) => query.get(name) ?? root.dataset[name];
 
 const live = connect({ endpoint: setting("endpoint"), mode: query.get("mode") ?? undefined, highlight: true });
 
-/** The newest fragment of a product; undefined until it has come. */
+/** Returns the newest fragment of a product, or undefined until it has arrived. */
 export function useLive(id, view) {
   const [fragment, setFragment] = useState();
   useEffect(() => live.watch({ id, view }, setFragment), [id, view]);
@@ -23,7 +23,7 @@ function Product({ id }) {
   const fragment = useLive(id, "card");
   return (
     <section data-testid={`product-${id}`}>
-      {/* React has no children here: what is in it is the tier's. */}
+      {/* No children here: Shelfcast fills the element. */}
       <live-product product={id} view="card" />
       <p>Version <output>{fragment?.version ?? "none"}</output></p>
       <button type="button" onClick={() => setQuantity(quantity + 1)}>{quantity} in the cart</button>

@@ -1,6 +1,6 @@
-// Live products in Vue: the element fills itself, and watch tells a component of
-// each version. Vue's own state is Vue's, whatever comes. (With a template instead
-// of h, say that live-product is a custom element: compilerOptions.isCustomElement.)
+// Live products in Vue: <live-product> fills itself, and watch calls a component back
+// with each version. Updates leave Vue's state alone. (If you use a template instead of
+// h, declare live-product as a custom element with compilerOptions.isCustomElement.)
 
 import { createApp, h, ref, shallowRef, watchEffect } from "vue";
 import { connect } from "shelfcast";
@@ -11,7 +11,7 @@ const setting = (name) => query.get(name) ?? root.dataset[name];
 
 const live = connect({ endpoint: setting("endpoint"), mode: query.get("mode") ?? undefined, highlight: true });
 
-/** The newest fragment of a product; undefined until it has come. */
+/** Returns the newest fragment of a product, or undefined until it has arrived. */
 export function useLive(props) {
   const fragment = shallowRef();
   watchEffect((onCleanup) => onCleanup(live.watch({ id: props.id, view: "card" }, (f) => void (fragment.value = f))));

@@ -1,0 +1,94 @@
+package feed
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"shelfcast/render"
+	"shelfcast/store"
+)
+
+// maxProbes is how many of the newest versions the feed looks up again before each read. A
+// database that was restored from a backup has lost the newest versions first. It is
+// unlikely that all of these products were edited between the restore and the next read,
+// which would hide it.
+const maxProbes = 16
+
+// noteServer remembers the name of the server that is read, and notices a failover.
+func (f *Feed) noteServer(server string) {
+	if f.server != "" && server != f.server {
+		f.log.Warn("the database is a different server now", "before", f.server, "now", server)
+		f.moved = time.Now()
+		f.versions.ServerChanged()
+	}
+	f.server = server
+}
+
+// detectRollback finds out whether the database has lost versions that it had, because it
+// was restored from a backup or failed over to a replica that was behind. Then memory and
+// Redis may hold lost versions too: detectRollback clears them and compares everything that
+// is watched. If that fails, the next read tries again.
+//
+// The evidence is a row that is older than before on the same server, which no replication
+// lag can cause. A new primary gets render.MaxReplicaLag to catch up. A row that is missing
+// was deleted. If all probes are missing it may have been a restore: it is handled like
+// one, but raises no alarm.
+func (f *Feed) detectRollback(ctx context.Context) error {
+	if len(f.probes) == 0 {
+		newest, err := f.changes.LatestRevs(ctx, maxProbes)
+		f.probes = newest
+		return err
+	}
+	ids := make([]int64, len(f.probes))
+	for i, p := range f.probes {
+		ids[i] = p.ID
+	}
+	found, err := f.changes.Versions(ctx, ids)
+	if err != nil {
+		return err
+	}
+	has := make(map[int64]int64, len(found))
+	for _, r := range found {
+		has[r.ID] = r.Version
+	}
+	older := slices.IndexFunc(f.probes, func(p store.Rev) bool { return has[p.ID] != 0 && has[p.ID] < p.Version })
+	lacks := older >= 0 || len(has) < len(f.probes)
+	if !lacks || !f.moved.IsZero() && time.Since(f.moved) < render.MaxReplicaLag {
+		return nil
+	}
+	if older >= 0 {
+		p := f.probes[older]
+		f.restored.Inc()
+		f.log.Warn("the database rolled back a product version; comparing everything that pages show",
+			"product", p.ID, "lost", p.Version, "current", has[p.ID])
+	} else if len(has) > 0 {
+		f.probes = slices.DeleteFunc(f.probes, func(p store.Rev) bool { return has[p.ID] == 0 })
+		return nil
+	}
+	f.versions.Reset(ctx)
+	if err := f.hub.Reconcile(ctx, f.hub.Watched()); err != nil {
+		return err
+	}
+	f.probes = nil
+	return nil
+}
+
+// noteProbes keeps the newest of the versions read, which come oldest first, as probes.
+func (f *Feed) noteProbes(read []store.Rev) {
+	taken := map[int64]bool{}
+	var newest []store.Rev
+	take := func(r store.Rev) {
+		if !taken[r.ID] && len(newest) < maxProbes {
+			taken[r.ID] = true
+			newest = append(newest, r)
+		}
+	}
+	for i := len(read) - 1; i >= 0 && len(newest) < maxProbes; i-- {
+		take(read[i])
+	}
+	for _, p := range f.probes {
+		take(p)
+	}
+	f.probes = newest
+}
