@@ -280,6 +280,55 @@ func TestRollbackNeedsEvidence(t *testing.T) {
 	})
 }
 
+// After a failover, a server that loses what it had itself is found out at once, and one that never gets what
+// the server before had, however much is edited meanwhile, when it has had time to catch up.
+func TestRollbackAfterFailover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop()
+		before := time.Now().UnixMicro()
+		all := func(version func() int64) {
+			for id := int64(1); id <= 40; id++ {
+				s.set(rev(id, version()))
+			}
+		}
+		all(func() int64 { return before })
+		s.server = "one"
+		f := startFeed(t, s, quietHub(t, s, Config{}), feed.Config{ReconcileRate: -1})
+		restores := func(want float64) {
+			t.Helper()
+			if n := f.metric(t, "shelfcast_database_rollbacks_total"); n != want {
+				t.Errorf("%v restores, want %v", n, want)
+			}
+		}
+		time.Sleep(3 * time.Second)
+		all(func() int64 { return time.Now().UnixMicro() })
+		time.Sleep(3 * time.Second)
+		s.mu.Lock()
+		s.server = "two"
+		s.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		all(func() int64 { return before })
+		time.Sleep(2 * time.Second)
+		restores(1)
+
+		all(func() int64 { return time.Now().UnixMicro() })
+		time.Sleep(3 * time.Second)
+		s.mu.Lock()
+		s.server = "three"
+		s.mu.Unlock()
+		all(func() int64 { return before })
+		for range int(render.MaxReplicaLag/time.Second) - 5 {
+			for id := int64(1); id <= 20; id++ {
+				s.set(rev(id, time.Now().UnixMicro()))
+			}
+			time.Sleep(time.Second)
+		}
+		restores(1)
+		time.Sleep(10 * time.Second)
+		restores(2)
+	})
+}
+
 // What was heard of and is not there yet is looked for again, and nothing older is told meanwhile.
 func TestLaggingVersionIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -95,9 +95,9 @@ type Feed struct {
 	cursor  int64 // the database's clock at the last read; 0: none yet
 	failing bool
 
-	probes         []store.Rev // versions that the database had, newest first; see noteProbes
-	server         string      // whose rows were read last
-	moved          time.Time   // when that changed; zero: it has not
+	probes         []probe   // see noteProbes
+	server         string    // whose rows were read last
+	moved          time.Time // when that changed; zero: it has not
 	late           lateScan
 	reconciliation reconciliation
 }

@@ -42,12 +42,12 @@ const (
 	lookback = 15 * time.Minute
 	// passEvery is how often such a pass begins, if the last one has ended.
 	passEvery = 10 * time.Second
-	// passRows is how many rows a second a pass reads; blindRows if passes follow each other.
-	passRows, blindRows = 20_000, 2_000
+	// passRows is how many rows a second a pass reads; unseenRows if passes follow each other.
+	passRows, unseenRows = 20_000, 2_000
 	// certainFor is how long a version counts as current for a product that nobody watches.
-	// No version tells of a deleted row, and where the feed is blind a commit may be late by
+	// No version tells of a deleted row, and where open transactions cannot be seen a commit may be late by
 	// more than lookback.
-	certainFor, certainForBlind = time.Minute, 10 * time.Second
+	certainFor, certainForUnseen = time.Minute, 10 * time.Second
 	// elsewhereEvery is how often the feed asks whether transactions run on other servers.
 	elsewhereEvery = 10 * time.Second
 )
@@ -130,7 +130,7 @@ func (f *Feed) pass(ctx context.Context) error {
 	l := &f.late
 	rows := passRows
 	if !l.urgent() {
-		rows = blindRows
+		rows = unseenRows
 	}
 	late := func(revs []store.Rev) []store.Rev {
 		news := f.hub.ApplyLate(revs, l.notifyFrom)
@@ -171,7 +171,7 @@ func (l *lateScan) trustedSince(began time.Time) time.Time {
 	case l.urgent():
 		return l.began
 	case l.reason != "":
-		return began.Add(-certainForBlind)
+		return began.Add(-certainForUnseen)
 	}
 	return began.Add(-certainFor)
 }

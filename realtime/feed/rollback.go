@@ -15,6 +15,12 @@ import (
 // which would hide it.
 const maxProbes = 16
 
+// A probe is a version that the database had.
+type probe struct {
+	store.Rev
+	server string // that had it last
+}
+
 // noteServer remembers the name of the server that is read, and notices a failover.
 func (f *Feed) noteServer(server string) {
 	if f.server != "" && server != f.server {
@@ -31,13 +37,15 @@ func (f *Feed) noteServer(server string) {
 // is watched. If that fails, the next read tries again.
 //
 // The evidence is a row that is older than before on the same server, which no replication
-// lag can cause. A new primary gets render.MaxReplicaLag to catch up. A row that is missing
-// was deleted. If all probes are missing it may have been a restore: it is handled like
-// one, but raises no alarm.
+// lag can cause. A new primary gets render.MaxReplicaLag to catch up with what it never had.
+// A row that is missing was deleted. If all probes are missing it may have been a restore: it
+// is handled like one, but raises no alarm.
 func (f *Feed) detectRollback(ctx context.Context) error {
 	if len(f.probes) == 0 {
 		newest, err := f.changes.LatestRevs(ctx, maxProbes)
-		f.probes = newest
+		for _, r := range newest {
+			f.probes = append(f.probes, probe{r, f.server})
+		}
 		return err
 	}
 	ids := make([]int64, len(f.probes))
@@ -52,18 +60,26 @@ func (f *Feed) detectRollback(ctx context.Context) error {
 	for _, r := range found {
 		has[r.ID] = r.Version
 	}
-	older := slices.IndexFunc(f.probes, func(p store.Rev) bool { return has[p.ID] != 0 && has[p.ID] < p.Version })
-	lacks := older >= 0 || len(has) < len(f.probes)
-	if !lacks || !f.moved.IsZero() && time.Since(f.moved) < render.MaxReplicaLag {
-		return nil
+	mayCatchUp := !f.moved.IsZero() && time.Since(f.moved) < render.MaxReplicaLag
+	older := -1
+	for i := range f.probes {
+		switch p := &f.probes[i]; {
+		case has[p.ID] >= p.Version:
+			p.server = f.server
+		case has[p.ID] != 0 && (p.server == f.server || !mayCatchUp):
+			older = i
+		}
 	}
-	if older >= 0 {
+	switch {
+	case older < 0 && (mayCatchUp || len(has) == len(f.probes)):
+		return nil
+	case older >= 0:
 		p := f.probes[older]
 		f.restored.Inc()
 		f.log.Warn("the database rolled back a product version; comparing everything that pages show",
 			"product", p.ID, "lost", p.Version, "current", has[p.ID])
-	} else if len(has) > 0 {
-		f.probes = slices.DeleteFunc(f.probes, func(p store.Rev) bool { return has[p.ID] == 0 })
+	case len(has) > 0:
+		f.probes = slices.DeleteFunc(f.probes, func(p probe) bool { return has[p.ID] == 0 })
 		return nil
 	}
 	f.versions.Reset(ctx)
@@ -74,21 +90,29 @@ func (f *Feed) detectRollback(ctx context.Context) error {
 	return nil
 }
 
-// noteProbes keeps the newest of the versions read, which come oldest first, as probes.
+// noteProbes keeps the newest of the versions read, which come oldest first, as probes, and
+// those that this server has yet to show that it has.
 func (f *Feed) noteProbes(read []store.Rev) {
 	taken := map[int64]bool{}
-	var newest []store.Rev
-	take := func(r store.Rev) {
-		if !taken[r.ID] && len(newest) < maxProbes {
-			taken[r.ID] = true
-			newest = append(newest, r)
+	var kept []probe
+	take := func(p probe) {
+		if !taken[p.ID] && len(kept) < maxProbes {
+			taken[p.ID] = true
+			kept = append(kept, p)
 		}
 	}
-	for i := len(read) - 1; i >= 0 && len(newest) < maxProbes; i-- {
-		take(read[i])
+	newest := slices.Clone(read[max(0, len(read)-maxProbes):])
+	slices.Reverse(newest)
+	for _, p := range f.probes {
+		if p.server != f.server && !slices.ContainsFunc(newest, func(r store.Rev) bool { return r.ID == p.ID }) {
+			take(p)
+		}
+	}
+	for _, r := range newest {
+		take(probe{r, f.server})
 	}
 	for _, p := range f.probes {
 		take(p)
 	}
-	f.probes = newest
+	f.probes = kept
 }
