@@ -146,14 +146,15 @@ func (db *DB) read(ctx context.Context, name string, query func(context.Context)
 	ctx, cancel := context.WithTimeout(ctx, db.cfg.Timeout)
 	defer cancel()
 	err = query(ctx)
-	if db.redialled(err) {
+	db.measure.countRefusal(err)
+	if db.primary != nil && db.primary.refusedRead(err) && db.primary.noteRefusal() {
 		err = query(ctx)
 	}
 	return classify(err)
 }
 
 // redialled reports whether err is from a server that is not the primary, and the next try
-// will use a new connection.
+// of the transaction will use a new connection.
 func (db *DB) redialled(err error) bool {
 	db.measure.countRefusal(err)
 	return db.primary != nil && notPrimary(err) && db.primary.noteRefusal()

@@ -19,7 +19,8 @@ import (
 type server struct {
 	Name     string `db:"server"`
 	ReadOnly bool   `db:"read_only"`
-	Ready    bool   `db:"ready"` // a node of Galera is part of its cluster; other servers always are
+	Ready    bool   `db:"ready"`  // a node of Galera is part of its cluster; other servers always are
+	Galera   bool   `db:"galera"` // a node of Galera
 }
 
 // serverColumns are the columns of a server. Aurora's readers set innodb_read_only.
@@ -27,7 +28,8 @@ const serverColumns = `
 	CONCAT_WS(' ', CONCAT(@@hostname, ':', @@port), @@server_id /*!80000 , @@server_uuid */) AS server,
 	@@global.read_only OR @@global.innodb_read_only AS read_only,
 	1 /*M! AND IF(@@wsrep_on, (SELECT VARIABLE_VALUE = 'ON' FROM information_schema.GLOBAL_STATUS ` +
-	`WHERE VARIABLE_NAME = 'WSREP_READY'), 1) */ AS ready`
+	`WHERE VARIABLE_NAME = 'WSREP_READY'), 1) */ AS ready,
+	0 /*M! + @@wsrep_on */ AS galera`
 
 func (s server) primary() bool { return s.Ready && !s.ReadOnly }
 
@@ -75,6 +77,16 @@ func (p *primary) isPrimary() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.refusing && (p.last.Name == "" || p.last.primary())
+}
+
+// refusedRead reports whether a read outside of a transaction failed because its server is
+// not the primary. Such a read waits for no lock. On a node of Galera that has left its
+// cluster it fails as if it did: there it waits for what other nodes have committed (see
+// session.set).
+func (p *primary) refusedRead(err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return notPrimary(err) || p.last.Galera && number(err) == erLockWait
 }
 
 // observe records the server that answered the clock query, and reports whether the query
@@ -187,7 +199,7 @@ func (c *watchedConn) check(ctx context.Context) error {
 		return err
 	}
 	defer rows.Close()
-	row := make([]driver.Value, 3)
+	row := make([]driver.Value, 4)
 	switch err := rows.Next(row); {
 	case err == io.EOF:
 		return driver.ErrBadConn
@@ -195,7 +207,8 @@ func (c *watchedConn) check(ctx context.Context) error {
 		return err
 	}
 	c.checked = began
-	c.server = server{Name: text(row[0]), ReadOnly: text(row[1]) == "1", Ready: text(row[2]) == "1"}
+	c.server = server{Name: text(row[0]), ReadOnly: text(row[1]) == "1", Ready: text(row[2]) == "1",
+		Galera: text(row[3]) == "1"}
 	return nil
 }
 
