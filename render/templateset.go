@@ -166,32 +166,26 @@ func (s *templateSet) parsePage(name string, common *template.Template) (*templa
 	return page, nil
 }
 
-// fragmentData is the data of a view's template.
+// fragmentData is the data of a view's template: the fields of the product, and those
+// below, which hide the product's fields of the same name.
 type fragmentData struct {
-	ID, Version  int64
+	store.Product
 	View         View   // for data-view
 	Shop         string // the path of the shop in the view's language
 	Available    bool   // false: the rest is empty
-	SKU          string
-	Title        string
-	Vendor       string
-	ImageURL     string
-	description  string
-	videos       bool
 	Price        string // formatted for the language: €19.90
 	CompareAt    string // the price before a sale; "" if there is no sale
 	Off          int64  // the discount of the sale in whole percent
-	Currency     string
-	Stock        int64
 	SoldOut, Low bool
 	URL          string // of the product's own page
+	videos       bool
 }
 
 // Description returns HTML. It was sanitized when it was stored, and is sanitized again
 // because another program may have written the row. Views that do not show it do not pay
 // for it.
 func (d fragmentData) Description() template.HTML {
-	return template.HTML(store.SanitizeHTML(d.description, d.videos))
+	return template.HTML(store.SanitizeHTML(d.Product.Description, d.videos))
 }
 
 func (s *templateSet) render(name View, p store.Product) (string, error) {
@@ -199,18 +193,15 @@ func (s *templateSet) render(name View, p store.Product) (string, error) {
 	if !ok {
 		return "", ErrNoView
 	}
-	data := fragmentData{ID: p.ID, Version: p.Version, View: name, Shop: v.locale.ShopPath()}
+	data := fragmentData{Product: store.Product{Rev: p.Rev}, View: name, Shop: v.locale.ShopPath()}
 	if p.Available() {
 		data = fragmentData{
-			ID: p.ID, Version: p.Version, View: name, Shop: data.Shop, Available: true,
-			SKU: p.SKU, Title: p.Title, Vendor: p.Vendor, ImageURL: p.ImageURL,
-			description: p.Description, videos: s.cfg.Videos,
-			Price:    v.locale.money(p.Price, p.Currency),
-			Currency: p.Currency,
-			Stock:    p.Stock,
-			SoldOut:  p.Stock <= 0,
-			Low:      p.Stock > 0 && p.Stock <= s.cfg.Low,
-			URL:      v.locale.ProductPath(p.ID),
+			Product: p, View: name, Shop: data.Shop, Available: true,
+			Price:   v.locale.money(p.Price, p.Currency),
+			SoldOut: p.Stock <= 0,
+			Low:     p.Stock > 0 && p.Stock <= s.cfg.Low,
+			URL:     v.locale.ProductPath(p.ID),
+			videos:  s.cfg.Videos,
 		}
 		if was := p.CompareAtPrice; was != nil && was.GreaterThan(p.Price.Decimal) {
 			data.CompareAt = v.locale.money(*was, p.Currency)

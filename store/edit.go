@@ -9,23 +9,6 @@ import (
 	"strings"
 )
 
-// An Edit says which fields of a product to set; a field that is nil stays unchanged.
-// A new product needs SKU, Title, Price and Currency. As JSON it is a merge patch
-// (RFC 7396): null removes the value of a field that a product can be without.
-type Edit struct {
-	SKU            *string     `json:"sku,omitempty"`
-	ExternalID     *string     `json:"external_id,omitempty" nullable:"true"` // the id in another system, as odoo:product.template:42
-	Title          *string     `json:"title,omitempty"`
-	Description    *string     `json:"description,omitempty" nullable:"true"` // HTML, sanitised before it is stored
-	Vendor         *string     `json:"vendor,omitempty" nullable:"true"`
-	ImageURL       *string     `json:"image_url,omitempty" nullable:"true"` // http(s), or a path on the shop's own host
-	Price          *Price      `json:"price,omitempty"`
-	CompareAtPrice PriceChange `json:"compare_at_price,omitzero" nullable:"true"`
-	Currency       *string     `json:"currency,omitempty"`
-	Stock          *int64      `json:"stock,omitempty"`
-	Published      *bool       `json:"published,omitempty"`
-}
-
 // UnmarshalJSON reads a merge patch. Unknown names are ignored.
 func (e *Edit) UnmarshalJSON(b []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(b))

@@ -6,15 +6,7 @@
 // version that they have seen; if it is not the current one they get an ErrConflict.
 package store
 
-import (
-	"net/url"
-	"strings"
-	"time"
-	"unicode/utf8"
-
-	"github.com/bojanz/currency"
-	"github.com/shopspring/decimal"
-)
+import "time"
 
 // A Rev identifies one state of one product. Versions are never reused.
 //
@@ -50,6 +42,23 @@ type Product struct {
 // Available reports whether shoppers may see the product.
 func (p Product) Available() bool { return p.Published && !p.Archived }
 
+// An Edit says which fields of a product to set; a field that is nil stays unchanged.
+// A new product needs SKU, Title, Price and Currency. As JSON it is a merge patch
+// (RFC 7396): null removes the value of a field that a product can be without.
+type Edit struct {
+	SKU            *string     `json:"sku,omitempty"`
+	ExternalID     *string     `json:"external_id,omitempty" nullable:"true"` // the id in another system, as odoo:product.template:42
+	Title          *string     `json:"title,omitempty"`
+	Description    *string     `json:"description,omitempty" nullable:"true"` // HTML, sanitised before it is stored
+	Vendor         *string     `json:"vendor,omitempty" nullable:"true"`
+	ImageURL       *string     `json:"image_url,omitempty" nullable:"true"` // http(s), or a path on the shop's own host
+	Price          *Price      `json:"price,omitempty"`
+	CompareAtPrice PriceChange `json:"compare_at_price,omitzero" nullable:"true"`
+	Currency       *string     `json:"currency,omitempty"`
+	Stock          *int64      `json:"stock,omitempty"`
+	Published      *bool       `json:"published,omitempty"`
+}
+
 // Limits of the fields; of texts in characters.
 const (
 	MaxSKU         = 190
@@ -61,66 +70,52 @@ const (
 	MaxStock       = 1_000_000_000
 )
 
-var maxPrice = decimal.New(1, 11) // the limit of DECIMAL(15,4)
-
-// normalise gives the prices as many digits as the currency has.
-func (p *Product) normalise() {
-	p.Price = p.Price.in(p.Currency)
-	if p.CompareAtPrice != nil {
-		was := p.CompareAtPrice.in(p.Currency)
-		p.CompareAtPrice = &was
-	}
+// fields lists what an edit can change, in the order of the history. It is the only
+// place that does: the SQL below, the merge patch of Edit, its validation and the
+// history go through it.
+//
+// To add a field, add its entry here, the struct fields in Product and Edit, and a
+// migration for the column. A test compares the table with both structs.
+var fields = []field{
+	editable("sku",
+		func(p *Product) *string { return &p.SKU },
+		func(e *Edit) **string { return &e.SKU }).required().text(1, MaxSKU).unpadded(),
+	editable("external_id",
+		func(p *Product) *string { return &p.ExternalID },
+		func(e *Edit) **string { return &e.ExternalID }).nullable().text(0, MaxExternalID).unpadded().
+		sql(`COALESCE(external_id, '') AS external_id`, `NULLIF(:external_id, '')`),
+	editable("title",
+		func(p *Product) *string { return &p.Title },
+		func(e *Edit) **string { return &e.Title }).required().text(1, MaxTitle),
+	editable("description",
+		func(p *Product) *string { return &p.Description },
+		func(e *Edit) **string { return &e.Description }).nullable(),
+	editable("vendor",
+		func(p *Product) *string { return &p.Vendor },
+		func(e *Edit) **string { return &e.Vendor }).nullable().text(0, MaxVendor),
+	editable("image_url",
+		func(p *Product) *string { return &p.ImageURL },
+		func(e *Edit) **string { return &e.ImageURL }).nullable().text(0, MaxImageURL),
+	editable("price",
+		func(p *Product) *Price { return &p.Price },
+		func(e *Edit) **Price { return &e.Price }).required(),
+	editablePrice("compare_at_price",
+		func(p *Product) **Price { return &p.CompareAtPrice },
+		func(e *Edit) *PriceChange { return &e.CompareAtPrice }).nullable(),
+	editable("currency",
+		func(p *Product) *string { return &p.Currency },
+		func(e *Edit) **string { return &e.Currency }).required(),
+	editable("stock",
+		func(p *Product) *int64 { return &p.Stock },
+		func(e *Edit) **int64 { return &e.Stock }),
+	editable("published",
+		func(p *Product) *bool { return &p.Published },
+		func(e *Edit) **bool { return &e.Published }),
 }
 
-// check returns an *InvalidError with all rules that p breaks, or nil.
-func (p Product) check() error {
-	var broken []FieldError
-	say := func(field, message string) { broken = append(broken, FieldError{field, message}) }
+// archivedField is in the history, but Archive and Restore change it, not an Edit. Its
+// column is archived_at.
+var archivedField = tracked("archived", func(p *Product) *bool { return &p.Archived })
 
-	checkTexts(&p, say)
-	if !validImageURL(p.ImageURL) {
-		say("image_url", "is neither an http(s) URL nor a path that starts with /")
-	}
-	if utf8.RuneCountInString(p.Description) > MaxDescription {
-		say("description", "is too long")
-	}
-	if p.Stock < 0 || p.Stock > MaxStock {
-		say("stock", "is not between 0 and 1000000000")
-	}
-	digits, known := currency.GetDigits(p.Currency)
-	if !known {
-		say("currency", "is not an ISO 4217 code")
-	}
-	amount := func(field string, d Price) {
-		switch {
-		case d.IsNegative():
-			say(field, "is negative")
-		case d.GreaterThanOrEqual(maxPrice):
-			say(field, "is too large")
-		case known && !d.Round(int32(digits)).Equal(d.Decimal):
-			say(field, "has more digits than "+p.Currency+" has")
-		}
-	}
-	amount("price", p.Price)
-	if p.CompareAtPrice != nil {
-		amount("compare_at_price", *p.CompareAtPrice)
-	}
-	if len(broken) > 0 {
-		return &InvalidError{broken}
-	}
-	return nil
-}
-
-func validImageURL(s string) bool {
-	if s == "" {
-		return true
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return false
-	}
-	if u.Scheme == "http" || u.Scheme == "https" {
-		return u.Host != ""
-	}
-	return u.Scheme == "" && u.Host == "" && strings.HasPrefix(s, "/")
-}
+// historyFields are the fields whose changes are in the history.
+var historyFields = append(fields[:len(fields):len(fields)], archivedField)

@@ -2,9 +2,12 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
+	"strings"
 	"time"
 
 	"shelfcast/catalog"
+	"shelfcast/catalog/shopify"
 	"shelfcast/realtime"
 	"shelfcast/store"
 )
@@ -53,10 +56,7 @@ var (
 		Lines: []importLine{{Line: 7, SKU: "lamp", Result: catalog.Failed, Error: `Variant Price "free" is not a number`},
 			{Line: 9, SKU: "mug-harbour", Result: catalog.Created, ID: 42, Version: exampleRev.Version, Removed: "<script>"}},
 	}
-	exampleCSV = "Handle,Title,Body (HTML),Vendor,Published,Variant SKU,Variant Inventory Qty,Variant Price," +
-		"Variant Compare At Price,Image Src,Status,Currency,External ID\n" +
-		"mug-harbour,Harbour Mug,<p>Stoneware.</p>,Kiln & Co,TRUE,mug-harbour,64,14.50," +
-		",,active,EUR,odoo:product.template:42\n"
+	exampleCSV = csvOf(exampleProduct)
 
 	exampleNewToken = map[string]any{"name": "erp", "scopes": []string{store.WriteProducts}, "expires_in_days": 90}
 	exampleToken    = store.Token{ID: 7, Name: "erp", Scopes: []string{store.WriteProducts},
@@ -72,6 +72,15 @@ var (
 
 func listBody(products []listed) map[string]any {
 	return map[string]any{"products": products, "next": cursor(listCursor{store.Cursor{ID: 42}, "id"})}
+}
+
+func csvOf(p store.Product) string {
+	var file strings.Builder
+	w := shopify.NewWriter(&file)
+	if err := errors.Join(w.Write(p), w.Flush()); err != nil {
+		panic(err)
+	}
+	return file.String()
 }
 
 func mustPrice(s string) store.Price {

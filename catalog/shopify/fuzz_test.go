@@ -2,6 +2,7 @@ package shopify_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -99,19 +100,29 @@ func amount(t *testing.T, cents int64) store.Price {
 // kept is of a text what the store keeps.
 func kept(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\r\n", "\n") }
 
-// edit makes a product that is p.
+// edit returns the edit that makes a product p, with the texts as the store keeps them.
 func edit(p store.Product) store.Edit {
-	sku, title, body, vendor, picture := kept(p.SKU), kept(p.Title), kept(p.Description), kept(p.Vendor), kept(p.ImageURL)
-	return store.Edit{
-		SKU: &sku, Title: &title, Description: &body, Vendor: &vendor, ImageURL: &picture,
-		Price: &p.Price, CompareAtPrice: store.PriceChange{Set: true, To: p.CompareAtPrice},
-		Currency: &p.Currency, Stock: &p.Stock, Published: &p.Published, ExternalID: &p.ExternalID,
+	var e store.Edit
+	product, fields := reflect.ValueOf(p), reflect.ValueOf(&e).Elem()
+	for i := range fields.NumField() {
+		value := product.FieldByName(fields.Type().Field(i).Name)
+		to := reflect.New(value.Type())
+		to.Elem().Set(value)
+		switch to := to.Interface().(type) {
+		case **store.Price:
+			fields.Field(i).Set(reflect.ValueOf(store.PriceChange{Set: true, To: *to}))
+			continue
+		case *string:
+			*to = kept(*to)
+		}
+		fields.Field(i).Set(to)
 	}
+	return e
 }
 
 func shown(e store.Edit) string {
-	return fmt.Sprintf("%q %q %q %q %q %s %v %s %d %t", *e.SKU, *e.Title, *e.Description, *e.Vendor, *e.ImageURL,
-		e.Price, e.CompareAtPrice.To, *e.Currency, *e.Stock, *e.Published)
+	text, _ := json.Marshal(e)
+	return string(text)
 }
 
 func written(t *testing.T, products ...store.Product) string {

@@ -144,7 +144,7 @@ func skuOf(handle string, get func(string) string) string {
 }
 
 func (p *parser) begin(number int, handle string, get func(string) string) {
-	sku, title := skuOf(handle, get), unescape(get("Title"))
+	sku := skuOf(handle, get)
 	currency := p.currency
 	if own := get("Currency"); own != "" {
 		currency = own
@@ -155,21 +155,15 @@ func (p *parser) begin(number int, handle string, get func(string) string) {
 		(status == "" || archived || strings.EqualFold(status, "active"))
 	p.handle, p.hasImage = handle, false
 	p.product = catalog.Item{Line: number, Archived: archived, Edit: store.Edit{
-		SKU: &sku, Title: &title, Currency: &currency, Published: &published,
+		SKU: &sku, Currency: &currency, Published: &published,
 	}}
 	// A field without a column in the file is left unchanged.
 	e := &p.product.Edit
-	if p.has("Body (HTML)") {
-		body := unescape(get("Body (HTML)"))
-		e.Description = &body
-	}
-	if p.has("Vendor") {
-		vendor := unescape(get("Vendor"))
-		e.Vendor = &vendor
-	}
-	if p.has("External ID") {
-		external := unescape(get("External ID"))
-		e.ExternalID = &external
+	for _, c := range columns {
+		if c.text != nil && p.has(c.name) {
+			cell := unescape(get(c.name))
+			*c.text(e) = &cell
+		}
 	}
 	if p.has("Image Src") {
 		e.ImageURL = new(string) // no image, unless a line has one

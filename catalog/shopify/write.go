@@ -3,18 +3,9 @@ package shopify
 import (
 	"encoding/csv"
 	"io"
-	"strconv"
-	"strings"
 
 	"shelfcast/store"
 )
-
-// columns are those that a Writer writes. Shopify's format lacks Currency and
-// External ID.
-var columns = []string{
-	"Handle", "Title", "Body (HTML)", "Vendor", "Published", "Variant SKU", "Variant Inventory Qty",
-	"Variant Price", "Variant Compare At Price", "Image Src", "Status", "Currency", "External ID",
-}
 
 // A Writer writes a product CSV of Shopify. Each product is one line, whose handle is
 // its SKU. Read returns the same products, field by field, except for what the store
@@ -36,19 +27,11 @@ func (w *Writer) Write(p store.Product) error {
 	if err := w.writeHeader(); err != nil {
 		return err
 	}
-	status, compareAt := "active", ""
-	if p.Archived {
-		status = "archived"
+	cells := make([]string, len(columns))
+	for i, c := range columns {
+		cells[i] = c.write(p)
 	}
-	if p.CompareAtPrice != nil {
-		compareAt = p.CompareAtPrice.String()
-	}
-	sku := escapeSKU(p.SKU)
-	return w.csv.Write([]string{
-		sku, escape(p.Title), escape(p.Description), escape(p.Vendor), strings.ToUpper(strconv.FormatBool(p.Published)),
-		sku, strconv.FormatInt(p.Stock, 10), p.Price.String(), compareAt,
-		p.ImageURL, status, p.Currency, escape(p.ExternalID),
-	})
+	return w.csv.Write(cells)
 }
 
 // Flush writes what is buffered. A file without products has a header.
@@ -65,5 +48,9 @@ func (w *Writer) writeHeader() error {
 		return nil
 	}
 	w.headerWritten = true
-	return w.csv.Write(columns)
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.name
+	}
+	return w.csv.Write(names)
 }

@@ -3,59 +3,7 @@ package store
 import (
 	"bytes"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
-
-// fields lists what an edit can change, in the order of the history. It is the only
-// place that does: the SQL below, the merge patch of Edit, its validation and the
-// history go through it.
-//
-// To add a field, add its entry here, the struct fields in Product and Edit, and a
-// migration for the column. A test compares the table with both structs.
-var fields = []field{
-	editable("sku",
-		func(p *Product) *string { return &p.SKU },
-		func(e *Edit) **string { return &e.SKU }).required().text(1, MaxSKU).unpadded(),
-	editable("external_id",
-		func(p *Product) *string { return &p.ExternalID },
-		func(e *Edit) **string { return &e.ExternalID }).nullable().text(0, MaxExternalID).unpadded().
-		sql(`COALESCE(external_id, '') AS external_id`, `NULLIF(:external_id, '')`),
-	editable("title",
-		func(p *Product) *string { return &p.Title },
-		func(e *Edit) **string { return &e.Title }).required().text(1, MaxTitle),
-	editable("description",
-		func(p *Product) *string { return &p.Description },
-		func(e *Edit) **string { return &e.Description }).nullable(),
-	editable("vendor",
-		func(p *Product) *string { return &p.Vendor },
-		func(e *Edit) **string { return &e.Vendor }).nullable().text(0, MaxVendor),
-	editable("image_url",
-		func(p *Product) *string { return &p.ImageURL },
-		func(e *Edit) **string { return &e.ImageURL }).nullable().text(0, MaxImageURL),
-	editable("price",
-		func(p *Product) *Price { return &p.Price },
-		func(e *Edit) **Price { return &e.Price }).required(),
-	editablePrice("compare_at_price",
-		func(p *Product) **Price { return &p.CompareAtPrice },
-		func(e *Edit) *PriceChange { return &e.CompareAtPrice }).nullable(),
-	editable("currency",
-		func(p *Product) *string { return &p.Currency },
-		func(e *Edit) **string { return &e.Currency }).required(),
-	editable("stock",
-		func(p *Product) *int64 { return &p.Stock },
-		func(e *Edit) **int64 { return &e.Stock }),
-	editable("published",
-		func(p *Product) *bool { return &p.Published },
-		func(e *Edit) **bool { return &e.Published }),
-}
-
-// archivedField is in the history, but Archive and Restore change it, not an Edit. Its
-// column is archived_at.
-var archivedField = tracked("archived", func(p *Product) *bool { return &p.Archived })
-
-// historyFields are the fields whose changes are in the history.
-var historyFields = append(fields[:len(fields):len(fields)], archivedField)
 
 // The editable columns: as SELECT reads them, and as INSERT and UPDATE write them from
 // the named parameters of a Product.
@@ -175,27 +123,4 @@ func diff(from, to Product) []Change {
 		}
 	}
 	return changes
-}
-
-// checkTexts reports each rule that a text of p breaks.
-func checkTexts(p *Product, broken func(field, message string)) {
-	for _, f := range fields {
-		if f.textRule == nil {
-			continue
-		}
-		s := *f.value(p).(*string)
-		switch n := utf8.RuneCountInString(s); {
-		case !utf8.ValidString(s):
-			broken(f.name, "is not UTF-8")
-		case n < f.textRule.least:
-			broken(f.name, "is required")
-		case n > f.textRule.most:
-			broken(f.name, "is too long")
-		case strings.ContainsFunc(s, unicode.IsControl):
-			broken(f.name, "has control characters")
-		}
-		if f.textRule.unpadded && s != strings.TrimSpace(s) {
-			broken(f.name, "has spaces around it")
-		}
-	}
 }
