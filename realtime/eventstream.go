@@ -10,7 +10,13 @@ import (
 // shows, and nothing that it sends after that is read. The end of the stream has no code.
 type eventStream struct{}
 
-func (eventStream) name() string { return "event-stream" }
+func (eventStream) name() string        { return "event-stream" }
+func (eventStream) path() string        { return "sse" }
+func (eventStream) contentType() string { return "text/event-stream" }
+func (eventStream) first() []byte       { return emptyEvent }
+
+// emptyEvent can be seen by a script in a page, unlike a comment.
+var emptyEvent = []byte("data: {}\n\n")
 
 func (eventStream) receive(*session, *scratch, []byte) error { return nil }
 func (eventStream) byteCost() time.Duration                  { return byteCost }
@@ -27,8 +33,7 @@ func (eventStream) refusal(r *refusal) (frames []byte, last bool) {
 	return append(append([]byte("data: "), r.text()...), "\n\n"...), r.close != 0
 }
 
-// ping is an event that is empty, which a script in a page can see.
-func (eventStream) ping() (frames []byte, answered bool) { return []byte("data: {}\n\n"), false }
+func (eventStream) ping() (frames []byte, answered bool) { return emptyEvent, false }
 
 func (eventStream) end(ws.StatusCode, string) []byte { return nil }
 func (eventStream) restart() []byte                  { return nil }

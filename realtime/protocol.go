@@ -8,8 +8,9 @@ import (
 )
 
 // A Protocol is how a page and the hub talk over a connection. To add one: implement
-// protocol in a file of its own, add it to the constants and protocols below, and route
-// requests for it to Hub.Adopt in api/public. Metrics follow; docs/metrics.md lists its name.
+// protocol in a file of its own, and add it to the constants and protocols below. If it is
+// a stream, implement stream too, and it is served at /live/PATH; otherwise route requests
+// for it to Hub.Adopt in api/public. Metrics follow; docs/metrics.md lists its name.
 type Protocol uint8
 
 const (
@@ -63,6 +64,32 @@ type protocol interface {
 	// restart returns the last frames of a session that is to connect again at once, maybe
 	// elsewhere.
 	restart() []byte
+}
+
+// stream is a protocol that sends the response to one GET request, which does not end.
+type stream interface {
+	protocol
+	path() string        // the last segment of its path
+	contentType() string // of the response
+	// first is sent at once: the client detects a proxy that buffers, as it does not arrive.
+	first() []byte
+}
+
+// A Stream is what a response in a Protocol begins with.
+type Stream struct {
+	Protocol    Protocol
+	ContentType string
+	First       []byte // the first bytes of the body
+}
+
+// StreamAt returns the stream that is served at /live/path, and false if there is none.
+func StreamAt(path string) (Stream, bool) {
+	for i, p := range protocols {
+		if s, ok := p.(stream); ok && s.path() == path {
+			return Stream{Protocol(i), s.contentType(), s.first()}, true
+		}
+	}
+	return Stream{}, false
 }
 
 // speaks returns the session's protocol.

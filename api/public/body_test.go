@@ -85,7 +85,7 @@ func TestPublicRoutesAreListed(t *testing.T) {
 		"GET /", "GET /shop", "GET /shop/", "GET /shop/products/:id", "GET /shop/products/:id/",
 		"GET /robots.txt", "GET /sitemap.xml", "GET /sitemaps/products-:number.xml",
 		"GET /assets/*", "GET /favicon.ico", "GET /fragments", "GET /fragments/:view/:id",
-		"GET /live", "GET /live/sse", "GET /live/poll", "GET /websocket", "GET /websocket/", "GET /websocket/health",
+		"GET /live", "GET /live/poll", "GET /live/:stream", "GET /websocket", "GET /websocket/", "GET /websocket/health",
 		"GET /product/tree/sync", "POST /product/tree/sync", "GET /livez", "GET /readyz",
 	}
 	var found []string

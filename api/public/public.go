@@ -104,7 +104,7 @@ func (p *App) Fiber() *fiber.App {
 	app.Get("/sitemaps/products-:number.xml", p.sitemapFile)
 	app.Get("/assets/*", p.Assets.Serve)
 	app.Get("/favicon.ico", func(c *fiber.Ctx) error { return c.Redirect(p.Assets.Path() + "/favicon.svg") })
-	app.Use([]string{"/fragments", "/live/sse", "/live/poll"}, p.crossOrigin())
+	app.Use([]string{"/fragments", "/live/"}, p.crossOrigin())
 	app.Get("/fragments", p.fragments)
 	app.Get("/fragments/:view/:id", p.fragment)
 	app.Post("/product/tree/sync", p.sync)
@@ -115,8 +115,8 @@ func (p *App) Fiber() *fiber.App {
 	app.Get("/websocket/", p.odooBus()) // Odoo serves both
 	app.Get("/websocket/health", odooHealth)
 	app.Get("/live", p.live())
-	app.Get("/live/sse", p.stream)
 	app.Get("/live/poll", p.poll)
+	app.Get("/live/:stream", p.stream)
 	return app
 }
 

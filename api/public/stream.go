@@ -1,7 +1,6 @@
 package public
 
 import (
-	"bytes"
 	"net"
 	"slices"
 	"strings"
@@ -13,9 +12,13 @@ import (
 	"shelfcast/realtime"
 )
 
-// stream is GET /live/sse?watch=ID:VERSION:VIEW,…: a session as server-sent events, for browsers behind proxies that
-// let no WebSocket through.
+// stream is GET /live/STREAM?watch=ID:VERSION:VIEW,…: a session as a response that does not end, such as server-sent
+// events, for browsers behind proxies that let no WebSocket through.
 func (p *App) stream(c *fiber.Ctx) error {
+	stream, ok := realtime.StreamAt(c.Params("stream"))
+	if !ok {
+		return fiber.ErrNotFound
+	}
 	mode, watch, err := p.parsePoll(c)
 	if err != nil {
 		return err
@@ -24,15 +27,14 @@ func (p *App) stream(c *fiber.Ctx) error {
 	if err := p.Hub.Admit(from); err != nil {
 		return err
 	}
-	c.Set(fiber.HeaderContentType, "text/event-stream")
+	c.Set(fiber.HeaderContentType, stream.ContentType)
 	c.Set(fiber.HeaderCacheControl, "no-store, no-transform")
-	c.Set("X-Accel-Buffering", "no") // otherwise nginx would buffer events
+	c.Set("X-Accel-Buffering", "no") // otherwise nginx would buffer it
 	header := &c.Response().Header
 	header.SetContentLength(-2) // none: the body ends with the connection
 	join := realtime.Join{
-		Protocol: realtime.EventStream, Mode: mode, From: from, Watch: watch,
-		// The client detects a proxy that buffers events: the first event does not arrive.
-		Head: append(bytes.Clone(header.Header()), "data: {}\n\n"...),
+		Protocol: stream.Protocol, Mode: mode, From: from, Watch: watch,
+		Head: slices.Concat(header.Header(), stream.First),
 	}
 	c.Context().HijackSetNoResponse(true)
 	c.Context().Hijack(func(conn net.Conn) { p.adopt(conn, join) })

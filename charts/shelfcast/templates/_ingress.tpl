@@ -28,7 +28,7 @@ haproxy.org/backend-config-snippet: |
   retries 2
   option redispatch 1
   retry-on conn-failure empty-response 503
-  http-request disable-l7-retry unless { path /live /live/sse /live/poll /websocket }
+  http-request disable-l7-retry unless { path /live /websocket } or { path_beg /live/ }
   http-request del-header ^(x[-_]forwarded[-_](host|port|server|prefix)|x[-_]real[-_]ip|forwarded)$ -m reg
 {{- else if eq $preset "traefik" -}}
 # Traefik has no time-out of connections that were upgraded, or of answers.

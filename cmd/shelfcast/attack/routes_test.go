@@ -52,7 +52,7 @@ var routes = sync.OnceValue(func() []route {
 var names = regexp.MustCompile(`:[a-z]+|\*`)
 
 func routesOf(app *fiber.App, admin bool) (all []route) {
-	values := map[string]string{":view": "card", "*": "styles.css"}
+	values := map[string]string{":view": "card", ":stream": "sse", "*": "styles.css"}
 	for _, r := range app.GetRoutes(true) {
 		path := strings.ReplaceAll(r.Path, `\:`, "\x00")
 		path = names.ReplaceAllStringFunc(path, func(name string) string {
