@@ -17,9 +17,8 @@ import (
 
 // The scopes of tokens.
 //
-// To add a scope: add it here and to Scopes, to the enum of createToken in
-// api/admin/tokens.go (a struct tag, which must be a literal), to scopesOfOperations in
-// api/admin/scope_test.go, and to docs/admin-api.md and docs/operations.md.
+// To add a scope: add it here and to Scopes, give it to operations in api/admin, to
+// scopeExceptions in api/admin/scope_test.go, and to docs/admin-api.md.
 const (
 	ReadProducts  = "products:read"
 	WriteProducts = "products:write" // includes reading

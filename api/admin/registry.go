@@ -34,8 +34,8 @@ const apiDescription = `Shop staff, ERPs and scripts read and change products he
 // from the same operation.
 //
 // To add an operation: register it in the method for its group (products, bulk, tokens, …) with registerRead or
-// registerWrite, give it examples in examples.go, add it to scopesOfOperations in scope_test.go and to
-// docs/admin-api.md.
+// registerWrite, and give it examples in examples.go. If its scope is not the usual one of its method, add it to
+// scopeExceptions in scope_test.go.
 type registry struct {
 	api   huma.API
 	admin *App

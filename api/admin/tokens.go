@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"shelfcast/api/auth"
 	"shelfcast/store"
 )
@@ -35,6 +37,18 @@ func (r *registry) tokens() {
 	}, r.admin.whoami)
 }
 
+// A scope is one of store.Scopes.
+type scope string
+
+// Schema is for the OpenAPI document.
+func (scope) Schema(huma.Registry) *huma.Schema {
+	s := &huma.Schema{Type: huma.TypeString}
+	for _, one := range store.Scopes {
+		s.Enum = append(s.Enum, one)
+	}
+	return s
+}
+
 type madeToken struct {
 	store.Token
 	Secret string `json:"secret,omitempty" doc:"For the header Authorization: Bearer SECRET"`
@@ -52,12 +66,16 @@ func (t *madeTokenAnswer) withoutSecret() *madeTokenAnswer {
 func (a *App) createToken(ctx context.Context, in *struct {
 	Idempotent
 	Body struct {
-		Name    string   `json:"name" minLength:"1" maxLength:"100" doc:"Shown as the author in the history"`
-		Scopes  []string `json:"scopes" minItems:"1" nullable:"false" enum:"products:read,products:write,tokens:admin"`
-		Expires int      `json:"expires_in_days,omitempty" minimum:"1" maximum:"3650" doc:"Absent: never"`
+		Name    string  `json:"name" minLength:"1" maxLength:"100" doc:"Shown as the author in the history"`
+		Scopes  []scope `json:"scopes" minItems:"1" nullable:"false"`
+		Expires int     `json:"expires_in_days,omitempty" minimum:"1" maximum:"3650" doc:"Absent: never"`
 	}
 }) (*madeTokenAnswer, []store.Rev, error) {
-	token, secret, err := a.DB.CreateToken(ctx, in.Body.Name, in.Body.Scopes, time.Duration(in.Body.Expires)*24*time.Hour)
+	var scopes []string
+	for _, s := range in.Body.Scopes {
+		scopes = append(scopes, string(s))
+	}
+	token, secret, err := a.DB.CreateToken(ctx, in.Body.Name, scopes, time.Duration(in.Body.Expires)*24*time.Hour)
 	if err != nil {
 		return nil, nil, err
 	}
