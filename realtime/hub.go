@@ -127,8 +127,8 @@ type Hub struct {
 // maxLoads is how many fragments are loaded at a time, and as many again for batches.
 const maxLoads = 16
 
-// maxStall is the default of Config.StallTimeout.
-const maxStall = 60 * time.Second
+// defaultStallTimeout is the default of Config.StallTimeout.
+const defaultStallTimeout = 60 * time.Second
 
 // NewHub returns a Hub that Run drives.
 func NewHub(fragments Fragments, cfg Config) *Hub {
@@ -139,7 +139,7 @@ func NewHub(fragments Fragments, cfg Config) *Hub {
 	cfg.Ping = cmp.Or(cfg.Ping, 25*time.Second)
 	cfg.Pong = cmp.Or(cfg.Pong, 20*time.Second)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
-	cfg.StallTimeout = cmp.Or(cfg.StallTimeout, maxStall)
+	cfg.StallTimeout = cmp.Or(cfg.StallTimeout, defaultStallTimeout)
 	cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, 5*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
 	cfg.Odoo.Channel = cmp.Or(cfg.Odoo.Channel, "product_updates")

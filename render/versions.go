@@ -129,7 +129,7 @@ func (v *Versions) Reset(ctx context.Context) {
 	v.newest.InvalidateAll()
 	v.unshared.clear()
 	if err := v.shared.forgetAll(ctx); err != nil {
-		v.log.Warn("could not clear current versions in Redis; they may be stale for up to 24h", "error", err)
+		v.log.Warn("could not clear current versions in Redis; they may be stale until they expire", "error", err)
 	}
 }
 

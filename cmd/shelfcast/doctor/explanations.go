@@ -174,7 +174,7 @@ var explanations = map[string]explanation{
 			"and &{product_updates:*; check that no proxy in between blocks pub/sub"},
 	"redis.eviction": {
 		"when its memory is full, Redis rejects writes: fragments are not shared and rate limits " +
-			"count per instance, until keys expire (a day)",
+			"count per instance, until keys expire",
 		"set maxmemory-policy allkeys-lru (or allkeys-lfu, volatile-lru, volatile-lfu, volatile-ttl: everything that " +
 			"Shelfcast stores expires and may be lost)"},
 	"redis.memory": {
