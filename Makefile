@@ -1,42 +1,62 @@
 # Run `make test` before a commit. On a fresh Debian machine with Go it installs the
 # servers and the browser that the tests need.
 
-.PHONY: help test deps quick lint vet go-test web-test mysql-test matrix demo-test bench demo build loadtest loadtest-test fuzz chaos attack openapi-fuzz rolling sbom image-test watch-test dashboard chart chart-apiserver chart-schemas tour long
+.PHONY: help test deps compile quick lint vet fleet-test go-test race web-test mysql-test matrix demo-test bench demo build loadtest loadtest-test fuzz chaos attack openapi-fuzz rolling sbom image-test watch-test dashboard chart chart-apiserver chart-schemas tour long
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-test: deps lint web-test go-test mysql-test demo-test loadtest-test chart watch-test image-test ## Run every test; nothing is skipped
+# Most tests wait for servers and browsers most of the time, so two stages run at once.
+# The long ones come first.
+test: deps compile web/node_modules/.package-lock.json ## Run every test; nothing is skipped; six minutes on two cores
+	@$(MAKE) --no-print-directory -j2 --output-sync=target fleet-test go-test mysql-test loadtest-test image-test lint web-test demo-test chart watch-test
 
 deps:
 	@scripts/test-deps
+
+# On a machine that has nothing yet this takes a quarter of an hour, in which tests would
+# wait for the compiler and miss their deadlines.
+compile: ## Compile what the tests need
+	@go build -race ./...
+	@for module in $(MODULES) deploy/charttest deploy/watchtest deploy/imagetest; do (cd $$module && go vet ./...) || exit 1; done
+	@$(GOLANGCI) version >/dev/null
+
+# Those with code; the modules below deploy/ have tests only.
+MODULES = . cmd/demo cmd/loadtest web/build
+GOLANGCI = go tool -modfile="$(CURDIR)/scripts/lint/go.mod" golangci-lint
 
 quick: lint ## Run the linters, and the tests that need no server, browser or built program
 	go test -short ./...
 
 lint: vet ## Run gofmt, vet and golangci-lint, whose version scripts/lint pins; the first run builds it
-	@for module in . cmd/demo cmd/loadtest web/build; do (cd $$module && go tool -modfile="$(CURDIR)/scripts/lint/go.mod" golangci-lint run ./...) || exit 1; done
+	@for module in $(MODULES); do (cd $$module && $(GOLANGCI) run ./...) || exit 1; done
 
 vet: ## Run gofmt and vet, also for other operating systems
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
-	go vet ./...
-	cd cmd/demo && go vet ./...
-	cd cmd/loadtest && go vet ./...
-	cd web/build && go vet ./...
+	@for module in $(MODULES); do (cd $$module && go vet ./...) || exit 1; done
 	GOOS=darwin go build ./realtime
 	cd cmd/loadtest && GOOS=darwin go build -o /dev/null .
 
-go-test: web/node_modules/.package-lock.json ## Run the product's tests, with real servers and a real browser
-	# One package at a time: each has its own servers, browsers and deadlines, and on two
-	# cores two at once take as long and disturb each other. Tests that mostly wait run in
-	# parallel within a package.
-	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -parallel 3 -timeout 20m ./...
+# The packages whose tests run whole instances. In them -race is for `make race`: their
+# parts meet in the tests of the other packages, too.
+FLEET = ./server ./cmd/shelfcast/...
+
+fleet-test: web/node_modules/.package-lock.json ## Run the tests of whole instances, with real servers and a real browser
+	SHELFCAST_TEST_REQUIRE=1 go test -p 2 -parallel 4 -timeout 20m $(FLEET)
+
+go-test: ## Run the tests of the other packages, with real servers and the race detector
+	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -parallel 3 -timeout 20m $$(go list ./... | grep -vxF "$$(go list $(FLEET))")
 	go test -run 'TestModel' ./realtime
 	go test -run TestNothingOf ./api/admin ./api/public
 
+race: deps web/node_modules/.package-lock.json ## Run the tests of whole instances with the race detector; ten minutes
+	SHELFCAST_TEST_REQUIRE=1 go test -race -p 1 -parallel 3 -timeout 30m $(FLEET)
+	cd cmd/demo && go test -race -timeout 10m ./...
+	cd cmd/loadtest && SHELFCAST_TEST_REQUIRE=1 go test -race -parallel 3 -timeout 20m ./...
+
 mysql-test: ## Run the store's tests on MySQL, which is downloaded into the user's cache; prints NOT RUN if that fails
 	@if mysqld=$$(scripts/test-servers mysql); then \
-		SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_MYSQL=$$mysqld go test -timeout 20m ./store/... ./testkit; \
+		SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_MYSQL=$$mysqld SHELFCAST_TEST_MYSQL_FLAGS= go test -timeout 20m ./store/... ./testkit; \
 	else \
 		echo "NOT RUN: the store's tests on MySQL, whose packages could not be downloaded"; \
 	fi
@@ -45,10 +65,10 @@ matrix: deps web/node_modules/.package-lock.json ## Run the tests of store, doct
 	@scripts/matrix
 
 demo-test: ## Run the demo's tests; it is a separate module
-	cd cmd/demo && go test -race -timeout 10m ./...
+	cd cmd/demo && go test -timeout 10m ./...
 
 loadtest-test: deps ## Run the load test's own tests; it is a separate module
-	cd cmd/loadtest && SHELFCAST_TEST_REQUIRE=1 go test -race -parallel 3 -timeout 20m ./...
+	cd cmd/loadtest && SHELFCAST_TEST_REQUIRE=1 go test -parallel 6 -timeout 20m ./...
 
 web-test: web/node_modules/.package-lock.json ## Check the client's types and run its tests
 	cd web && ../scripts/with-node npm test --silent
@@ -76,7 +96,7 @@ chaos: deps web/node_modules/.package-lock.json ## Run every fault on three inst
 attack: deps ## Run every attack on two instances, with limits on memory and time; fifteen minutes
 	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 40m ./cmd/shelfcast/attack
 
-long: chaos attack rolling openapi-fuzz ## Run the long forms of tests; also each page of the shop in each theme
+long: race chaos attack rolling openapi-fuzz ## Run the long forms of tests; also each page of the shop in each theme
 	SHELFCAST_TEST_REQUIRE=1 SHELFCAST_TEST_LONG=1 go test -count=1 -v -timeout 20m -run 'IsAccessible|LateCommit' ./server
 
 fuzz: ## Run each fuzz test for 90 seconds
@@ -124,6 +144,7 @@ chart-apiserver: ## Test the chart in a real Kubernetes (etcd, API server, contr
 	@scripts/test-deps cluster
 	# Tests mostly wait for controllers, so many run in parallel.
 	cd deploy/clustertest && go vet . && go test -count=1 -v -parallel 40 -timeout 60m .
+	@scripts/cluster-sum > deploy/clustertest/passed
 
 chart-schemas: ## Regenerate the Kubernetes schemas that the chart is checked against; downloads Kubernetes' sources
 	cd deploy/charttest && go run ./schemas

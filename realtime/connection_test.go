@@ -74,11 +74,8 @@ func (d *door) enterBy(t testing.TB, by *net.Dialer) *browser {
 // Shoppers come and go while frames fly, and their connections' descriptors go
 // from one to the next: each sees what it watches, and nothing of others.
 func TestSessionsNeverReceiveBytesOfOthers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 10 s or more")
-	}
 	onBothLinks(t, func(t *testing.T, portable bool) {
-		const shoppers, visits = 40, 25
+		const shoppers, visits = 40, 8
 		s := newShop()
 		for id := range int64(shoppers * visits * 2) {
 			s.set(rev(id+1, 1))
@@ -167,7 +164,7 @@ func visitOnce(t *testing.T, d *door, a, b int64) {
 func TestBlockedBrowserGetsNewestVersionLater(t *testing.T) {
 	t.Parallel()
 	onBothLinks(t, func(t *testing.T, portable bool) {
-		const edits = 300
+		const edits = 100 // 20 MB, more than any buffer of a socket
 		s := newShop(rev(1, 1), rev(2, 1))
 		s.html = strings.Repeat("x", 100_000)
 		h := quietHub(t, s, Config{Portable: portable})

@@ -74,7 +74,8 @@ func TestReturnToWebSocket(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t, nil)
 	lamp, mug := f.product(t, "lamp"), f.product(t, "mug")
-	page := tab(t, browser(t), f.public(0, fmt.Sprintf("/shop/products/%d", lamp.ID)))
+	chromium := browser(t, chromedp.ExecPath(testkit.DesktopBrowser(t)))
+	page := tab(t, chromium, f.public(0, fmt.Sprintf("/shop/products/%d", lamp.ID)))
 	run(t, page, chromedp.SendKeys(css(`input[name=note]`), "for my sister"))
 	run(t, page, chromedp.Navigate(f.public(0, fmt.Sprintf("/shop/products/%d", mug.ID))),
 		chromedp.WaitVisible(css(`[data-live-status="live"]`)))

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -49,8 +49,10 @@ var mysqlsName = map[string]string{
 // Two instances on a server with such a default: text comes back as it was
 // written, and what one of them commits the other reads.
 func TestServerDefaultsDoNotMatter(t *testing.T) {
+	t.Parallel()
 	for _, setting := range hostile {
 		t.Run(setting.name, func(t *testing.T) {
+			t.Parallel()
 			flags := testkit.SupportedFlags(t, strings.Fields(setting.flags))
 			if len(flags) == 0 {
 				t.Skip("MySQL has no such setting")
@@ -60,19 +62,24 @@ func TestServerDefaultsDoNotMatter(t *testing.T) {
 			workTogether(t, testkit.SQL(t, dsn), open(t, dsn), open(t, dsn))
 		})
 	}
+	server := testkit.StartMySQL(t)
+	plain := testkit.SQL(t, server.DSN(""))
+	plain.SetMaxOpenConns(1) // whose session keeps the settings that it has
 	for _, setting := range hostileGlobals {
 		if testkit.MySQL(t) {
 			setting = cmp.Or(mysqlsName[setting], setting)
 		}
 		t.Run(setting, func(t *testing.T) {
-			server := testkit.StartMySQL(t)
 			dsn := server.Database(t)
 			open(t, dsn)
-			plain := testkit.SQL(t, dsn)
-			plain.SetMaxOpenConns(1)
-			if _, err := plain.Exec("SET GLOBAL " + setting); err != nil { // its own session stays as it is
-				t.Fatal(err)
+			set := func(to string) {
+				t.Helper()
+				if _, err := plain.Exec("SET GLOBAL " + to); err != nil {
+					t.Fatal(err)
+				}
 			}
+			set(setting)
+			defer set(assignment.ReplaceAllString(setting, "$1=DEFAULT"))
 			var pair [2]*store.DB
 			for i := range pair {
 				db, err := store.Open(dsn, store.Config{})
@@ -82,17 +89,16 @@ func TestServerDefaultsDoNotMatter(t *testing.T) {
 				t.Cleanup(func() { db.Close() })
 				pair[i] = db
 			}
-			workTogether(t, plain, pair[0], pair[1])
-			unlimited := "max_statement_time=0"
-			if testkit.MySQL(t) {
-				unlimited = "max_execution_time=0"
-			}
-			if _, err := plain.Exec("SET GLOBAL " + unlimited); err != nil { // or the database is not dropped
+			if _, err := plain.Exec("USE " + dsn[strings.LastIndex(dsn, "/")+1:]); err != nil {
 				t.Fatal(err)
 			}
+			workTogether(t, plain, pair[0], pair[1])
 		})
 	}
 }
+
+// assignment matches one of the settings of hostileGlobals.
+var assignment = regexp.MustCompile(`(\w+)=[\w.]+`)
 
 func workTogether(t *testing.T, plain *sql.DB, a, b *store.DB) {
 	t.Helper()
@@ -142,30 +148,46 @@ func workTogether(t *testing.T, plain *sql.DB, a, b *store.DB) {
 	}
 }
 
-// ownServers matches the tests that start servers of their own, with other flags.
-const ownServers = "ServerDefaultsDoNotMatter|Switchover|ReadOnlyServer|ServerRefusals|Killed|" +
-	"ReplicaIsRead|SpeaksTLS|TriggerRefusal|Fuzz"
+// shared are such defaults of the server that all tests of this package share, except for
+// benchmarks. make mysql-test runs the same tests with a server's own defaults.
+var shared = []string{
+	"--autocommit=0", "--completion-type=CHAIN", "--transaction-isolation=SERIALIZABLE", "--default-time-zone=-11:00",
+	"--character-set-server=latin1", "--collation-server=latin1_swedish_ci", "--skip-character-set-client-handshake",
+	"--sql-mode=EMPTY_STRING_IS_NULL,ANSI,NO_BACKSLASH_ESCAPES,HIGH_NOT_PRECEDENCE",
+}
 
-// The whole suite passes on a server that has many such defaults at once.
-func TestSuitePassesWithHostileServerDefaults(t *testing.T) {
-	if os.Getenv(testkit.Flags) != "" {
-		t.Skip("this is that server")
+const sharedGlobals = "SET GLOBAL unique_checks=0, foreign_key_checks=0, sql_safe_updates=1, " +
+	"max_join_size=1, sql_big_selects=0, sql_select_limit=1;\n"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if _, set := os.LookupEnv(testkit.Flags); !set && flag.Lookup("test.bench").Value.String() == "" {
+		file, err := os.CreateTemp("", "shelfcast-globals-")
+		if err == nil {
+			_, err = file.WriteString(sharedGlobals)
+		}
+		if err := errors.Join(err, file.Close()); err != nil {
+			panic(err)
+		}
+		os.Setenv(testkit.Flags, strings.Join(append(shared, "--init-file="+file.Name()), " "))
+		testkit.Main(m, func() { os.Remove(file.Name()) })
 	}
-	atStart := filepath.Join(t.TempDir(), "init.sql")
-	globals := "SET GLOBAL unique_checks=0, foreign_key_checks=0, sql_safe_updates=1, " +
-		"max_join_size=1, sql_big_selects=0, sql_select_limit=1;\n"
-	if err := os.WriteFile(atStart, []byte(globals), 0o600); err != nil {
-		t.Fatal(err)
+	testkit.Main(m)
+}
+
+// The shared server has the defaults that it is said to have.
+func TestSharedServerHasHostileDefaults(t *testing.T) {
+	db := testkit.SQL(t, testkit.DSN(t))
+	if os.Getenv(testkit.Flags) == "" {
+		t.Skip("it runs with its own defaults")
 	}
-	flags := testkit.SupportedFlags(t, []string{
-		"--autocommit=0", "--completion-type=CHAIN", "--transaction-isolation=SERIALIZABLE", "--default-time-zone=-11:00",
-		"--character-set-server=latin1", "--collation-server=latin1_swedish_ci", "--skip-character-set-client-handshake",
-		"--sql-mode=EMPTY_STRING_IS_NULL,ANSI,NO_BACKSLASH_ESCAPES,HIGH_NOT_PRECEDENCE", "--init-file=" + atStart,
-	})
-	again := exec.Command(os.Args[0],
-		"-test.run="+cmp.Or(os.Getenv("SHELFCAST_TEST_HOSTILE"), "."), "-test.skip="+ownServers)
-	again.Env = append(os.Environ(), testkit.Flags+"="+strings.Join(flags, " "))
-	if out, err := again.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	for name, want := range map[string]string{
+		"autocommit": "0", "completion_type": "CHAIN", "sql_safe_updates": "1", "sql_select_limit": "1",
+		"character_set_server": "latin1", "time_zone": "-11:00",
+	} {
+		var got string
+		if err := db.QueryRow("SELECT @@GLOBAL." + name).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %q, want %q: %v", name, got, want, err)
+		}
 	}
 }

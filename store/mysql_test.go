@@ -25,11 +25,13 @@ var mysqlsWays = map[string]string{
 
 // Migrations, triggers and the work of two instances, in each of MySQL's own ways.
 func TestMySQLSpecificSettings(t *testing.T) {
+	t.Parallel()
 	if !testkit.MySQL(t) {
 		t.Skip("this is MariaDB: make mysql-test runs it on MySQL")
 	}
 	for name, flags := range mysqlsWays {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			server := testkit.StartMySQL(t, strings.Fields(flags)...)
 			dsn := server.Database(t)
 			a, b := open(t, dsn), open(t, dsn)
@@ -56,6 +58,7 @@ func TestMySQLSpecificSettings(t *testing.T) {
 // A user whose password goes by caching_sha2_password, MySQL's default: the first
 // login asks for the server's key, or goes by TLS, and the next is from the server's cache.
 func TestMySQLCachingSHA2Password(t *testing.T) {
+	t.Parallel()
 	if !testkit.MySQL(t) {
 		t.Skip("this is MariaDB: make mysql-test runs it on MySQL")
 	}

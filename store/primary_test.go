@@ -133,6 +133,7 @@ func busy(t *testing.T, i *instance, id int64) {
 // that comes next is made on the new one, and an instance that only reads has it
 // with the next read of the clock, on each of its connections.
 func TestSwitchoverMovesAllConnections(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	writer, reader := instanceOf(t, p.dsn), instanceOf(t, p.dsn)
 	ctx := t.Context()
@@ -179,6 +180,7 @@ func TestSwitchoverMovesAllConnections(t *testing.T) {
 // The address leads to the old primary for a while: edits are refused, reads go
 // on, health and the log say so, once, and that it is over.
 func TestReadOnlyServerIsReadAndReported(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	i := instanceOf(t, p.dsn)
 	ctx := t.Context()

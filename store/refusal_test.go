@@ -13,10 +13,12 @@ import (
 // What a server answers in the states that it gets into is no fault of the call:
 // it is unavailable, counted by its number, and over when somebody has mended it.
 func TestServerRefusalsAreUnavailable(t *testing.T) {
+	t.Parallel()
 	locked := "4151"
 	if testkit.MySQL(t) {
 		locked = "3118"
 	}
+	server := testkit.StartMySQL(t, "--max-heap-table-size=16384")
 	for name, c := range map[string]struct {
 		number      string
 		begin, end  []string // by somebody who may do anything; DB is the database
@@ -49,7 +51,6 @@ func TestServerRefusalsAreUnavailable(t *testing.T) {
 			end: []string{"DROP TRIGGER DB.fills"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := testkit.StartMySQL(t, "--max-heap-table-size=16384")
 			dsn := server.Database(t)
 			admin := open(t, dsn)
 			_, database, _ := strings.Cut(dsn, "/")
@@ -64,6 +65,7 @@ func TestServerRefusalsAreUnavailable(t *testing.T) {
 				}
 			}
 			run("CREATE USER shop IDENTIFIED BY 'secret'")
+			t.Cleanup(func() { server.Exec("DROP USER shop") })
 			for _, table := range []string{"products", "product_history", "shop"} {
 				run("GRANT SELECT, INSERT, UPDATE, TRIGGER ON DB." + table + " TO shop")
 			}
@@ -107,6 +109,7 @@ func TestServerRefusalsAreUnavailable(t *testing.T) {
 
 // A connection that is killed at its work.
 func TestKilledConnectionIsUnavailable(t *testing.T) {
+	t.Parallel()
 	server := testkit.StartMySQL(t)
 	dsn := server.Database(t)
 	i := instanceOf(t, dsn)
@@ -146,6 +149,7 @@ func TestKilledConnectionIsUnavailable(t *testing.T) {
 
 // An edit that somebody's own trigger refuses is no fault of the server.
 func TestTriggerRefusalIsNoOutage(t *testing.T) {
+	t.Parallel()
 	server := testkit.StartMySQL(t)
 	dsn := server.Database(t)
 	i := instanceOf(t, dsn)

@@ -17,6 +17,7 @@ import (
 // A replica is read if it has what is wanted. One that is behind, is gone or
 // hangs changes nothing of what is answered.
 func TestReplicaIsReadOnlyIfNewEnough(t *testing.T) {
+	t.Parallel()
 	primary, replica := testkit.StartMySQLPair(t)
 	dsn := primary.Database(t)
 	_, name, _ := strings.Cut(dsn, "/")
@@ -121,6 +122,7 @@ func TestReplicaIsReadOnlyIfNewEnough(t *testing.T) {
 }
 
 func TestMySQLSpeaksTLS(t *testing.T) {
+	t.Parallel()
 	server, ca := testkit.StartMySQLTLS(t)
 	dsn := server.Database(t)
 	roots := x509.NewCertPool()

@@ -11,8 +11,6 @@ import (
 	"shelfcast/testkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
-
 // open has the schema in a database of the test's own.
 func open(t testing.TB, dsn string) *store.DB {
 	t.Helper()
@@ -194,6 +192,7 @@ func TestChangedSincePagesInVersionOrder(t *testing.T) {
 }
 
 func TestDatabaseDownIsUnavailable(t *testing.T) {
+	t.Parallel()
 	server := testkit.StartMySQL(t)
 	db, err := store.Open(server.Database(t), store.Config{Timeout: 300 * time.Millisecond})
 	if err != nil {

@@ -100,6 +100,7 @@ func clockOf(t testing.TB, db *store.DB) int64 {
 }
 
 func TestWritersNeedProcessPrivilege(t *testing.T) {
+	t.Parallel()
 	server := testkit.StartMySQL(t)
 	dsn := server.Database(t)
 	open(t, dsn)

@@ -26,6 +26,7 @@ type MySQLServer struct {
 	*process
 	socket string
 	port   int
+	shared bool // by all tests of this process
 }
 
 var (
@@ -90,7 +91,8 @@ func DSN(t testing.TB) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sharedOne = startMySQL(t, dir, strings.Fields(os.Getenv(Flags))...)
+		sharedOne = startMySQL(t, dir, SupportedFlags(t, strings.Fields(os.Getenv(Flags)))...)
+		sharedOne.shared = true
 	}
 	return sharedOne.Database(t)
 }
@@ -220,19 +222,17 @@ func Switchover(t testing.TB, primary, replica *MySQLServer) {
 	primary.argv = append(primary.argv, "--read-only=ON")
 }
 
-// Database creates an empty database and returns its DSN. It is dropped at the end of
-// the test, if the server is running.
+// Database creates an empty database and returns its DSN. On the shared server it is
+// dropped at the end of the test; another server ends with its test.
 func (m *MySQLServer) Database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", databases.Add(1))
 	if err := m.exec("CREATE DATABASE " + name); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if m.cmd != nil {
-			_ = m.exec("DROP DATABASE " + name) // the whole server is removed at the end
-		}
-	})
+	if m.shared {
+		t.Cleanup(func() { _ = m.exec("DROP DATABASE " + name) }) // the whole server is removed at the end
+	}
 	return m.DSN(name)
 }
 

@@ -59,11 +59,21 @@ func missing(t testing.TB, why string) {
 	t.Skip(why)
 }
 
-// Browser returns the path of Chromium or Chrome.
+// Browser returns the path of a Chromium for pages without a window, if there is one: it
+// takes half the processor time.
 func Browser(t testing.TB) string {
 	t.Helper()
-	return find(t, "chromium", "chromium", "chromium-browser", "google-chrome")
+	return find(t, "chromium-headless-shell", append([]string{"chromium-headless-shell"}, desktopBrowsers...)...)
 }
+
+// DesktopBrowser returns the path of a Chromium as shoppers have it: it keeps pages for the
+// way back.
+func DesktopBrowser(t testing.TB) string {
+	t.Helper()
+	return find(t, "chromium", desktopBrowsers...)
+}
+
+var desktopBrowsers = []string{"chromium", "chromium-browser", "google-chrome"}
 
 // Program returns the path of a program, which is in that Debian package.
 func Program(t testing.TB, debian, name string) string {
