@@ -9,10 +9,10 @@ import (
 )
 
 // A View names a fragment template and, after a dot, the language if that is not the
-// shop's default: card, detail.de-AT.
+// shop's default: card, detail.de-AT. To add one, add web/templates/views/NAME.html.
 type View string
 
-// The views that every shop has. Others are templates of the shop owner.
+// The views that the shop's own pages show.
 const (
 	Card   View = "card"   // one of many, in a list
 	Detail View = "detail" // the product's own page

@@ -3,21 +3,71 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"shelfcast/store"
 	"shelfcast/testkit"
 )
 
-// asBefore takes the newest migrations back, so that there is something to do.
-func asBefore(t *testing.T, dsn string) {
+// before is the migration to which asBefore goes back. The next one changes products.
+const before = 10
+
+// asBefore takes all migrations after before back, so that there is something to do, and
+// returns how many these are: the tables and columns go that a database at that version lacks.
+func asBefore(t *testing.T, dsn string) (taken int) {
 	t.Helper()
-	plain(t, dsn, "ALTER TABLE products DROP COLUMN published_once")
-	plain(t, dsn, "DELETE FROM goose_db_version WHERE version_id IN (11, 12)")
+	then := testkit.SQL(t, testkit.DSN(t))
+	migrations, err := goose.NewProvider(goose.DialectMySQL, then, os.DirFS("migrations"))
+	if err == nil {
+		_, err = migrations.UpTo(t.Context(), before)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns := func(db *sql.DB) map[string]bool {
+		found := map[string]bool{}
+		rows, err := db.Query("SELECT CONCAT(TABLE_NAME, '.', COLUMN_NAME) FROM information_schema.COLUMNS " +
+			"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME != 'migrate_lock'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				t.Fatal(err)
+			}
+			table, _, _ := strings.Cut(name, ".")
+			found[name], found[table] = true, true
+		}
+		return found
+	}
+	had := columns(then)
+	for name := range columns(testkit.SQL(t, dsn)) {
+		table, column, isColumn := strings.Cut(name, ".")
+		switch {
+		case had[name] || isColumn && !had[table]:
+		case isColumn:
+			plain(t, dsn, "ALTER TABLE "+table+" DROP COLUMN "+column)
+		default:
+			plain(t, dsn, "DROP TABLE "+table)
+		}
+	}
+	plain(t, dsn, fmt.Sprint("DELETE FROM goose_db_version WHERE version_id > ", before))
+	files, err := filepath.Glob("migrations/*.sql")
+	if err != nil || len(files) <= before {
+		t.Fatal(len(files), err)
+	}
+	return len(files) - before
 }
 
 // openReader is a transaction that has read the products, until end is called.
@@ -171,7 +221,7 @@ func TestMigrationLockIsARow(t *testing.T) {
 		t.Fatal(got, err)
 	}
 	open(t, dsn)
-	asBefore(t, dsn)
+	want := asBefore(t, dsn)
 	plain(t, dsn, "UPDATE migrate_lock SET holder = 'dead', until = TIMESTAMPADD(SECOND, 2, UTC_TIMESTAMP(6))")
 	log := &record{}
 	db, err := store.Open(dsn, store.Config{Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -179,10 +229,10 @@ func TestMigrationLockIsARow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if ran, err := db.Migrate(t.Context()); err != nil || ran != 2 {
-		t.Errorf("%d migrations, %v; want 2", ran, err)
+	if ran, err := db.Migrate(t.Context()); err != nil || ran != want {
+		t.Errorf("%d migrations, %v; want %d", ran, err, want)
 	}
-	if log.count("another instance is migrating the schema") != 1 || log.count("migration applied") != 2 {
+	if log.count("another instance is migrating the schema") != 1 || log.count("migration applied") != want {
 		t.Errorf("the log:\n%s", log)
 	}
 }

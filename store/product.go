@@ -75,7 +75,9 @@ const (
 // history go through it.
 //
 // To add a field, add its entry here, the struct fields in Product and Edit, and a
-// migration for the column. A test compares the table with both structs.
+// migration for the column; then its column in catalog/shopify, its input in
+// web/assets/admin-fields.js, and its place in web/templates/views. A test compares the table
+// with both structs.
 var fields = []field{
 	editable("sku",
 		func(p *Product) *string { return &p.SKU },

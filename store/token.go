@@ -18,7 +18,8 @@ import (
 // The scopes of tokens.
 //
 // To add a scope: add it here and to Scopes, give it to operations in api/admin, to
-// scopeExceptions in api/admin/scope_test.go, and to docs/admin-api.md.
+// scopeExceptions in api/admin/scope_test.go, and to docs/admin-api.md. If it includes
+// another, api/auth/caller.go has to know.
 const (
 	ReadProducts  = "products:read"
 	WriteProducts = "products:write" // includes reading

@@ -2,7 +2,8 @@
 // mean.
 //
 // To add a bus, implement Bus in a file of its own, add it to contract in contract_test.go,
-// and make it in server.New, or pass it to that in the Options.
+// and make it in server.New, or pass it to that in the Options. Register newMetrics, which
+// alerts depend on.
 package bus
 
 import "context"

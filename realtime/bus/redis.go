@@ -14,7 +14,6 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
@@ -39,8 +38,8 @@ type Redis struct {
 	log     *slog.Logger
 	sharded bool
 
-	subscribed   chan struct{} // wakes probe; capacity 1; never closed
-	gaps, silent prometheus.Counter
+	subscribed chan struct{} // wakes probe; capacity 1; never closed
+	metrics    metrics
 
 	failing  atomic.Bool  // the subscription is down
 	lastBack atomic.Int64 // when a probe last came back, Unix nanoseconds; 0: none yet
@@ -51,23 +50,13 @@ func NewRedis(rdb redis.UniversalClient, shop *store.Shop, cfg RedisConfig) *Red
 	cfg.Timeout = cmp.Or(cfg.Timeout, 300*time.Millisecond)
 	cfg.Probe = cmp.Or(cfg.Probe, time.Second)
 	cfg.Silence = cmp.Or(cfg.Silence, 3*time.Second)
-	metrics := promauto.With(cfg.Metrics)
-	counter := func(name, help string) prometheus.Counter {
-		return metrics.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-	}
 	_, sharded := rdb.(*redis.ClusterClient)
 	b := &Redis{
 		rdb: rdb, shop: shop, cfg: cfg, sharded: sharded,
 		log:        cmp.Or(cfg.Log, slog.Default()),
 		subscribed: make(chan struct{}, 1),
-		gaps: counter("shelfcast_bus_gaps_total",
-			"Subscriptions and resubscriptions to Redis; messages sent before each may have been missed."),
-		silent: counter("shelfcast_bus_stalls_total",
-			"Subscriptions that were replaced because nothing arrived on them any more."),
 	}
-	metrics.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "shelfcast_bus_probe_age_seconds", Help: "Time since a probe last came back through Redis; 3600 if none has.",
-	}, func() float64 { return b.age().Seconds() })
+	b.metrics = newMetrics(cfg.Metrics, b.age)
 	return b
 }
 
@@ -107,7 +96,7 @@ func (b *Redis) Listen(ctx context.Context, l Listener) error {
 	gap := l.Gap
 	l.Gap = func() {
 		pace.Reset()
-		b.gaps.Inc()
+		b.metrics.gaps.Inc()
 		gap()
 	}
 	for ctx.Err() == nil {
@@ -116,7 +105,7 @@ func (b *Redis) Listen(ctx context.Context, l Listener) error {
 			break
 		}
 		if errors.Is(err, errSilent) {
-			b.silent.Inc()
+			b.metrics.stalls.Inc()
 		}
 		if !b.failing.Swap(true) {
 			b.log.Warn("the subscription to Redis failed; the feed delivers changes meanwhile", "error", err)

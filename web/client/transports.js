@@ -1,5 +1,5 @@
-// The transports. To add one, write a module with a function of type Transport and
-// add it to the list at the end.
+// The transports. To add one, write a module with a function of type Transport, and
+// add it to the list at the end under the name of a browser's API that no other has.
 
 import { eventStream } from "./eventstream.js";
 import { polling } from "./polling.js";
