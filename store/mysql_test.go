@@ -112,3 +112,49 @@ func TestSchemaUsesNoReservedWords(t *testing.T) {
 		}
 	}
 }
+
+// The primary of a group is another one, and the old one stays up: edits go on at the new one, and an instance that
+// only reads has them.
+func TestGroupReplicationSwitchover(t *testing.T) {
+	t.Parallel()
+	if !testkit.MySQL(t) {
+		t.Skip("this is MariaDB: make mysql-test runs it on MySQL")
+	}
+	group := testkit.StartGroup(t)
+	dsn := group.Primary.Database(t)
+	open(t, dsn)
+	address := testkit.NewSwitch(t, group.Primary.Addr())
+	dsn = strings.Replace(dsn, group.Primary.Addr(), address.Addr, 1)
+	writer, reader := instanceOf(t, dsn), instanceOf(t, dsn)
+	lamp, mug := create(t, writer.DB, "lamp"), create(t, writer.DB, "mug")
+	if err := writer.InstallTriggers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	busy(t, writer, mug.ID)
+	busy(t, reader, lamp.ID)
+	for _, i := range []*instance{writer, reader} {
+		if _, err := i.Clock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	group.Switchover(t)
+	address.SetTarget(group.Primary.Addr())
+	for n := range 20 {
+		edited, err := writer.Update(t.Context(), lamp.Rev, store.Edit{Stock: ptr(lamp.Stock + 1)})
+		if err != nil {
+			t.Fatalf("edit %d after the switchover: %v", n, err)
+		}
+		lamp = edited
+		if _, err := reader.Clock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if read, err := reader.Product(t.Context(), lamp.ID); err != nil || read.Rev != lamp.Rev {
+			t.Fatalf("after edit %d the reader has %v, %v; want %v", n, read.Rev, err, lamp.Rev)
+		}
+	}
+	for name, i := range map[string]*instance{"writer": writer, "reader": reader} {
+		if err := i.CheckPrimary(); err != nil {
+			t.Errorf("the %s: %v", name, err)
+		}
+	}
+}
