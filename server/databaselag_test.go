@@ -89,7 +89,7 @@ func TestLaggingDatabaseIsNotRestore(t *testing.T) {
 	})
 	s.watch("card", lamp.Rev, mug.Rev)
 	s.settled()
-	replica.Exec("STOP SLAVE SQL_THREAD")
+	replica.Exec("STOP REPLICA SQL_THREAD")
 	edited := f.edit(t, 0, lamp.Rev, `{"price":"17.50"}`)
 	edited = f.edit(t, 0, edited.Rev, `{"price":"16.50"}`)
 	made := f.product(t, "cup")
@@ -100,7 +100,7 @@ func TestLaggingDatabaseIsNotRestore(t *testing.T) {
 	}
 	again := f.edit(t, 0, edited.Rev, `{"stock":1}`)
 	time.Sleep(2 * time.Second)
-	replica.Exec("START SLAVE SQL_THREAD")
+	replica.Exec("START REPLICA SQL_THREAD")
 	caughtUp := time.Now()
 	if got := s.next().Fragments; len(got) != 1 || got[0].Rev != again.Rev || got[0].Reset {
 		t.Errorf("got %+v, want %v", got, again.Rev)
