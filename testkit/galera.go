@@ -41,7 +41,8 @@ func startNode(t testing.TB, library, cluster, state string) (m *MySQLServer, ad
 		"--wsrep-cluster-address=gcomm://"+cluster, "--wsrep-node-address="+address, "--wsrep-sst-method=skip",
 		fmt.Sprintf("--wsrep-provider-options=base_port=%d;gmcast.listen_addr=tcp://%s;"+
 			"ist.recv_addr=127.0.0.1:%d;gcache.size=16M", port, address, FreePort(t)),
-		"--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", trusted)
+		"--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", trusted,
+		"--loose-plugin-wsrep-provider=OFF") // which would keep wsrep_provider_options from being set, since MariaDB 11
 	t.Cleanup(m.Kill)
 	return m, address
 }
