@@ -118,13 +118,13 @@ func (c *Cache) Fragment(ctx context.Context, view View, want store.Rev) (*Fragm
 	if !ok {
 		return nil, ErrNoView
 	}
-	r := c.newRequest(want)
-	if r.certain {
-		if f := c.inMemory(variant, r.want); f != nil {
+	want, certain, missing := c.resolve(want)
+	if certain {
+		if f := c.inMemory(variant, want); f != nil {
 			return f, nil
 		}
 	}
-	return c.fetchOne(ctx, set, variant, r)
+	return c.fetchOne(ctx, set, variant, request{want: want, certain: certain, missing: missing})
 }
 
 // fetchOne is fetch for one. Its argument is a copy, so that the caller's request

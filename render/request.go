@@ -27,15 +27,22 @@ type request struct {
 // newRequest returns the request for that version. It needs the database only if it
 // is not certain.
 func (c *Cache) newRequest(want store.Rev) request {
+	want, certain, missing := c.resolve(want)
+	return request{want: want, certain: certain, missing: missing}
+}
+
+// resolve returns the version to look for, and reports whether it is certain, and whether
+// there is no such product: see request.
+func (c *Cache) resolve(want store.Rev) (resolved store.Rev, certain, missing bool) {
 	if c.absent.has(want.ID) {
 		c.metrics.absent.Inc()
-		return request{want: want, missing: true}
-	}
-	if !c.possible(want.Version) {
-		want.Version = 0
+		return want, false, true
 	}
 	newest, certain := c.lookup(want.ID)
-	return request{want: store.Rev{ID: want.ID, Version: max(want.Version, newest)}, certain: certain || want.Version > 0}
+	if want.Version > newest && !c.possible(want.Version) {
+		want.Version = 0
+	}
+	return store.Rev{ID: want.ID, Version: max(want.Version, newest)}, certain || want.Version > 0, false
 }
 
 // pending returns the requests that have no answer yet.
