@@ -7,9 +7,9 @@ help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 # Most tests wait for servers and browsers most of the time, so two stages run at once.
-# The long ones come first.
+# The linters come first, and then the long ones.
 test: deps compile web/node_modules/.package-lock.json ## Run every test; nothing is skipped; six minutes on two cores
-	@$(MAKE) --no-print-directory -j2 --output-sync=target fleet-test go-test mysql-test loadtest-test image-test lint web-test demo-test chart watch-test
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint fleet-test go-test mysql-test loadtest-test image-test web-test demo-test chart watch-test
 
 deps:
 	@scripts/test-deps

@@ -6,8 +6,9 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// eventStream is a protocol (protocol.go says how to add one): server-sent events (HTML, 9.2). The page has said in its request what it
-// shows, and nothing that it sends after that is read. The end of the stream has no code.
+// eventStream is server-sent events (HTML, 9.2); protocol.go says how to add a protocol. The
+// page has said in its request what it shows, and nothing that it sends after that is read.
+// The end of the stream has no code.
 type eventStream struct{}
 
 func (eventStream) name() string        { return "event-stream" }
