@@ -1,5 +1,6 @@
 // Package admin is the admin app: the operations of the OpenAPI document, and the page for shop staff. A handler
-// parses, makes one call and answers. What writes goes through commitThenPublish (commit.go).
+// parses, makes one call and answers. What writes goes through commitThenPublish (commit.go). How to add an operation
+// is in registry.go.
 package admin
 
 import (
