@@ -95,6 +95,7 @@ func TestFeedFindsCommitsOfLongTransactions(t *testing.T) {
 				t.Errorf("transaction of %v: found %v after its commit", took, late)
 			}
 		}
+		synctest.Wait() // it counts after it has delivered
 		if n := f.metric(t, "shelfcast_feed_late_commits_total"); n != 2 {
 			t.Errorf("%v were late, want 2", n)
 		}
@@ -176,6 +177,7 @@ func TestFeedRereadsWhereTransactionsAreInvisible(t *testing.T) {
 				if got := time.Since(s.certainSince()); got > 12*time.Second {
 					t.Errorf("it is certain of what was current %v ago", got)
 				}
+				synctest.Wait() // it counts after it has delivered
 				if f.metric(t, "shelfcast_feed_late_commits_total") != 1 || f.metric(t, "shelfcast_feed_transactions_hidden") != 1 {
 					t.Error("the late commit or the hidden transactions are not counted")
 				}
