@@ -44,7 +44,7 @@ type connection interface {
 	resume()
 }
 
-// goroutineConn has a goroutine that waits in read, and a second one only while there is
+// goroutineConn reads in a goroutine of its own, and starts a second one only while there is
 // something to write. It works on every system.
 type goroutineConn struct {
 	s    *session

@@ -47,7 +47,7 @@ type Versions interface {
 	ReadVersions(ctx context.Context, ids []int64) (map[int64]int64, error)
 }
 
-// Fragments has the fragments of products. *render.Cache is one.
+// Fragments loads the fragments of products. *render.Cache is one.
 type Fragments interface {
 	Versions
 	// ParseView returns the view of that name, and false if there is none.

@@ -38,8 +38,8 @@ const (
 	cells      = natives + 1 + len(latencyBounds) // at most; some bounds coincide
 )
 
-// grid has the cells in ascending order, and lookFrom the first cell to look at for a latency
-// of so many bits. Static after init.
+// grid lists the cells in ascending order. lookFrom[n] is the first cell that a latency of n
+// bits can be in. Both are static after init.
 var grid, lookFrom = func() (all []cell, from [65]uint8) {
 	seconds := slices.Clone(latencyBounds[:])
 	for i := range natives + 1 {

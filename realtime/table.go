@@ -74,7 +74,7 @@ func (t *table) all(f func(*session)) {
 	}
 }
 
-// marks has a bit for each slot.
+// marks is a set of slots, with a bit for each.
 type marks []uint64
 
 func (m marks) set(at uint32) { m[at/64] |= 1 << (at % 64) }

@@ -40,7 +40,7 @@ func (v *Versions) share(ctx context.Context, revs []store.Rev) error {
 // within CacheConfig.RedisTimeout.
 const perPipeline = 1000
 
-// unshared has the versions that Redis has yet to be told are current. The zero value is
+// unshared holds the current versions that are not stored in Redis yet. The zero value is
 // empty.
 type unshared struct {
 	mu       sync.Mutex

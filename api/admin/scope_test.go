@@ -18,7 +18,7 @@ import (
 	"shelfcast/store"
 )
 
-// scopeExceptions has the scopes of operations that are not those of their method. A caller needs one of them.
+// scopeExceptions lists the operations whose scopes do not follow from their method. A caller needs one of the scopes.
 var scopeExceptions = map[string][]string{
 	"GET /tokens":         {store.AdminTokens},
 	"POST /tokens":        {store.AdminTokens},
